@@ -1,0 +1,112 @@
+// Package sdk is all a plugin author imports: the interfaces of the four
+// kinds of plugin, the values that cross between core and plugin, and Serve.
+package sdk
+
+import (
+	"context"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/feed"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// Writer is a capture worker's way out: Reserve records, fill them, Commit
+// them. One goroutine uses a Writer at a time.
+type Writer = feed.Writer
+
+// Capture turns packets, samples or flow records into records.
+type Capture interface {
+	// Run is called once per worker, each with its own Writer, and returns
+	// when ctx is done or the input has ended. A nil error before ctx is done
+	// means the input has finished: the capture is not restarted.
+	Run(ctx context.Context, w *Writer) error
+}
+
+// Filter judges records that lie in the record ring.
+type Filter interface {
+	// NewWorker is called once per capture worker; each Judge is used by one
+	// goroutine only.
+	NewWorker() (Judge, error)
+}
+
+// Judge writes a verdict (and, if it likes, classes) into each record of a
+// batch, in place. A record left at traffic.VerdictNone passes. On an error
+// the batch follows the filter's on_failure.
+type Judge interface {
+	Judge(batch []traffic.Record) error
+}
+
+// Notifier is told of every event. Wrap an error in Retry to be asked again.
+type Notifier interface {
+	Notify(ctx context.Context, e Event) error
+}
+
+// Mitigator holds a set of mitigations.
+type Mitigator interface {
+	// Sync receives the whole desired set, after every change and whenever
+	// either side has started.
+	Sync(ctx context.Context, desired []Mitigation) error
+	// Watch reports what is truly there until ctx is done.
+	Watch(ctx context.Context, report func(MitigationStatus)) error
+}
+
+// Exporter writes rates and events somewhere.
+type Exporter interface {
+	Export(ctx context.Context, s Snapshot) error
+	Events(ctx context.Context, e []Event) error
+}
+
+// Optional interfaces: a plugin's value may implement any of them.
+
+// Validator is asked to check the configuration beyond its schema; nothing
+// may be opened or changed. Errors made with diag point at attributes.
+type Validator interface {
+	Validate(ctx context.Context) error
+}
+
+// Starter is called once after the configuration was accepted and before any
+// other work: open sockets and files here.
+type Starter interface {
+	Start(ctx context.Context) error
+}
+
+// Health is asked now and then; an error is shown as the plugin's state.
+type Health interface {
+	Health(ctx context.Context) error
+}
+
+// Closer is called when the plugin drains, after its last call.
+type Closer interface {
+	Close(ctx context.Context) error
+}
+
+// Workers tells how many times Run is to be called; 1 without it.
+type Workers interface {
+	Workers() int
+}
+
+// Causes names the causes that a capture passes to Writer.Dropped, at most
+// 255, in the order of their index.
+type Causes interface {
+	Causes() []string
+}
+
+// Inspector turns evidence into findings that join the attack. An action may
+// be one alone.
+type Inspector interface {
+	Inspect(ctx context.Context, e Evidence) ([]Finding, error)
+}
+
+// Sampler gives a capture's recent frames or records of a target.
+type Sampler interface {
+	Sample(ctx context.Context, req SampleRequest, give func(Sample) error) error
+}
+
+// Tap receives raw records, behind the filters, without holding anything up.
+type Tap interface {
+	Tap(ctx context.Context, batch []traffic.Record) error
+}
+
+// Tabler gives rows for people: "fastnetmon exporters" and doctor.
+type Tabler interface {
+	Table(ctx context.Context, name string) (Table, error)
+}

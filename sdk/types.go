@@ -1,0 +1,205 @@
+package sdk
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// EventType names what an event says.
+type EventType string
+
+// The types of event.
+const (
+	AttackStarted  EventType = "attack.started"
+	AttackUpdated  EventType = "attack.updated"
+	AttackEnded    EventType = "attack.ended"
+	ReplayFinished EventType = "replay.finished"
+)
+
+// Event is what notifiers, exporters and the event log are told.
+type Event struct {
+	Type      EventType
+	ID        string    // of the attack; the same for all its events
+	Seq       uint32    // 1 for attack.started, then one more for each event of the attack
+	Time      time.Time // of the decision; in replay the capture's time
+	Started   time.Time // of the attack
+	Target    netip.Prefix
+	Direction string // "incoming" or "outgoing"
+	HostGroup string
+	Network   string
+	Pipeline  string
+	Mode      string // "monitor" or "enforce"
+	WouldHave bool   // monitor: what enforce would have acted on
+	Revision  string // of the configuration
+
+	Crossing                // the first limit crossed
+	Label      string       // "" until rules for labels exist
+	AttackType string       // attack type by the original's rule: syn_flood, icmp_flood, ip_fragmentation, udp_flood, unknown
+	Protocol   string       // the original's attack protocol: tcp, udp or icmp
+	Crossed    []Crossing   // all limits crossed so far, in order
+	PeakPPS    float64      // of total in the attack's direction
+	InitialPPS float64      // the same when the attack started
+	Incoming   []CounterRate // by counter, built-in ones always in the same order
+	Outgoing   []CounterRate
+	Flows      [2]float64 // new flows per second: incoming, outgoing
+	LossRatio  float64    // share of records lost on the inputs in the last ten seconds
+}
+
+// Crossing is one limit and the value that crossed it.
+type Crossing struct {
+	Threshold string
+	Scope     string // "host"
+	Counter   string
+	Unit      string // "pps", "bps" or "fps"
+	Value     float64
+	Limit     float64
+	Window    time.Duration // over which Value was measured
+	Rule      string        // "average", or "7x1.5" and the like for a burst rule
+	At        time.Time
+}
+
+// CounterRate is one counter's rate.
+type CounterRate struct {
+	Counter string
+	PPS     float64 // packets per second
+	BPS     float64 // bits per second
+}
+
+// Mitigation is one thing a plugin is asked to hold.
+type Mitigation struct {
+	ID        string
+	AttackID  string
+	Target    netip.Prefix
+	Direction string
+	Profile   string // the label of the plugin's target block, "" if it has none
+	Event     Event  // why
+	Requested time.Time
+}
+
+// MitigationState is where a mitigation has got to.
+type MitigationState string
+
+// The states a plugin reports.
+const (
+	MitigationSent     MitigationState = "sent"     // told to somebody who does not acknowledge
+	MitigationActive   MitigationState = "active"   // truly there
+	MitigationReleased MitigationState = "released" // truly gone
+	MitigationFailed   MitigationState = "failed"
+)
+
+// MitigationStatus is a plugin's word on one mitigation.
+type MitigationStatus struct {
+	ID    string
+	State MitigationState
+	Cause string
+	Time  time.Time
+}
+
+// Snapshot is what exporters get each period.
+type Snapshot struct {
+	Time     time.Time
+	Period   time.Duration
+	Totals   []TotalRate
+	Networks []ScopeRate
+	Groups   []ScopeRate
+	Hosts    []HostRate // the top ones, by packets, both directions together
+	Attacks  []Event    // in progress: their newest event
+	Ledger   []LedgerRow
+	System   []Metric
+}
+
+// TotalRate is the rate of all traffic in one direction and family.
+type TotalRate struct {
+	Direction string // incoming, outgoing, internal, other
+	Family    int    // 4 or 6
+	Counters  []CounterRate
+	Flows     float64
+}
+
+// ScopeRate is the rate of a network or hostgroup.
+type ScopeRate struct {
+	Name      string
+	Direction string
+	Counters  []CounterRate
+	Flows     float64
+}
+
+// HostRate is the rate of a host.
+type HostRate struct {
+	Host      netip.Prefix
+	Group     string
+	Network   string
+	Direction string
+	Counters  []CounterRate
+	Flows     float64
+}
+
+// LedgerRow accounts for one input: Received = Used + Σ Dropped + InFlight.
+type LedgerRow struct {
+	Input    string
+	Received uint64
+	Used     uint64
+	InFlight uint64
+	Dropped  map[string]uint64 // by cause
+}
+
+// Metric is one number about the program itself.
+type Metric struct {
+	Name  string
+	Value float64
+}
+
+// Evidence is what an Inspector judges.
+type Evidence struct {
+	Event  Event
+	Frames []Sample
+}
+
+// Sample is one captured frame or record of a target.
+type Sample struct {
+	Time    time.Time
+	Link    int // link type of Data (LINKTYPE_*); 0 where there is only the record
+	Data    []byte
+	WireLen int
+	Record  []byte // traffic.Record as it lies in memory
+}
+
+// SampleRequest asks a capture for frames of a target.
+type SampleRequest struct {
+	Target netip.Prefix
+	Limit  int
+	For    time.Duration
+}
+
+// Finding is what an Inspector found.
+type Finding struct {
+	Label      string
+	Confidence float64 // 0 … 1
+	Detail     string
+}
+
+// Table is rows for people.
+type Table struct {
+	Columns []string
+	Rows    [][]string
+}
+
+// Retry marks err as worth another try of the same call.
+func Retry(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &retryError{err}
+}
+
+// IsRetry reports whether err asks for another try.
+func IsRetry(err error) bool {
+	var r *retryError
+	return errors.As(err, &r)
+}
+
+type retryError struct{ err error }
+
+func (e *retryError) Error() string { return e.err.Error() }
+func (e *retryError) Unwrap() error { return e.err }
