@@ -1,15 +1,103 @@
 # Two commands are all a newcomer types: make demo, make test.
-SHELL      := /bin/bash
+SHELL         := /bin/bash
+.SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-GO         ?= go
-TOOLS      := $(abspath .ci/tools)
-tool        = $(GO) tool -modfile=$(TOOLS)/go.mod
+
+GO        ?= go
+GO_NEEDED := 1.26
+BIN       := $(CURDIR)/bin
+TOOLS     := $(CURDIR)/.cache/tools
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS   := -s -w -X main.version=$(VERSION)
+PLUGINS   := $(wildcard plugins/*/*/main.go)
+LINT      := $(TOOLS)/golangci-lint
+LINT_VERSION := v2.15.0
+CROSS     := linux/386 linux/arm64 freebsd/amd64 darwin/arm64
+FUZZTIME  ?= 20s
+BENCHTIME ?= 1s
+# The tests' own limit: a hanging test fails here, with its stack, not in CI's.
+TESTFLAGS ?= -race -timeout 15m
+
+.PHONY: help
+help: go-version ## list the targets
+	@echo "FastNetMon $(VERSION)"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: go-version
+go-version:
+	@command -v $(GO) >/dev/null || { echo "Go is not installed (or not in PATH): install Go $(GO_NEEDED) or newer from the Go project's download page."; exit 1; }
+	@have=$$($(GO) env GOVERSION 2>/dev/null | sed 's/^go//'); \
+	if [ "$$(printf '%s\n%s\n' '$(GO_NEEDED)' "$$have" | sort -V | head -n 1)" != '$(GO_NEEDED)' ]; then \
+		echo "Go $(GO_NEEDED) or newer is needed, this is Go $${have:-of unknown version} ($$(command -v $(GO)))."; \
+		echo "Debian 12's own golang package is too old: install Go from the Go project's download page to /usr/local/go and put /usr/local/go/bin first in PATH."; \
+		exit 1; \
+	fi
+
+.PHONY: build
+build: go-version ## build bin/fastnetmon and the plugins in bin/plugins
+	@mkdir -p $(BIN)/plugins
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/fastnetmon ./core/cmd/fastnetmon
+	@for main in $(PLUGINS); do \
+		dir=$$(dirname $$main); kind=$$(basename $$(dirname $$dir)); name=$$(basename $$dir); \
+		echo "building $$kind-$$name"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plugins/$$kind-$$name ./$$dir; \
+	done
+
+.PHONY: demo
+demo: build ## build, then show an attack being detected, in under a minute
+	$(BIN)/fastnetmon demo
+
+.PHONY: quick
+quick: lint ## lint and unit tests, no servers: under three minutes
+	$(GO) test -short ./...
+
+.PHONY: test
+test: go-version ## install what the tests need, then run them all, race detector on
+	.ci/install
+	$(GO) test $(TESTFLAGS) ./...
+
+.PHONY: soak
+soak: go-version ## full counts of the long tests; AREA=name picks a package path
+	FASTNETMON_SOAK=1 $(GO) test -race -count=1 -timeout 6h -v ./$(or $(AREA),...)
+
+.PHONY: bench
+bench: go-version ## benchmarks on seeded mixes, with memory figures
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./sdk/... ./core/...
+
+.PHONY: fuzz
+fuzz: go-version ## every fuzz target for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+.PHONY: lint
+lint: go-version $(LINT) ## golangci-lint, go vet, gofumpt, tidy go.mod
+	$(LINT) run ./...
+	$(GO) mod tidy -diff
+
+.PHONY: fmt
+fmt: go-version $(LINT) ## format the code
+	$(LINT) fmt ./...
+
+$(LINT):
+	@mkdir -p $(TOOLS)
+	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 .PHONY: generate
-generate: ## regenerate the gRPC code from sdk/proto (needs protoc)
-	mkdir -p .cache/tools
-	cd $(TOOLS) && GOBIN=$(CURDIR)/.cache/tools $(GO) install tool
-	PATH="$(CURDIR)/.cache/tools:$$PATH" protoc -I sdk/proto \
+generate: go-version ## regenerate the gRPC code from sdk/proto (needs protoc)
+	@mkdir -p $(TOOLS)
+	cd .ci/tools && GOBIN=$(TOOLS) $(GO) install tool
+	PATH="$(TOOLS):$$PATH" protoc -I sdk/proto \
 		--go_out=. --go_opt=module=github.com/fastnetmon-go/fastnetmon \
 		--go-grpc_out=. --go-grpc_opt=module=github.com/fastnetmon-go/fastnetmon \
 		sdk/proto/fastnetmon/plugin/v1/plugin.proto
+
+.PHONY: cross
+cross: go-version ## build for the other platforms; run the 32-bit tests of sdk and core
+	@for platform in $(CROSS); do \
+		echo "building for $$platform"; \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} $(GO) build ./...; \
+	done
+	CGO_ENABLED=0 GOARCH=386 $(GO) test -timeout 15m ./sdk/... ./core/...

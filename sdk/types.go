@@ -33,13 +33,13 @@ type Event struct {
 	WouldHave bool   // monitor: what enforce would have acted on
 	Revision  string // of the configuration
 
-	Crossing                // the first limit crossed
-	Label      string       // "" until rules for labels exist
-	AttackType string       // attack type by the original's rule: syn_flood, icmp_flood, ip_fragmentation, udp_flood, unknown
-	Protocol   string       // the original's attack protocol: tcp, udp or icmp
-	Crossed    []Crossing   // all limits crossed so far, in order
-	PeakPPS    float64      // of total in the attack's direction
-	InitialPPS float64      // the same when the attack started
+	Crossing                 // the first limit crossed
+	Label      string        // "" until rules for labels exist
+	AttackType string        // attack type by the original's rule: syn_flood, icmp_flood, ip_fragmentation, udp_flood, unknown
+	Protocol   string        // the original's attack protocol: tcp, udp or icmp
+	Crossed    []Crossing    // all limits crossed so far, in order
+	PeakPPS    float64       // of total in the attack's direction
+	InitialPPS float64       // the same when the attack started
 	Incoming   []CounterRate // by counter, built-in ones always in the same order
 	Outgoing   []CounterRate
 	Flows      [2]float64 // new flows per second: incoming, outgoing

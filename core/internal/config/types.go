@@ -24,6 +24,8 @@ type Config struct {
 	Exports    []*Plugin
 	Pipelines  []*Pipeline
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
+
+	decl map[string]*symbols // what references can name, for Decode
 }
 
 // Mode is what is done about an attack.
@@ -140,13 +142,13 @@ type Plugin struct {
 	Process  Process
 	Range    hcl.Range        // of the block's header
 	Context  *hcl.EvalContext // locals and functions for evaluating Body
-	Value    cty.Value        // set by Decode
+	Value    cty.Value        // set by Decode; secrets in it carry the mark Sensitive
 }
 
 // Process is what the core reads inside a plugin's block.
 type Process struct {
-	Path         string // program; "" searches
-	Env          map[string]string
+	Path         string            // program; "" searches
+	Env          map[string]string // may hold secrets: never show the values
 	User         string
 	Capabilities []string
 	OnFailure    string        // filters: bypass, drop or stop
@@ -168,3 +170,7 @@ type Pipeline struct {
 	Exports  []*Plugin
 	Range    hcl.Range
 }
+
+// DefaultRuntimeDir is where sockets are made unless the daemon block says
+// otherwise.
+const DefaultRuntimeDir = "/run/fastnetmon"

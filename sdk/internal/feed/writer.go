@@ -1,5 +1,331 @@
 // Package feed runs the plugin's end of the rings.
 package feed
 
-// Writer is a capture worker's way out.
-type Writer struct{}
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+const (
+	lastTime    = 1 << 62 // of a recording; later times are taken for this
+	tick        = count.FlushTick * int64(time.Millisecond)
+	batchSize   = 512 // records that Reserve hands out at most without a record ring
+	judgedBatch = 1024
+	adoptTries  = 20 // boundaries for which a plan waits until every row is flushed
+)
+
+// Writer is a capture worker's way out. One goroutine uses a Writer at a
+// time: Reserve records, fill every field, Commit them.
+type Writer struct {
+	worker int
+	rt     *Runtime
+	replay bool
+	buf    []traffic.Record
+
+	// Of the goroutine that writes, between Reserve and Commit.
+	from     *ring.RecordWriter // what the reservation lies in; nil: buf
+	overflow bool               // the record ring was full: Commit ledgers the batch
+
+	mu       sync.Mutex // held for a batch or a flush at a time
+	reserved bool
+	table    *count.Table
+	sink     sink
+	record   *ring.RecordWriter
+	next     *ring.RecordWriter // replaces record when no reservation is open
+	swap     bool
+	plan     *count.Compiled // to be adopted at a boundary
+	tries    int
+	started  bool
+	finished bool
+	boundary int64 // end of the last window, nanoseconds on the stream's clock
+	now      int64 // replay: the largest record time seen
+}
+
+// Worker is the number of the worker, from 0.
+func (w *Writer) Worker() int { return w.worker }
+
+// Replay reports whether a recording is read as fast as it can be: then the
+// clock is the records' Time, which must be set, and writes wait for room.
+func (w *Writer) Replay() bool { return w.replay }
+
+// Reserve returns at least one and at most n records that lie side by side.
+// They hold old bytes: set every field. The next Commit or Reserve ends the
+// reservation.
+func (w *Writer) Reserve(n int) []traffic.Record {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.from != nil {
+		w.from.Commit(0)
+	}
+	w.reserved, w.from, w.overflow = false, nil, false
+	w.swapRecord()
+	if w.record != nil {
+		if batch := w.reserveRing(n); len(batch) > 0 {
+			w.reserved = true
+			return batch
+		}
+		w.overflow = true
+	}
+	return w.buf[:max(1, min(n, len(w.buf)))]
+}
+
+// reserveRing reserves in the record ring. When it is full a live capture
+// goes on without; in replay it waits.
+func (w *Writer) reserveRing(n int) []traffic.Record {
+	for {
+		if batch := w.record.Reserve(n); len(batch) > 0 {
+			w.from = w.record
+			return batch
+		}
+		w.pump()
+		if batch := w.record.Reserve(n); len(batch) > 0 {
+			w.from = w.record
+			return batch
+		}
+		if !w.replay || w.record.Err() != nil || w.rt.stopping.Load() {
+			return nil
+		}
+		w.record.Wait(waitStep)
+	}
+}
+
+// Commit hands over the first n records of the last Reserve. frame gives the
+// frame or datagram behind a record; it may be nil, is only called before
+// Commit returns, and only for hosts whose packets somebody wants to see.
+func (w *Writer) Commit(n int, frame func(i int) []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reserved = false
+	switch {
+	case w.from != nil:
+		w.from.Commit(n)
+		w.from = nil
+		w.pump()
+	case w.overflow:
+		w.table.Drop(count.CauseRingFull, uint64(n), uint64(n))
+	default:
+		w.count(w.buf[:n])
+	}
+}
+
+// Dropped accounts for n records (packets, samples) that were received and
+// cannot be counted. cause is an index into what Causes declares.
+func (w *Writer) Dropped(cause int, n uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if cause < 0 || cause >= min(len(w.rt.opts.Causes), count.MaxCauses) {
+		cause = int(count.CauseUndeclared)
+	}
+	w.table.Drop(uint8(cause), n, n)
+}
+
+// pump counts what the last filter has passed.
+func (w *Writer) pump() {
+	if w.record == nil {
+		return
+	}
+	for {
+		batch := w.record.Judged(judgedBatch)
+		if len(batch) == 0 {
+			return
+		}
+		passed := w.sift(batch)
+		w.count(passed)
+		w.record.Advance(len(batch))
+	}
+}
+
+// sift ledgers what filters dropped and returns the others. The batch is a
+// copy of ours, so they are moved together in place.
+func (w *Writer) sift(batch []traffic.Record) []traffic.Record {
+	n := 0
+	for i := range batch {
+		switch batch[i].Verdict {
+		case traffic.VerdictDrop:
+			w.table.Drop(count.CauseFiltered, 1, batch[i].Packets)
+		case ring.VerdictFailed:
+			w.table.Drop(count.CauseFilterFailed, 1, batch[i].Packets)
+		default:
+			if n != i {
+				batch[n] = batch[i]
+			}
+			n++
+		}
+	}
+	return batch[:n]
+}
+
+// count adds a batch to the table, after flushing the windows that ended.
+func (w *Writer) count(batch []traffic.Record) {
+	if w.replay {
+		w.countReplay(batch)
+		return
+	}
+	now := w.rt.clock()
+	w.roll(now)
+	w.table.Add(batch, now)
+}
+
+// countReplay counts records at their own times, clamped to the largest seen,
+// and ends every window that they leave.
+func (w *Writer) countReplay(batch []traffic.Record) {
+	for len(batch) > 0 {
+		now := min(max(w.now, batch[0].Time), lastTime)
+		if !w.started || now/tick != w.now/tick {
+			w.leave(now)
+		}
+		w.now = now
+		n := 1
+		for n < len(batch) && batch[n].Time < (w.now/tick+1)*tick {
+			w.now = max(w.now, batch[n].Time)
+			n++
+		}
+		w.table.Add(batch[:n], w.now)
+		batch = batch[n:]
+	}
+}
+
+// leave ends the window of the last record, and, where the next one is not in
+// the window that follows, all windows up to it at once.
+func (w *Writer) leave(now int64) {
+	start := now / tick * tick
+	if !w.started {
+		w.started, w.boundary = true, start
+		w.adopt()
+		return
+	}
+	end := (w.now/tick + 1) * tick
+	w.flush(end, end, count.Window{All: start > end})
+	if start > end {
+		w.flush(start, start, count.Window{})
+	}
+}
+
+// roll ends the windows that are over by a time of the live clock.
+func (w *Writer) roll(now int64) {
+	end := now / tick * tick
+	if !w.started {
+		w.started, w.boundary = true, end
+		w.adopt()
+		return
+	}
+	if end > w.boundary {
+		w.flush(end, now, count.Window{})
+	}
+}
+
+// flush ends a window and adopts a waiting plan.
+func (w *Writer) flush(end, now int64, window count.Window) {
+	w.boundary = end
+	if !w.replay {
+		w.table.SetWall(time.Now().Unix())
+	}
+	window.End, window.Lag = end, uint64(max(now-end, 0))
+	window.Generation = w.sink.generation()
+	window.All = window.All || w.plan != nil
+	if w.sink.ready() {
+		w.table.Flush(&w.sink, window)
+		w.sink.tell(w.table, now)
+	}
+	w.adopt()
+}
+
+// adopt takes over a waiting plan once nothing is left of the old one, or
+// when the reader has been too slow for that for a second.
+func (w *Writer) adopt() {
+	if w.plan == nil {
+		return
+	}
+	if w.tries++; w.table.Dirty() == 0 || w.tries >= adoptTries {
+		w.table.Adopt(w.plan)
+		w.plan, w.tries = nil, 0
+	}
+}
+
+// swapRecord changes the record ring when no reservation lies in the old one.
+func (w *Writer) swapRecord() {
+	if !w.swap || w.reserved {
+		return
+	}
+	if w.record != nil {
+		w.pump()
+		left := uint64(w.record.InFlight())
+		w.table.Drop(count.CauseRingReplaced, left, left)
+		_ = w.record.Close() // only frees memory
+	}
+	w.record, w.next, w.swap = w.next, nil, false
+}
+
+// poll does what an idle or blocked Run does not.
+func (w *Writer) poll() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.finished {
+		return
+	}
+	w.swapRecord()
+	w.pump()
+	w.roll(w.rt.clock())
+}
+
+// finish empties filters and table when Run has returned. ended says that the
+// input has, too.
+func (w *Writer) finish(ctx context.Context, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.from != nil {
+		w.from.Commit(0)
+	}
+	w.reserved, w.from = false, nil
+	w.drainFilters(ctx)
+	now := w.now
+	if !w.replay {
+		now = w.rt.clock()
+		w.roll(now)
+	}
+	end := (now/tick + 1) * tick
+	for {
+		w.flush(end, now, count.Window{All: true, Finished: ended && w.replay})
+		if w.replay || w.table.Dirty() == 0 && w.sink.free() > 0 || ctx.Err() != nil || !w.sink.ready() {
+			break
+		}
+		w.sleep(ctx)
+	}
+	if ended && !w.replay {
+		w.flush(end, now, count.Window{Finished: true})
+	}
+	w.finished = true
+	if w.sink.stream != nil {
+		w.sink.stream.close()
+	}
+}
+
+// drainFilters counts what filters still hold.
+func (w *Writer) drainFilters(ctx context.Context) {
+	w.swapRecord()
+	over := func() bool { return ctx.Err() != nil }
+	if w.replay { // which waits for filters as long as they take
+		over = w.rt.stopping.Load
+	}
+	for w.record != nil && w.record.InFlight() > 0 && w.record.Err() == nil && !over() {
+		w.pump()
+		if w.record.InFlight() > 0 {
+			w.record.Wait(waitStep)
+		}
+	}
+}
+
+// sleep waits a little for the reader, without holding others up.
+func (w *Writer) sleep(ctx context.Context) {
+	w.mu.Unlock()
+	defer w.mu.Lock()
+	select {
+	case <-ctx.Done():
+	case <-time.After(waitStep):
+	}
+}

@@ -224,7 +224,6 @@ type DescribeResponse struct {
 	ProtocolMinor uint32                 `protobuf:"varint,6,opt,name=protocol_minor,json=protocolMinor,proto3" json:"protocol_minor,omitempty"`
 	Schema        *Block                 `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
 	Features      []string               `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`                           // notifier, mitigator, inspector, sampler, tap, table, workers, health
-	Causes        []string               `protobuf:"bytes,9,rep,name=causes,proto3" json:"causes,omitempty"`                               // of dropped records, by index
 	TargetBlock   string                 `protobuf:"bytes,10,opt,name=target_block,json=targetBlock,proto3" json:"target_block,omitempty"` // block type whose labels may be named in references
 	Summary       string                 `protobuf:"bytes,11,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -313,13 +312,6 @@ func (x *DescribeResponse) GetSchema() *Block {
 func (x *DescribeResponse) GetFeatures() []string {
 	if x != nil {
 		return x.Features
-	}
-	return nil
-}
-
-func (x *DescribeResponse) GetCauses() []string {
-	if x != nil {
-		return x.Causes
 	}
 	return nil
 }
@@ -781,6 +773,7 @@ type ConfigureResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
 	Workers       uint32                 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"` // captures: how many times Run wants to be called
+	Causes        []string               `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`    // captures: of dropped records, by index
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -827,6 +820,13 @@ func (x *ConfigureResponse) GetWorkers() uint32 {
 		return x.Workers
 	}
 	return 0
+}
+
+func (x *ConfigureResponse) GetCauses() []string {
+	if x != nil {
+		return x.Causes
+	}
+	return nil
 }
 
 type StartRequest struct {
@@ -1013,11 +1013,15 @@ func (x *WatchResponse) GetWorkers() []*WorkerLedger {
 	return nil
 }
 
+// In records since the process started: received = counted + sum of dropped +
+// in_flight.
 type WorkerLedger struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Received      uint64                 `protobuf:"varint,1,opt,name=received,proto3" json:"received,omitempty"`
 	Counted       uint64                 `protobuf:"varint,2,opt,name=counted,proto3" json:"counted,omitempty"`
-	Dropped       []uint64               `protobuf:"varint,3,rep,packed,name=dropped,proto3" json:"dropped,omitempty"` // by cause index
+	Dropped       map[string]uint64      `protobuf:"bytes,4,rep,name=dropped,proto3" json:"dropped,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"` // by cause
+	InFlight      uint64                 `protobuf:"varint,5,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`                                                         // in a record ring, not judged yet
+	Folded        uint64                 `protobuf:"varint,6,opt,name=folded,proto3" json:"folded,omitempty"`                                                                             // rows folded into their prefix for want of room
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1066,11 +1070,25 @@ func (x *WorkerLedger) GetCounted() uint64 {
 	return 0
 }
 
-func (x *WorkerLedger) GetDropped() []uint64 {
+func (x *WorkerLedger) GetDropped() map[string]uint64 {
 	if x != nil {
 		return x.Dropped
 	}
 	return nil
+}
+
+func (x *WorkerLedger) GetInFlight() uint64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *WorkerLedger) GetFolded() uint64 {
+	if x != nil {
+		return x.Folded
+	}
+	return 0
 }
 
 type InspectRequest struct {
@@ -3450,11 +3468,12 @@ func (x *MitigationStatus) GetTimeUnixNano() int64 {
 	return 0
 }
 
-// A snapshot may be split: the last part has last = true.
+// A snapshot may be split: parts count from 0, the last one has last = true.
 type ExportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Snapshot      *Snapshot              `protobuf:"bytes,1,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
 	Last          bool                   `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	Part          uint32                 `protobuf:"varint,3,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3501,6 +3520,13 @@ func (x *ExportRequest) GetLast() bool {
 		return x.Last
 	}
 	return false
+}
+
+func (x *ExportRequest) GetPart() uint32 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
 }
 
 type ExportResponse struct {
@@ -4100,7 +4126,7 @@ type TableResponse_Row struct {
 
 func (x *TableResponse_Row) Reset() {
 	*x = TableResponse_Row{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4112,7 +4138,7 @@ func (x *TableResponse_Row) String() string {
 func (*TableResponse_Row) ProtoMessage() {}
 
 func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4140,7 +4166,7 @@ var File_fastnetmon_plugin_v1_plugin_proto protoreflect.FileDescriptor
 const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"!fastnetmon/plugin/v1/plugin.proto\x12\x14fastnetmon.plugin.v1\"\x11\n" +
-	"\x0fDescribeRequest\"\xde\x02\n" +
+	"\x0fDescribeRequest\"\xcc\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x18\n" +
@@ -4150,11 +4176,11 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bprotocol\x18\x05 \x01(\rR\bprotocol\x12%\n" +
 	"\x0eprotocol_minor\x18\x06 \x01(\rR\rprotocolMinor\x123\n" +
 	"\x06schema\x18\a \x01(\v2\x1b.fastnetmon.plugin.v1.BlockR\x06schema\x12\x1a\n" +
-	"\bfeatures\x18\b \x03(\tR\bfeatures\x12\x16\n" +
-	"\x06causes\x18\t \x03(\tR\x06causes\x12!\n" +
+	"\bfeatures\x18\b \x03(\tR\bfeatures\x12!\n" +
 	"\ftarget_block\x18\n" +
 	" \x01(\tR\vtargetBlock\x12\x18\n" +
-	"\asummary\x18\v \x01(\tR\asummary\"\x83\x01\n" +
+	"\asummary\x18\v \x01(\tR\asummaryJ\x04\b\t\x10\n" +
+	"\"\x83\x01\n" +
 	"\x05Block\x12?\n" +
 	"\n" +
 	"attributes\x18\x01 \x03(\v2\x1f.fastnetmon.plugin.v1.AttributeR\n" +
@@ -4191,10 +4217,11 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\tR\x04mode\"q\n" +
+	"\x04mode\x18\x04 \x01(\tR\x04mode\"\x89\x01\n" +
 	"\x11ConfigureResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
-	"\aworkers\x18\x02 \x01(\rR\aworkers\"\x0e\n" +
+	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x16\n" +
+	"\x06causes\x18\x03 \x03(\tR\x06causes\"\x0e\n" +
 	"\fStartRequest\"S\n" +
 	"\rStartResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\"/\n" +
@@ -4210,11 +4237,16 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rSTATE_RUNNING\x10\x01\x12\x13\n" +
 	"\x0fSTATE_UNHEALTHY\x10\x02\x12\x12\n" +
 	"\x0eSTATE_FINISHED\x10\x03\x12\x10\n" +
-	"\fSTATE_FAILED\x10\x04\"^\n" +
+	"\fSTATE_FAILED\x10\x04\"\x86\x02\n" +
 	"\fWorkerLedger\x12\x1a\n" +
 	"\breceived\x18\x01 \x01(\x04R\breceived\x12\x18\n" +
-	"\acounted\x18\x02 \x01(\x04R\acounted\x12\x18\n" +
-	"\adropped\x18\x03 \x03(\x04R\adropped\"{\n" +
+	"\acounted\x18\x02 \x01(\x04R\acounted\x12I\n" +
+	"\adropped\x18\x04 \x03(\v2/.fastnetmon.plugin.v1.WorkerLedger.DroppedEntryR\adropped\x12\x1b\n" +
+	"\tin_flight\x18\x05 \x01(\x04R\binFlight\x12\x16\n" +
+	"\x06folded\x18\x06 \x01(\x04R\x06folded\x1a:\n" +
+	"\fDroppedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01J\x04\b\x03\x10\x04\"{\n" +
 	"\x0eInspectRequest\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.fastnetmon.plugin.v1.EventR\x05event\x126\n" +
 	"\asamples\x18\x02 \x03(\v2\x1c.fastnetmon.plugin.v1.SampleR\asamples\"b\n" +
@@ -4417,10 +4449,11 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12$\n" +
-	"\x0etime_unix_nano\x18\x04 \x01(\x03R\ftimeUnixNano\"_\n" +
+	"\x0etime_unix_nano\x18\x04 \x01(\x03R\ftimeUnixNano\"s\n" +
 	"\rExportRequest\x12:\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x1e.fastnetmon.plugin.v1.SnapshotR\bsnapshot\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\bR\x04last\"I\n" +
+	"\x04last\x18\x02 \x01(\bR\x04last\x12\x12\n" +
+	"\x04part\x18\x03 \x01(\rR\x04part\"I\n" +
 	"\x0eExportResponse\x127\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"D\n" +
 	"\rEventsRequest\x123\n" +
@@ -4505,7 +4538,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_fastnetmon_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 62)
+var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
 var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0),       // 0: fastnetmon.plugin.v1.Diagnostic.Severity
 	(WatchResponse_State)(0),       // 1: fastnetmon.plugin.v1.WatchResponse.State
@@ -4570,8 +4603,9 @@ var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(*HostRate)(nil),               // 60: fastnetmon.plugin.v1.HostRate
 	(*LedgerRow)(nil),              // 61: fastnetmon.plugin.v1.LedgerRow
 	(*Metric)(nil),                 // 62: fastnetmon.plugin.v1.Metric
-	(*TableResponse_Row)(nil),      // 63: fastnetmon.plugin.v1.TableResponse.Row
-	nil,                            // 64: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	nil,                            // 63: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	(*TableResponse_Row)(nil),      // 64: fastnetmon.plugin.v1.TableResponse.Row
+	nil,                            // 65: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 0: fastnetmon.plugin.v1.DescribeResponse.schema:type_name -> fastnetmon.plugin.v1.Block
@@ -4584,89 +4618,90 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	8,  // 7: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
 	1,  // 8: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
 	16, // 9: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	44, // 10: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	37, // 11: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
-	19, // 12: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	63, // 13: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
-	25, // 14: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
-	2,  // 15: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
-	29, // 16: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
-	30, // 17: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
-	31, // 18: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
-	33, // 19: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
-	34, // 20: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
-	32, // 21: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 22: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 23: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 24: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	37, // 25: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
-	42, // 26: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
-	42, // 27: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
-	43, // 28: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 29: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
-	44, // 30: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	47, // 31: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	50, // 32: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	47, // 33: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 34: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	57, // 35: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	47, // 36: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 37: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	47, // 38: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	58, // 39: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	59, // 40: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	59, // 41: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	60, // 42: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	44, // 43: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	61, // 44: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	62, // 45: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	43, // 46: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 47: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 48: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	64, // 49: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 50: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 51: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	12, // 52: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	14, // 53: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	17, // 54: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	20, // 55: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	22, // 56: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	24, // 57: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	27, // 58: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	35, // 59: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	38, // 60: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	24, // 61: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	40, // 62: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	45, // 63: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	48, // 64: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	51, // 65: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	24, // 66: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	53, // 67: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	55, // 68: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 69: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	11, // 70: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	13, // 71: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	15, // 72: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	18, // 73: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	21, // 74: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	23, // 75: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	26, // 76: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	28, // 77: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	36, // 78: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	39, // 79: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	26, // 80: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	41, // 81: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	46, // 82: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	49, // 83: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	52, // 84: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	26, // 85: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	54, // 86: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	56, // 87: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	69, // [69:88] is the sub-list for method output_type
-	50, // [50:69] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	63, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	44, // 11: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	37, // 12: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
+	19, // 13: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
+	64, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	25, // 15: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
+	2,  // 16: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
+	29, // 17: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
+	30, // 18: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
+	31, // 19: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
+	33, // 20: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
+	34, // 21: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
+	32, // 22: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	32, // 23: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	32, // 24: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
+	32, // 25: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	37, // 26: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
+	42, // 27: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
+	42, // 28: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
+	43, // 29: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 30: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
+	44, // 31: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	47, // 32: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	50, // 33: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	47, // 34: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 35: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	57, // 36: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	47, // 37: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 38: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	47, // 39: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	58, // 40: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	59, // 41: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	59, // 42: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	60, // 43: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	44, // 44: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	61, // 45: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	62, // 46: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	43, // 47: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 48: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 49: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	65, // 50: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 51: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 52: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	12, // 53: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	14, // 54: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	17, // 55: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	20, // 56: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	22, // 57: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	24, // 58: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	27, // 59: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	35, // 60: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	38, // 61: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	24, // 62: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	40, // 63: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	45, // 64: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	48, // 65: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	51, // 66: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	24, // 67: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	53, // 68: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	55, // 69: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 70: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	11, // 71: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	13, // 72: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	15, // 73: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	18, // 74: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	21, // 75: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	23, // 76: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	26, // 77: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	28, // 78: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	36, // 79: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	39, // 80: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	26, // 81: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	41, // 82: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	46, // 83: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	49, // 84: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	52, // 85: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	26, // 86: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	54, // 87: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	56, // 88: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	70, // [70:89] is the sub-list for method output_type
+	51, // [51:70] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }
@@ -4686,7 +4721,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_plugin_v1_plugin_proto_rawDesc), len(file_fastnetmon_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   62,
+			NumMessages:   63,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	hclBlock   = regexp.MustCompile("(?ms)^```hcl\n(.*?)^```")
+	pluginHead = regexp.MustCompile(`(?m)^(capture|filter|action|export) "([\w-]+)" "([\w-]+)"`)
+	heading    = regexp.MustCompile(`(?m)^(network|hostgroup|pipeline) "`)
+)
+
+// Every configuration that the documentation shows passes check. One that
+// shows only plugin blocks is given the rest.
+func TestDocumentedConfigurations(t *testing.T) {
+	blocks := documentedConfigurations(t)
+	if len(blocks) < 4 {
+		t.Fatalf("found %d configurations in the documentation: the search is broken", len(blocks))
+	}
+	for name, text := range blocks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := write(t, "documented.hcl", completed(text))
+			if r := run(t, "check", path); r.code != 0 {
+				t.Errorf("%s\n%s", text, r.stderr)
+			}
+		})
+	}
+}
+
+func documentedConfigurations(t *testing.T) map[string]string {
+	t.Helper()
+	blocks := map[string]string{}
+	err := filepath.WalkDir(repository, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch d.Name() {
+			case ".git", ".cache", "bin", "testdata":
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		rel, _ := filepath.Rel(repository, path)
+		switch filepath.Ext(path) {
+		case ".md":
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for i, m := range hclBlock.FindAllStringSubmatch(string(text), -1) {
+				blocks[fmt.Sprintf("%s#%d", rel, i+1)] = m[1]
+			}
+		case ".hcl":
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			blocks[rel] = string(text)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blocks
+}
+
+// completed adds what a fragment leaves out, and makes the example files that
+// a plugin wants to see exist.
+func completed(text string) string {
+	text = strings.ReplaceAll(text, `"traffic.pcap"`, `"/proc/self/exe"`)
+	has := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(text, -1) {
+		has[m[1]] = true
+	}
+	if !has["network"] {
+		text += "\nnetwork \"added\" {\n  prefixes = [\"192.0.2.0/24\"]\n}\n"
+		if !has["hostgroup"] {
+			text += "\nhostgroup \"added\" {\n  networks = [network.added]\n  threshold \"added\" {\n    pps = 1000\n  }\n}\n"
+		}
+	}
+	if has["pipeline"] {
+		return text
+	}
+	named := map[string][]string{}
+	for _, m := range pluginHead.FindAllStringSubmatch(text, -1) {
+		named[m[1]] = append(named[m[1]], strings.Join(m[1:], "."))
+	}
+	if named["capture"] == nil {
+		text += "\ncapture \"hello\" \"added\" {}\n"
+		return text
+	}
+	text += "\npipeline \"added\" {\n"
+	for _, kind := range []string{"capture", "filter", "action", "export"} {
+		if named[kind] != nil {
+			text += fmt.Sprintf("  %ss = [%s]\n", kind, strings.Join(named[kind], ", "))
+		}
+	}
+	return text + "}\n"
+}

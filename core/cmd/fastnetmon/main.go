@@ -1,0 +1,88 @@
+// Command fastnetmon finds the hosts that are under DDoS attack, or attack
+// others, and acts on it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "devel"
+
+// Exit codes, the same for every command.
+const (
+	exitFailure = 1 // something went wrong while running
+	exitConfig  = 2 // the configuration or the command line is at fault
+)
+
+// exitError carries an exit code; its text has been shown already when empty.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// errShown says that everything there is to say was printed.
+var errShown = errors.New("")
+
+func shown(code int) error { return &exitError{code: code, err: errShown} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := rootCommand().ExecuteContext(ctx)
+	stop()
+	if err == nil {
+		return
+	}
+	code := exitConfig
+	var coded *exitError
+	if errors.As(err, &coded) {
+		code = coded.code
+	}
+	if !errors.Is(err, errShown) {
+		fmt.Fprintln(os.Stderr, "fastnetmon:", err)
+	}
+	os.Exit(code)
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "fastnetmon",
+		Short:         "DDoS detector",
+		Long:          "FastNetMon watches traffic, finds hosts under DDoS attack within a second and acts on it.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version,
+	}
+	root.SetVersionTemplate("fastnetmon {{.Version}}\n")
+	root.AddCommand(
+		runCommand(),
+		checkCommand(),
+		replayCommand(),
+		pluginCommand(),
+		trafficCommand(),
+		demoCommand(),
+		versionCommand(),
+	)
+	return root
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "fastnetmon", version)
+		},
+	}
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The tests of this package run the real program with its real plugins, built
+// once for all of them.
+var (
+	repository string // root of the checkout
+	binary     string // bin/fastnetmon, plugins beside it
+)
+
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (int, error) {
+	var err error
+	if repository, err = filepath.Abs("../../.."); err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "fastnetmon-test-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "fastnetmon")
+	targets := map[string]string{"core/cmd/fastnetmon": binary}
+	for _, pattern := range []string{"plugins/*/*/main.go", "examples/plugins/*/main.go"} {
+		mains, err := filepath.Glob(filepath.Join(repository, pattern))
+		if err != nil {
+			return 0, err
+		}
+		for _, main := range mains {
+			rel, _ := filepath.Rel(repository, filepath.Dir(main))
+			targets[rel] = filepath.Join(dir, "plugins", pluginFile(rel))
+		}
+	}
+	for source, target := range targets {
+		build := exec.Command("go", "build", "-o", target, "./"+source)
+		build.Dir = repository
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return 0, fmt.Errorf("building %s: %w\n%s", source, err, out)
+		}
+	}
+	return m.Run(), nil
+}
+
+// pluginFile names an executable: plugins/action/script becomes action-script,
+// examples/plugins/action-hello stays action-hello.
+func pluginFile(dir string) string {
+	if strings.HasPrefix(dir, "examples") {
+		return filepath.Base(dir)
+	}
+	return filepath.Base(filepath.Dir(dir)) + "-" + filepath.Base(dir)
+}
+
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// run runs the program in the repository's root, bounded by a minute.
+func run(t *testing.T, args ...string) result {
+	t.Helper()
+	return runIn(t, repository, args...)
+}
+
+func runIn(t *testing.T, dir string, args ...string) result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exited *exec.ExitError
+	if err != nil && !errors.As(err, &exited) {
+		t.Fatalf("fastnetmon %s: %v", strings.Join(args, " "), err)
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("fastnetmon %s did not end within a minute\n%s", strings.Join(args, " "), stderr.String())
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// mustRun runs the program and demands exit status 0.
+func mustRun(t *testing.T, args ...string) result {
+	t.Helper()
+	r := run(t, args...)
+	if r.code != 0 {
+		t.Fatalf("fastnetmon %s: exit status %d\n%s", strings.Join(args, " "), r.code, r.stderr)
+	}
+	return r
+}
+
+// write puts text into a new file of the test's own folder.
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// fixtures returns the folder of foreign captures. In CI a missing one fails.
+func fixtures(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("FASTNETMON_FIXTURES")
+	if dir == "" {
+		dir = filepath.Join(repository, "../shared/fixtures")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("the fixtures are missing: %v; set FASTNETMON_FIXTURES", err)
+		}
+		t.Skipf("no fixtures: %v; set FASTNETMON_FIXTURES", err)
+	}
+	return dir
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// jsonOutput prints one event a line.
+func jsonOutput(w io.Writer) func(pipeline.Output) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return func(o pipeline.Output) error {
+		if o.Finished != nil {
+			return e.Encode(o.Finished)
+		}
+		return e.Encode(o.Event)
+	}
+}
+
+// textOutput prints events and the summary for people.
+func textOutput(w io.Writer) func(pipeline.Output) error {
+	return func(o pipeline.Output) error {
+		text := ""
+		if o.Finished != nil {
+			text = summaryText(o.Finished)
+		} else {
+			text = eventText(o.Event)
+		}
+		_, err := io.WriteString(w, text)
+		return err
+	}
+}
+
+// eventText is one event in two or three lines.
+func eventText(e *sdk.Event) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %-14s  %s %s, hostgroup %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, target(e), e.Direction, e.HostGroup)
+	if e.Type == sdk.AttackEnded {
+		fmt.Fprintf(&b, ", after %s, peak %s pps\n", e.Time.Sub(e.Started).Round(time.Millisecond), count(e.PeakPPS))
+		return b.String()
+	}
+	fmt.Fprintf(&b, ", %s\n", strings.ReplaceAll(e.AttackType, "_", " "))
+	for _, c := range e.Crossed {
+		fmt.Fprintf(&b, "    threshold %s: %s %s %s above %s (%s over %s)\n",
+			c.Threshold, c.Counter, count(c.Value), c.Unit, count(c.Limit), ruleText(c.Rule), c.Window)
+	}
+	rates := e.Incoming
+	if e.Direction == "outgoing" {
+		rates = e.Outgoing
+	}
+	var parts []string
+	for _, r := range rates {
+		if r.PPS >= 1 {
+			parts = append(parts, fmt.Sprintf("%s %s pps %s bps", r.Counter, count(r.PPS), count(r.BPS)))
+		}
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(&b, "    rates: %s\n", strings.Join(parts, ", "))
+	}
+	return b.String()
+}
+
+func target(e *sdk.Event) string {
+	if e.Target.IsSingleIP() {
+		return e.Target.Addr().String()
+	}
+	return e.Target.String()
+}
+
+func ruleText(rule string) string {
+	if ticks, factor, ok := strings.Cut(rule, "x"); ok {
+		return ticks + " ticks of 100 ms above " + factor + " times the limit"
+	}
+	return rule
+}
+
+// count writes a rate as people read it: 950, 12.5k, 1.2M.
+func count(v float64) string {
+	for _, unit := range []struct {
+		size float64
+		name string
+	}{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e4, "k"}} {
+		if v >= unit.size {
+			if unit.name == "k" {
+				unit.size = 1e3
+			}
+			return fmt.Sprintf("%.1f%s", v/unit.size, unit.name)
+		}
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+func summaryText(s *pipeline.Summary) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %-14s  %d packets, %d bytes, %d attacks\n",
+		s.Time.UTC().Format("2006-01-02 15:04:05.000"), sdk.ReplayFinished, s.Packets, s.Bytes, s.Attacks)
+	for _, group := range []struct {
+		name    string
+		volumes map[string]pipeline.Volume
+	}{{"direction", s.Directions}, {"family", s.Families}, {"protocol", s.Protocols}, {"counter", s.Counters}} {
+		for _, name := range slices.Sorted(maps.Keys(group.volumes)) {
+			if v := group.volumes[name]; v.Packets > 0 {
+				fmt.Fprintf(&b, "    %-10s %-12s %12d packets %15d bytes\n", group.name, name, v.Packets, v.Bytes)
+			}
+		}
+	}
+	for _, row := range s.Ledger {
+		fmt.Fprintf(&b, "    ledger     %s: received %d = used %d", row.Input, row.Received, row.Used)
+		for _, cause := range slices.Sorted(maps.Keys(row.Dropped)) {
+			fmt.Fprintf(&b, " + %s %d", cause, row.Dropped[cause])
+		}
+		if row.InFlight > 0 {
+			fmt.Fprintf(&b, " + in flight %d", row.InFlight)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
+)
+
+func trafficCommand() *cobra.Command {
+	var out string
+	var networks, attacks []string
+	var list bool
+	s := &gen.Scenario{}
+	cmd := &cobra.Command{
+		Use:   "traffic --out FILE --network PREFIX [--attack KIND,target=ADDRESS,pps=N...]",
+		Short: "Write a capture of synthetic traffic",
+		Long: `Traffic writes a pcap file of ordinary traffic (web, QUIC, DNS, ping, some IPv6) and, if asked, attacks. The same seed gives
+the same file. An attack is a kind and settings, separated by commas:
+
+  --attack syn_flood,target=203.0.113.7,pps=50000,start=5s,for=10s
+
+  target     one of our addresses
+  pps        packets per second
+  start      after the beginning; 0s unless set
+  for        how long; to the end unless set
+  direction  incoming (default) or outgoing
+  size       IP length of a packet in octets; the kind's own unless set
+
+The kinds are shown by --list.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if list {
+				for _, k := range gen.Kinds() {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-24s%s\n", k.Kind, k.Description)
+				}
+				return nil
+			}
+			if out == "" {
+				return fmt.Errorf("--out names the file to write; it is missing")
+			}
+			if err := readScenario(s, networks, attacks); err != nil {
+				return err
+			}
+			n, err := writeCapture(out, s)
+			if err != nil {
+				return &exitError{exitFailure, err}
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d packets in %s, seed %d\n", out, n, s.Duration, s.Seed)
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&out, "out", "", "file to write")
+	f.StringSliceVar(&networks, "network", []string{"203.0.113.0/24", "2001:db8::/64"}, "our networks; may be repeated")
+	f.StringArrayVar(&attacks, "attack", nil, "an attack; may be repeated")
+	f.Uint64Var(&s.Seed, "seed", 1, "what the traffic is made from")
+	f.DurationVar(&s.Duration, "duration", 20*time.Second, "length of the capture")
+	f.IntVar(&s.Hosts, "hosts", 100, "how many of our addresses have ordinary traffic")
+	f.Float64Var(&s.Benign.PPS, "pps", 2000, "ordinary traffic, packets per second")
+	f.Float64Var(&s.Benign.IPv6, "ipv6", 0.2, "share of ordinary traffic that is IPv6, 0 to 1, where the networks have both")
+	f.Float64Var(&s.Benign.VLAN, "vlan", 0, "share of hosts behind a VLAN tag, 0 to 1")
+	f.BoolVar(&list, "list", false, "list the kinds of attack")
+	return cmd
+}
+
+func readScenario(s *gen.Scenario, networks, attacks []string) error {
+	for _, text := range networks {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return fmt.Errorf("--network %q: not a prefix such as 203.0.113.0/24", text)
+		}
+		s.Networks = append(s.Networks, p.Masked())
+	}
+	for _, text := range attacks {
+		a, err := readAttack(text)
+		if err != nil {
+			return fmt.Errorf("--attack %q: %w", text, err)
+		}
+		s.Attacks = append(s.Attacks, a)
+	}
+	return nil
+}
+
+func readAttack(text string) (gen.Attack, error) {
+	kind, settings, _ := strings.Cut(text, ",")
+	a := gen.Attack{Kind: gen.Kind(kind)}
+	if settings == "" {
+		return a, fmt.Errorf("a target and a rate are needed, as in %s,target=203.0.113.7,pps=50000", kind)
+	}
+	for setting := range strings.SplitSeq(settings, ",") {
+		name, value, _ := strings.Cut(setting, "=")
+		var err error
+		switch name {
+		case "target":
+			a.Target, err = netip.ParseAddr(value)
+		case "pps":
+			a.PPS, err = strconv.ParseFloat(value, 64)
+		case "start":
+			a.Start, err = time.ParseDuration(value)
+		case "for":
+			a.Duration, err = time.ParseDuration(value)
+		case "direction":
+			a.Direction = gen.Direction(value)
+		case "size":
+			a.PacketSize, err = strconv.Atoi(value)
+		default:
+			return a, fmt.Errorf("no setting is called %q; there are target, pps, start, for, direction and size", name)
+		}
+		if err != nil {
+			return a, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return a, nil
+}
+
+// writeCapture writes the whole capture, or no file.
+func writeCapture(path string, s *gen.Scenario) (packets int, err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() {
+		if closed := f.Close(); err == nil {
+			err = closed
+		}
+		if err != nil {
+			os.Remove(path)
+		}
+	}()
+	w := bufio.NewWriterSize(f, 1<<20)
+	if packets, err = gen.WritePcap(w, s); err != nil {
+		return 0, err
+	}
+	return packets, w.Flush()
+}

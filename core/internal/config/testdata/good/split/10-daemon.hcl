@@ -1,0 +1,7 @@
+daemon {
+  mode = "enforce"
+}
+
+locals {
+  limit = 100
+}

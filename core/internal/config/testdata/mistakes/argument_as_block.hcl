@@ -1,0 +1,5 @@
+network "customers" {
+  prefixes {
+    a = 1
+  }
+}

@@ -1,0 +1,3 @@
+network "my customers" {
+  prefixes = ["203.0.113.0/24"]
+}

@@ -1,0 +1,3 @@
+capture "pcap" "1st" {
+  files = ["traffic.pcap"]
+}

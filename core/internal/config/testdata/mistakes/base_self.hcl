@@ -1,0 +1,11 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "a" {
+  base     = hostgroup.a
+  networks = [network.customers]
+  threshold "flood" {
+    pps = 1
+  }
+}

@@ -1,0 +1,3 @@
+daemon {
+  mode = "mon[31mitor"
+}

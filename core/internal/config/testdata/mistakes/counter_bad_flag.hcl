@@ -1,0 +1,16 @@
+counter "mine" {
+  tcp_flags = ["syn", "!akc"]
+}
+
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    counter = counter.mine
+    pps     = 20000
+  }
+}

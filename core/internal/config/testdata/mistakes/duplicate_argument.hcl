@@ -1,0 +1,4 @@
+daemon {
+  mode = "monitor"
+  mode = "enforce"
+}

@@ -1,0 +1,7 @@
+daemon {
+  mode = "monitor"
+}
+
+daemon {
+  state_dir = "/srv"
+}

@@ -1,0 +1,3 @@
+daemon {
+  state_dir = env("FASTNETMON_ABSENT")
+}

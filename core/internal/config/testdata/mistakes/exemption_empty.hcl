@@ -1,0 +1,3 @@
+exemption "all" {
+  until = "2027-06-30"
+}

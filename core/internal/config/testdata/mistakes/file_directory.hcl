@@ -1,0 +1,3 @@
+daemon {
+  state_dir = file("lists")
+}

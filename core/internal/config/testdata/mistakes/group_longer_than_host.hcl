@@ -1,0 +1,17 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    pps = 20000
+  }
+}
+
+hostgroup "dns" {
+  base           = hostgroup.default
+  prefixes       = ["2001:db8::53"]
+  v6_host_length = 64
+}

@@ -1,0 +1,3 @@
+guard {
+  max_active = 100
+}

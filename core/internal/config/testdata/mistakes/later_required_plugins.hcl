@@ -1,0 +1,5 @@
+required_plugins {
+  slack = {
+    source = "github.com/acme/slack"
+  }
+}

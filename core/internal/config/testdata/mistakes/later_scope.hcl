@@ -1,0 +1,13 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    pps = 1
+    scope = "prefix"
+    prefix_length = [24, 48]
+  }
+}

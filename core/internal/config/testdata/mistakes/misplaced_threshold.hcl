@@ -1,0 +1,3 @@
+threshold "flood" {
+  pps = 20000
+}

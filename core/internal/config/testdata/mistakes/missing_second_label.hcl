@@ -1,0 +1,3 @@
+capture "pcap" {
+  files = ["traffic.pcap"]
+}

@@ -1,0 +1,6 @@
+pipeline "main" {
+  captures = []
+}
+
+pipeline "second" {
+}

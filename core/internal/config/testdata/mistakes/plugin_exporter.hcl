@@ -1,0 +1,7 @@
+capture "pcap" "file" {
+  files = [exporter.fra_r1]
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

@@ -1,0 +1,7 @@
+capture "pcap" "file" {
+  speed = 2
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

@@ -1,0 +1,7 @@
+capture "bgp" "file" {
+  files = ["a.pcap"]
+}
+
+pipeline "main" {
+  captures = [capture.bgp.file]
+}

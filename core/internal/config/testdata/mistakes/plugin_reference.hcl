@@ -1,0 +1,7 @@
+capture "pcap" "file" {
+  files = [capture.pcap.file]
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

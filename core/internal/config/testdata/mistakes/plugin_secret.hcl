@@ -1,0 +1,8 @@
+capture "pcap" "file" {
+  files = ["a.pcap"]
+  speed = env("SECRET")
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

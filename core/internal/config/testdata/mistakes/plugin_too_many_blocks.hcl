@@ -1,0 +1,11 @@
+capture "pcap" "file" {
+  files = ["a.pcap"]
+  tls {
+  }
+  tls {
+  }
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

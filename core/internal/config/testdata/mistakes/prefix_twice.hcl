@@ -1,0 +1,12 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "203.0.113.0/24"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    pps = 20000
+  }
+}
+

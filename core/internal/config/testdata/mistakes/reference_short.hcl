@@ -1,0 +1,7 @@
+capture "pcap" "file" {
+  files = ["traffic.pcap"]
+}
+
+pipeline "main" {
+  captures = [capture.pcap]
+}

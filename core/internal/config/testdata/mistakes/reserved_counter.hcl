@@ -1,0 +1,3 @@
+counter "tcp_syn" {
+  protocol = "tcp"
+}

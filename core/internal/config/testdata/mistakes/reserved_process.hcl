@@ -1,0 +1,8 @@
+capture "pcap" "file" {
+  files   = ["traffic.pcap"]
+  process = "pcap"
+}
+
+pipeline "main" {
+  captures = [capture.pcap.file]
+}

@@ -1,0 +1,11 @@
+daemon {
+  mode = env("SECRET")
+}
+
+network "customers" {
+  prefixes = [env("SECRET")]
+}
+
+locals {
+  path = file("lists/${env("SECRET")}")
+}

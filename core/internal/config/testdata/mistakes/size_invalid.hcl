@@ -1,0 +1,3 @@
+daemon {
+  memory_limit = "2 gigs"
+}

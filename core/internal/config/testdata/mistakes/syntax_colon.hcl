@@ -1,0 +1,3 @@
+daemon {
+  mode: "monitor"
+}

@@ -1,0 +1,19 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    pps = 20000
+  }
+}
+
+hostgroup "dns" {
+  base     = hostgroup.defualt
+  prefixes = ["203.0.113.53"]
+  threshold "x" {
+    pps = 1
+  }
+}

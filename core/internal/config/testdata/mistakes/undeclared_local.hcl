@@ -1,0 +1,16 @@
+locals {
+  average = "5s"
+}
+
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+  average  = local.avrage
+
+  threshold "flood" {
+    pps = 20000
+  }
+}

@@ -1,0 +1,3 @@
+hostgroup "default" {
+  networks = [network.customers]
+}

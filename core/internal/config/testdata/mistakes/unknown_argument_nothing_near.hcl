@@ -1,0 +1,3 @@
+daemon {
+  colour = "blue"
+}

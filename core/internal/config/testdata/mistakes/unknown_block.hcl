@@ -1,0 +1,15 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+
+  threshold "flood" {
+    pps = 20000
+  }
+}
+
+hostgruop "dns" {
+  prefixes = ["203.0.113.53"]
+}

@@ -1,0 +1,3 @@
+network "customers" {
+  files = ["lists/empty"]
+}

@@ -1,0 +1,4 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+

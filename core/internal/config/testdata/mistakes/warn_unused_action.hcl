@@ -1,0 +1,5 @@
+action "script" "notify" {
+  role    = "notify"
+  command = ["/usr/local/bin/notify.sh"]
+}
+

@@ -1,0 +1,3 @@
+counter "ntp" {
+  source_port = 123
+}

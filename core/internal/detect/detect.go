@@ -1,0 +1,332 @@
+package detect
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// Defaults of Config and Group.
+const (
+	DefaultQuiet  = 30 * time.Second
+	DefaultUpdate = 5 * time.Minute
+)
+
+// quietFactor is the share of its limit below which a counter is quiet.
+const quietFactor = 0.75
+
+// look is how often open attacks are looked at.
+const look = int64(100 * time.Millisecond)
+
+// Config names what the engine knows by id.
+type Config struct {
+	Revision string // of the configuration
+	Groups   map[uint32]Group
+	Networks map[uint32]string
+	Limits   map[uint32]LimitName // by engine.Limit.ID
+	Update   time.Duration        // between updates of an attack that only goes on; 0 means 5 min, below 0 never
+	Seed     uint64               // of attack ids: the boot's live, fixed in replay
+}
+
+// Group is what detection needs of a hostgroup.
+type Group struct {
+	Name  string
+	Quiet time.Duration // 0 means 30 s
+}
+
+// LimitName says what people call a limit.
+type LimitName struct {
+	Threshold string
+	Counter   string
+}
+
+// EventType is what happened to an attack.
+type EventType uint8
+
+// The types of event.
+const (
+	Started EventType = iota
+	Updated
+	Ended
+)
+
+// State is how far an attack has got.
+type State uint8
+
+// The states.
+const (
+	Detected State = iota
+	Active
+	Over
+)
+
+// Causes of an attack's end.
+const (
+	CauseQuiet         = "quiet"
+	CauseConfiguration = "configuration" // none of its limits exists any more
+)
+
+// Crossed is one limit that an attack crossed.
+type Crossed struct {
+	Limit     uint32 // engine.Limit.ID
+	Threshold string
+	Counter   string
+	Unit      engine.Unit
+	Value     float64 // per second: packets, bytes or flows
+	Bound     float64 // the limit's value when it was crossed
+	Rule      engine.Rule
+	Window    time.Duration
+	At        int64 // stream's clock
+}
+
+// Attack is an attack as it stands; an Event holds a copy of its own.
+type Attack struct {
+	ID        string
+	Seq       uint32 // of the newest event
+	State     State
+	Target    netip.Prefix
+	Direction ring.Direction
+	NetworkID uint32
+	GroupID   uint32
+	Network   string
+	Group     string
+	Revision  string // of the configuration under which it started
+	Started   int64  // stream's clock
+	Ended     int64
+	Cause     string // of its end
+	Crossed   []Crossed
+
+	Rates      engine.HostRates // at the event
+	InitialPPS float64          // packets per second of total in the attack's direction
+	PeakPPS    float64
+	Type       string // FastNetMon's attack type, judged at the peak
+	Protocol   string // and its attack protocol
+}
+
+// Event tells one change of an attack.
+type Event struct {
+	Type   EventType
+	Time   int64 // stream's clock
+	Attack Attack
+}
+
+type attack struct {
+	Attack
+	alarm    engine.Alarm
+	quiet    time.Duration
+	below    int64   // since when every counter is quiet; 0: it is not
+	judged   float64 // average at which Type and Protocol were judged
+	update   int64   // when the next periodic update is due; 0 never
+	deadline int64   // when a look may find it quiet or over, if nothing more comes
+}
+
+// Detector holds the open attacks. One goroutine uses it, the engine's.
+type Detector struct {
+	e      *engine.Engine
+	cfg    Config
+	open   map[engine.Alarm]*attack
+	list   []*attack // the same, by target and direction
+	looked int64
+	events []Event
+}
+
+// New returns a detector that reads an engine.
+func New(e *engine.Engine, cfg Config) *Detector {
+	return &Detector{e: e, cfg: cfg, open: map[engine.Alarm]*attack{}}
+}
+
+// SetConfig changes the names; call it with the engine's SetPlan. Open attacks
+// keep the names they started with.
+func (d *Detector) SetConfig(cfg Config) { d.cfg = cfg }
+
+// Step takes what crossed since the last call, looks at the open attacks (at
+// most every 100 ms) and returns what happened, ordered by time and target.
+// now is the stream's clock and must not go back; call it after each batch and
+// after each Advance. The slice is good until the next call.
+func (d *Detector) Step(now int64) []Event {
+	clear(d.events)
+	d.events = d.events[:0]
+	crossings := d.e.Crossings()
+	slices.SortStableFunc(crossings, compareCrossing)
+	for len(crossings) > 0 {
+		crossings = crossings[d.take(crossings):]
+	}
+	if now >= d.looked+look {
+		d.looked = now - now%look
+		for _, a := range d.list {
+			d.examine(a, now)
+		}
+		d.list = slices.DeleteFunc(d.list, func(a *attack) bool { return a.State == Over })
+	}
+	slices.SortStableFunc(d.events, func(a, b Event) int {
+		return cmp.Or(cmp.Compare(a.Time, b.Time), compareTarget(&a.Attack, &b.Attack), cmp.Compare(a.Attack.Seq, b.Attack.Seq))
+	})
+	return d.events
+}
+
+func compareTarget(a, b *Attack) int {
+	return cmp.Or(a.Target.Addr().Compare(b.Target.Addr()), cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction))
+}
+
+// compareCrossing orders by time, then target, then the order of limits: what
+// arrives first within a window decides nothing.
+func compareCrossing(a, b engine.Crossing) int {
+	return cmp.Or(cmp.Compare(a.At, b.At), a.Target.Addr().Compare(b.Target.Addr()),
+		cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Order, b.Order))
+}
+
+// take handles the crossings at the head of the list that belong together:
+// same alarm, same moment. It returns how many they are.
+func (d *Detector) take(cs []engine.Crossing) int {
+	n := 1
+	for n < len(cs) && cs[n].Alarm == cs[0].Alarm && cs[n].At == cs[0].At {
+		n++
+	}
+	first := &cs[0]
+	a := d.open[first.Alarm]
+	kind := Updated
+	if a == nil {
+		a, kind = d.start(first), Started
+	}
+	for i := range cs[:n] {
+		a.Crossed = append(a.Crossed, d.crossed(&cs[i]))
+		if l := cs[i].Limit; l.Counter == engine.CounterTotal && l.Unit == engine.PacketRate {
+			a.PeakPPS = max(a.PeakPPS, cs[i].Value)
+		}
+	}
+	a.below, a.deadline = 0, first.At
+	a.measure(d.e.AlarmRates(a.alarm, first.At))
+	if kind == Started {
+		a.InitialPPS = a.PeakPPS
+	}
+	d.tell(a, kind, first.At)
+	return n
+}
+
+func (d *Detector) start(c *engine.Crossing) *attack {
+	a := &attack{alarm: c.Alarm, quiet: d.cfg.Groups[c.Group].Quiet}
+	if a.quiet <= 0 {
+		a.quiet = DefaultQuiet
+	}
+	a.Attack = Attack{
+		ID:     attackID(d.cfg.Seed, c, d.cfg.Revision),
+		Target: c.Target, Direction: c.Direction, Started: c.At, Revision: d.cfg.Revision,
+		NetworkID: c.Network, GroupID: c.Group,
+		Network: d.cfg.Networks[c.Network], Group: d.cfg.Groups[c.Group].Name,
+	}
+	d.open[c.Alarm] = a
+	at, _ := slices.BinarySearchFunc(d.list, a, func(x, y *attack) int { return compareTarget(&x.Attack, &y.Attack) })
+	d.list = slices.Insert(d.list, at, a)
+	return a
+}
+
+func (d *Detector) crossed(c *engine.Crossing) Crossed {
+	n := d.cfg.Limits[c.Limit.ID]
+	return Crossed{
+		Limit: c.Limit.ID, Threshold: n.Threshold, Counter: n.Counter, Unit: c.Limit.Unit,
+		Value: c.Value, Bound: c.Limit.Value, Rule: c.Rule, Window: c.Window, At: c.At,
+	}
+}
+
+// tell adds an event with a copy of the attack.
+func (d *Detector) tell(a *attack, kind EventType, at int64) {
+	a.Seq++
+	period := d.cfg.Update
+	if period == 0 {
+		period = DefaultUpdate
+	}
+	a.update = 0
+	if period > 0 {
+		a.update = at + int64(period)
+	}
+	ev := Event{Type: kind, Time: at, Attack: a.Attack}
+	ev.Attack.Crossed = slices.Clone(a.Crossed)
+	d.events = append(d.events, ev)
+}
+
+// examine looks at an open attack: its peak, whether it is over, whether it is
+// time to tell of it again.
+func (d *Detector) examine(a *attack, now int64) {
+	if a.State == Detected {
+		a.State = Active
+	}
+	a.measure(d.e.AlarmRates(a.alarm, now))
+	quiet, known := d.levels(a, now)
+	switch {
+	case quiet > now:
+		a.below = 0
+		a.deadline = quiet
+	case a.below == 0:
+		a.below = now
+		a.deadline = now + int64(a.quiet)
+	case now-a.below >= int64(a.quiet):
+		a.State, a.Ended, a.Cause = Over, now, CauseQuiet
+		if !known {
+			a.Cause = CauseConfiguration
+		}
+		d.tell(a, Ended, now)
+		d.e.Release(a.alarm)
+		delete(d.open, a.alarm)
+		return
+	}
+	if a.update != 0 && now >= a.update {
+		d.tell(a, Updated, now)
+	}
+}
+
+// levels returns when the last of an attack's counters will be quiet if
+// nothing more comes, and whether any of its limits still exists.
+func (d *Detector) levels(a *attack, now int64) (quiet int64, known bool) {
+	quiet = now
+	for i := range a.Crossed {
+		if lv, ok := d.e.Level(a.alarm, a.Crossed[i].Limit, quietFactor, now); ok {
+			known = true
+			quiet = max(quiet, lv.Quiet)
+		}
+	}
+	return quiet, known
+}
+
+// Open returns how many attacks are open.
+func (d *Detector) Open() int { return len(d.list) }
+
+// Attacks returns the open attacks by target, with their rates at now.
+func (d *Detector) Attacks(now int64) []Attack {
+	out := make([]Attack, 0, len(d.list))
+	for _, a := range d.list {
+		c := a.Attack
+		c.Rates = d.e.AlarmRates(a.alarm, now)
+		c.Crossed = slices.Clone(c.Crossed)
+		out = append(out, c)
+	}
+	return out
+}
+
+// NextDeadline returns the next moment at which Step has something to do if
+// nothing more arrives, false when no attack is open. Going from deadline to
+// deadline gives the same events as going in steps of 100 ms. It is a multiple
+// of 100 ms, so Advance and Step may be called with it as it is.
+func (d *Detector) NextDeadline() (int64, bool) {
+	next, ok := int64(0), false
+	for _, a := range d.list {
+		at := a.deadline
+		if a.State == Detected {
+			at = d.looked + look
+		}
+		if a.update != 0 {
+			at = min(at, a.update)
+		}
+		if !ok || at < next {
+			next, ok = at, true
+		}
+	}
+	if !ok {
+		return 0, false
+	}
+	next = (next + look - 1) / look * look
+	return max(next, d.looked+look), true
+}

@@ -1,0 +1,280 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// Apply takes the next records of a ring: flushes, each followed by its
+// deltas, cut anywhere. The caller must have copied them out of memory that
+// the plugin can write. A delta that cannot be is refused and counted in the
+// ledger; an error (which wraps ErrLie) means that the ring itself lies: it
+// gives no more, and the caller replaces it.
+func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
+	r := e.rings[id]
+	if r == nil {
+		return errNoRing
+	}
+	for len(batch) > 0 && r.err == nil {
+		if r.left == 0 {
+			_ = e.flush(r, batch[0].AsFlush()) // r.err ends the loop
+			batch = batch[1:]
+			continue
+		}
+		n := min(int(r.left), len(batch), groupSize)
+		e.applyGroup(r, batch[:n])
+		r.left -= uint32(n)
+		batch = batch[n:]
+	}
+	return r.err
+}
+
+// applyGroup takes up to groupSize deltas. It first reads the index for all of
+// them, then the rows, so that the misses of the cache overlap.
+func (e *Engine) applyGroup(r *ringState, ds []ring.Delta) {
+	var tags, rows [groupSize]uint32
+	for i := range ds {
+		d := &ds[i]
+		if d.Kind == ring.KindHost || d.Kind == ring.KindPrefix || d.Kind == ring.KindCounter {
+			k0, k1 := words(&d.Addr)
+			tags[i] = e.idx.hash(k0, k1, rowKind(d), d.PrefixLen)
+			rows[i] = e.idx.peek(tags[i])
+		}
+	}
+	var sink uint32
+	for i := range ds {
+		if rows[i] != 0 {
+			w := e.row(rows[i] - 1)
+			s := &w.dir[ds[i].Direction&1]
+			sink += uint32(w.k1) + uint32(s.avg[0]) + uint32(s.sums[0][0])
+		}
+	}
+	e.sink = sink
+	for i := range ds {
+		d := &ds[i]
+		switch d.Kind {
+		case ring.KindHost, ring.KindPrefix:
+			e.applyRow(r, d, tags[i], rows[i])
+		case ring.KindCounter:
+			e.applyCounter(r, d, tags[i], rows[i])
+		case ring.KindTotal:
+			e.applyTotal(r, d)
+		case ring.KindLoss:
+			r.ledger.DroppedBy[d.ID] += d.Packets
+			r.ledger.Deltas++
+		default:
+			_ = r.lie("record of kind %d where a delta must stand", d.Kind)
+			return
+		}
+	}
+	e.stats.Deltas += uint64(len(ds))
+}
+
+// rowKind is the kind of the row that a delta speaks of.
+func rowKind(d *ring.Delta) uint8 {
+	if d.Kind == ring.KindPrefix {
+		return uint8(ring.KindPrefix)
+	}
+	return uint8(ring.KindHost)
+}
+
+// wellFormed checks what can be told without a table.
+func wellFormed(d *ring.Delta) bool {
+	if d.Direction > ring.Outgoing || d.SpanMs == 0 || d.SpanMs%50 != 0 || d.SpanMs > maxSpan {
+		return false
+	}
+	if mapped(&d.Addr) {
+		return d.Family == 4 && (d.PrefixLen == 32 || d.Kind == ring.KindPrefix && d.PrefixLen < 32)
+	}
+	return d.Family == 6 && d.PrefixLen <= 128 && (d.PrefixLen > 0 || d.Kind == ring.KindPrefix)
+}
+
+// resolve finds the row of a delta and the entry to count it under, bringing
+// the row under the current plan and making it when it is missing. A nil entry
+// means refused; a nil row alone means that there is no room for one.
+func (e *Engine) resolve(r *ringState, d *ring.Delta, tag, candidate uint32) (*row, uint32, *entry) {
+	if !wellFormed(d) {
+		e.refuse(r, RefusedShape)
+		return nil, 0, nil
+	}
+	k0, k1 := words(&d.Addr)
+	kind := rowKind(d)
+	var w *row
+	no := candidate - 1
+	if candidate != 0 {
+		w = e.row(no)
+		if w.k1 != k1 || w.k0 != k0 || w.kind != kind || w.plen != d.PrefixLen {
+			w = nil
+		}
+	}
+	if w == nil {
+		// Another row has the tag, or rows came and went within the group.
+		if n, ok := e.find(tag, k0, k1, kind, d.PrefixLen); ok {
+			w, no = e.row(n), n
+		}
+	}
+	if w != nil && r.plan == e.cur {
+		if w.gen != e.cur.gen {
+			e.refresh(w)
+		}
+		if ent := &e.cur.entries[w.entry]; ent.network == d.Network && ent.group == d.Group && w.entry != 0 {
+			return w, no, ent
+		}
+	}
+	return e.resolveSlow(r, d, tag, w, no)
+}
+
+// resolveSlow judges a delta by the plan under which it was counted.
+func (e *Engine) resolveSlow(r *ringState, d *ring.Delta, tag uint32, w *row, no uint32) (*row, uint32, *entry) {
+	pfx := d.Prefix()
+	if !pfx.IsValid() || pfx.Masked() != pfx {
+		e.refuse(r, RefusedShape)
+		return nil, 0, nil
+	}
+	i := r.plan.lookup(pfx)
+	ent := &r.plan.entries[i]
+	switch {
+	case i == 0:
+		e.refuse(r, RefusedOutside)
+		return nil, 0, nil
+	case ent.network != d.Network || ent.group != d.Group:
+		e.refuse(r, RefusedID)
+		return nil, 0, nil
+	}
+	if w == nil {
+		if w, no = e.newRow(d, pfx, tag); w == nil {
+			return nil, 0, ent
+		}
+	}
+	if w.gen != e.cur.gen {
+		e.refresh(w)
+	}
+	return w, no, ent
+}
+
+// newRow makes the row of a delta, nil when there is no room.
+func (e *Engine) newRow(d *ring.Delta, pfx netip.Prefix, tag uint32) (*row, uint32) {
+	if !e.idx.reserve() {
+		return nil, 0
+	}
+	no, ok := e.rows.take()
+	if !ok && e.displace(d, pfx) {
+		no, ok = e.rows.take()
+	}
+	if !ok {
+		return nil, 0
+	}
+	w := e.row(no)
+	w.k0, w.k1 = words(&d.Addr)
+	w.kind, w.plen = rowKind(d), d.PrefixLen
+	e.refresh(w)
+	e.idx.insert(tag, no)
+	return w, no
+}
+
+// applyRow adds a host or prefix delta.
+func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag, candidate uint32) {
+	w, no, ent := e.resolve(r, d, tag, candidate)
+	if ent == nil {
+		return
+	}
+	r.ledger.Deltas++
+	dir := int(d.Direction)
+	e.addCell(ent.cell[family(d)], dir+2*int(d.Flags&ring.FlagInternalRow>>3), d)
+	if r.tick < e.open {
+		r.ledger.Late++
+		e.stats.Late++
+	}
+	if w == nil {
+		e.stats.NoRow++
+		return
+	}
+	g := e.cur.entries[w.entry].plan
+	s := &w.dir[dir]
+	span := d.SpanMs / 50
+	if r.end > w.last[dir]+forgetSampling {
+		s.sampling = 0
+	}
+	decay, term := moveTo(&w.last[dir], r.end, span, g.lut)
+	s.add(d, decay, term)
+	if d.Flows != 0 || w.flows[dir] != 0 {
+		w.flows[dir] = w.flows[dir].decayAdd(decay, float64(d.Flows), term)
+	}
+	s.sampling = max(s.sampling, d.Sampling)
+	if w.kind == uint8(ring.KindHost) {
+		e.compare(r, w, no, g, d, span)
+	}
+}
+
+// moveTo brings the time of an average to a delta's end, unless it is past it,
+// and returns the factors for the state and for the delta's volume.
+func moveTo(last *uint32, end, span uint32, l *lut) (decay, term float64) {
+	term = l.gainFor(span)
+	if end > *last {
+		if *last != 0 {
+			decay = l.decayFor(end - *last)
+		}
+		*last = end
+		return decay, term
+	}
+	if late := *last - end; late > 0 {
+		term *= l.decayFor(late)
+	}
+	return 1, term
+}
+
+// add puts a delta into the averages. Counters that neither have nor gain
+// anything cost a comparison.
+func (s *dirState) add(d *ring.Delta, decay, term float64) {
+	s.avg[0] = s.avg[0].decayAdd(decay, float64(d.Packets), term)
+	s.avg[1] = s.avg[1].decayAdd(decay, float64(d.Bytes), term)
+	for i := range d.CounterPackets {
+		p, b := &s.avg[2+2*i], &s.avg[3+2*i]
+		if vp, vb := d.CounterPackets[i], d.CounterBytes[i]; uint32(*p)|uint32(*b)|vp|vb != 0 {
+			*p = p.decayAdd(decay, float64(vp), term)
+			*b = b.decayAdd(decay, float64(vb), term)
+		}
+	}
+}
+
+// applyTotal adds traffic that belongs to no host.
+func (e *Engine) applyTotal(r *ringState, d *ring.Delta) {
+	if d.Direction != ring.Internal && d.Direction != ring.Other || d.Family != 4 && d.Family != 6 {
+		e.refuse(r, RefusedShape)
+		return
+	}
+	r.ledger.Deltas++
+	e.addCell(e.total[family(d)], int(d.Direction), d)
+}
+
+// applyCounter adds what a user counter gained for a host.
+func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag, candidate uint32) {
+	if d.ID >= MaxUser || r.plan.counters[d.ID] == 0 {
+		e.refuse(r, RefusedID)
+		return
+	}
+	w, no, ent := e.resolve(r, d, tag, candidate)
+	if ent == nil {
+		return
+	}
+	r.ledger.Deltas++
+	id := r.plan.counters[d.ID]
+	u := e.user[id]
+	if u == nil {
+		u = new([2][2]Volume)
+		e.user[id] = u
+	}
+	v := &u[d.Direction][family(d)]
+	v.Packets += d.Packets
+	v.Bytes += d.Bytes
+	if w == nil {
+		return
+	}
+	dir := int(d.Direction)
+	g := e.cur.entries[w.entry].plan
+	if len(g.dirs[dir].user) > 0 {
+		w.dir[dir].sampling = max(w.dir[dir].sampling, d.Sampling)
+		e.compareUser(r, w, no, g, d, FirstUser+id)
+	}
+}

@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"net/netip"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+const (
+	sweepParts = 128  // the hand goes round in so many steps of 50 ms
+	sweepMax   = 8192 // rows at a time: well under a millisecond
+	coldScan   = 32   // rows looked at to find a place for a heavier host
+)
+
+// sweep moves the clock hand on and lets idle hosts leave.
+func (e *Engine) sweep(moved uint32) {
+	n := uint64(e.rows.top)
+	n = min((n/sweepParts+1)*uint64(min(moved, sweepParts)), n, sweepMax)
+	for range n {
+		no, r := e.nextRow()
+		if r.kind != 0 && r.alarm == [2]Alarm{} && e.clock-min(e.clock, max(r.last[0], r.last[1])) > e.idle {
+			e.evict(no, r)
+			e.stats.Evicted++
+		}
+	}
+}
+
+func (e *Engine) nextRow() (uint32, *row) {
+	if e.hand >= e.rows.top {
+		e.hand = 0
+	}
+	no := e.hand
+	e.hand++
+	return no, e.row(no)
+}
+
+func (e *Engine) evict(no uint32, r *row) {
+	e.dropExtras(r, nil)
+	e.idx.remove(e.idx.hash(r.k0, r.k1, r.kind, r.plen), no)
+	r.kind = 0
+	e.rows.give(no)
+}
+
+// displace frees the coldest of the next rows for a host that gains more than
+// 1 % of its smallest limit: the table being full must not hide an attack.
+func (e *Engine) displace(d *ring.Delta, pfx netip.Prefix) bool {
+	if d.Kind == ring.KindPrefix {
+		return false
+	}
+	p := &e.cur.entries[e.cur.lookup(pfx)].plan.dirs[d.Direction]
+	seconds := float64(d.SpanMs) / 1000
+	weight := float64(d.Packets) / seconds
+	if weight < p.admit && float64(d.Bytes)/seconds < p.admitByte {
+		return false
+	}
+	var coldest *row
+	var at uint32
+	for range min(coldScan, e.rows.top) {
+		no, r := e.nextRow()
+		if r.kind == 0 || r.alarm != [2]Alarm{} {
+			continue
+		}
+		if v := e.weight(r, e.clock); v < weight {
+			coldest, at, weight = r, no, v
+		}
+	}
+	if coldest == nil {
+		return false
+	}
+	e.evict(at, coldest)
+	e.stats.Displaced++
+	return true
+}
+
+// weight is the packets per second of a row, both directions, at a step.
+func (e *Engine) weight(r *row, now uint32) float64 {
+	l := e.lutOf(r)
+	return r.value(l, 0, 0, now) + r.value(l, 1, 0, now)
+}
+
+// lutOf returns the averages' table of a row's group; a row not touched since
+// the plan changed is read as it was.
+func (e *Engine) lutOf(r *row) *lut {
+	if r.gen != e.cur.gen {
+		e.refresh(r)
+	}
+	return e.cur.entries[r.entry].plan.lut
+}
+
+// value returns one average of a row at a step.
+func (r *row) value(l *lut, dir int, idx uint8, now uint32) float64 {
+	v := r.dir[dir].avg[idx].f()
+	if now > r.last[dir] {
+		v *= l.decayFor(now - r.last[dir])
+	}
+	return v
+}

@@ -1,0 +1,248 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"unsafe"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// HostRates are the rates of one host at a time.
+type HostRates struct {
+	Host           netip.Prefix
+	Network, Group uint32
+	Dir            [2]DirRates // incoming, outgoing
+	Sampling       [2]uint32   // largest sampling rate seen; 0 and 1 unsampled
+}
+
+func sortBy[T any](list []T, key func(T) uint32) {
+	slices.SortFunc(list, func(a, b T) int { return cmp.Compare(key(a), key(b)) })
+}
+
+// stepsAt turns a reader's time into steps, never before the clock's start.
+func (e *Engine) stepsAt(now int64) uint32 {
+	return uint32(min(max(now/step-e.base, 0), math.MaxUint32))
+}
+
+// Rates returns the rates of a host at a time of the stream's clock, false
+// when the engine has no row for it. The prefix is /32 for IPv4 and as long as
+// the host's key for IPv6.
+func (e *Engine) Rates(host netip.Prefix, now int64) (HostRates, bool) {
+	if !e.started || e.cur == nil || !host.IsValid() {
+		return HostRates{}, false
+	}
+	addr := host.Addr().As16()
+	k0, k1 := words(&addr)
+	plen := uint8(host.Bits())
+	kind := uint8(ring.KindHost)
+	no, ok := e.find(e.idx.hash(k0, k1, kind, plen), k0, k1, kind, plen)
+	if !ok {
+		return HostRates{}, false
+	}
+	return e.rates(e.row(no), e.stepsAt(now)), true
+}
+
+func (e *Engine) rates(r *row, now uint32) HostRates {
+	l := e.lutOf(r)
+	ent := &e.cur.entries[r.entry]
+	h := HostRates{Host: r.prefix(), Network: ent.network, Group: ent.group}
+	for d := range h.Dir {
+		decay := 1.0
+		if now > r.last[d] {
+			decay = l.decayFor(now - r.last[d])
+		}
+		for k := range Counters {
+			h.Dir[d].Packets[k] = r.dir[d].avg[2*k].f() * decay
+			h.Dir[d].Bytes[k] = r.dir[d].avg[2*k+1].f() * decay
+		}
+		h.Dir[d].Flows = r.flows[d].f() * decay
+		h.Sampling[d] = r.dir[d].sampling
+	}
+	return h
+}
+
+// AlarmRates returns the rates of an alarm's host at a time.
+func (e *Engine) AlarmRates(a Alarm, now int64) HostRates {
+	return e.rates(e.row(e.alarms[a].row), e.stepsAt(now))
+}
+
+// Release ends an alarm: its limits may fire again, its host may leave.
+func (e *Engine) Release(a Alarm) {
+	if int(a) >= len(e.alarms) || !e.alarms[a].open {
+		return
+	}
+	al := &e.alarms[a]
+	e.row(al.row).alarm[al.dir] = 0
+	al.open, al.fired = false, al.fired[:0]
+	e.freeAlarm = append(e.freeAlarm, a)
+}
+
+// Level is where a limit of an alarm stands.
+type Level struct {
+	Limit float64 // its value now, which a plan may have changed
+	Value float64 // the average; of sampled traffic the larger of both averages
+	Quiet int64   // when Value will be below factor × Limit if nothing more comes; not before now
+}
+
+// Level tells how far a limit of an alarm is from quiet at a time. It is false
+// when the host's group has no such limit any more.
+func (e *Engine) Level(a Alarm, limit uint32, factor float64, now int64) (Level, bool) {
+	al := &e.alarms[a]
+	r := e.row(al.row)
+	fast := e.lutOf(r)
+	l := e.cur.entries[r.entry].plan.limit(int(al.dir), limit)
+	if l == nil {
+		return Level{}, false
+	}
+	dir := int(al.dir)
+	at := e.stepsAt(now)
+	lv := Level{Limit: l.Value, Quiet: now}
+	look := func(v float64, last uint32, t *lut) {
+		value := v
+		if at > last {
+			value = v * t.decayFor(at-last)
+		}
+		lv.Value = max(lv.Value, value)
+		if q := factor * l.Value; value >= q {
+			// The logarithm says where to look; the first step at which
+			// the same arithmetic agrees is the answer.
+			k := uint32(max(math.Log(v/q)*t.tau/stepSeconds-2, 0))
+			for v*t.decayFor(k) >= q {
+				k++
+			}
+			lv.Quiet = max(lv.Quiet, e.nanos(last)+int64(k)*step)
+		}
+	}
+	user := l.counter >= FirstUser
+	switch {
+	case l.Unit == FlowRate:
+		look(r.flows[dir].f(), r.last[dir], fast)
+	case !user:
+		look(r.dir[dir].avg[l.idx].f(), r.last[dir], fast)
+	}
+	if user || r.dir[dir].sampling > 1 && l.Unit != FlowRate {
+		if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
+			if user {
+				look(x.v[l.Unit&1].f(), x.t, fast)
+			}
+			if r.dir[dir].sampling > 1 {
+				look(x.v[2+l.Unit&1].f(), x.t, e.slow)
+			}
+		}
+	}
+	return lv, true
+}
+
+func (g *groupPlan) limit(dir int, id uint32) *limitPlan {
+	for _, list := range [2][]limitPlan{g.dirs[dir].limits, g.dirs[dir].user} {
+		for i := range list {
+			if list[i].ID == id {
+				return &list[i]
+			}
+		}
+	}
+	return nil
+}
+
+// Crossings returns the limits that fired since the last call, in the order in
+// which they did. The slice is good until the call after next.
+func (e *Engine) Crossings() []Crossing {
+	out := e.crossings[0]
+	e.crossings[0], e.crossings[1] = e.crossings[1][:0], out
+	return out
+}
+
+// Snapshot gathers the hosts with the most of a counter, a slice at a time, so
+// that whoever drives the engine can go on with deltas in between.
+type Snapshot struct {
+	e    *Engine
+	n    int
+	idx  uint8
+	at   uint32 // step by which all rows are compared, whenever they are looked at
+	next uint32
+	heap []heapRow // smallest first
+}
+
+type heapRow struct {
+	value  float64
+	no     uint32
+	k0, k1 uint64
+}
+
+// NewSnapshot starts a snapshot of the top n hosts by packets (or, with
+// ByteRate, bytes) per second of a built-in counter, both directions together.
+func (e *Engine) NewSnapshot(n int, counter uint8, unit Unit) *Snapshot {
+	n = max(n, 0)
+	return &Snapshot{e: e, n: n, at: e.clock, idx: min(counter, Counters-1)*2 + uint8(unit&1), heap: make([]heapRow, 0, min(n, 1<<16))}
+}
+
+// Step looks at up to rows rows (4096 take well under a millisecond) and
+// reports whether all have been seen.
+func (s *Snapshot) Step(rows int) bool {
+	e := s.e
+	if e.cur == nil || s.n == 0 {
+		return true
+	}
+	for ; rows > 0 && s.next < e.rows.top; rows-- {
+		r := e.row(s.next)
+		if r.kind == uint8(ring.KindHost) {
+			l := e.lutOf(r)
+			s.push(heapRow{r.value(l, 0, s.idx, s.at) + r.value(l, 1, s.idx, s.at), s.next, r.k0, r.k1})
+		}
+		s.next++
+	}
+	return s.next >= e.rows.top
+}
+
+func (s *Snapshot) push(h heapRow) {
+	switch {
+	case h.value <= 0:
+		return
+	case len(s.heap) < s.n:
+		s.heap = append(s.heap, h)
+		for i := len(s.heap) - 1; i > 0 && s.heap[i].value < s.heap[(i-1)/2].value; i = (i - 1) / 2 {
+			s.heap[i], s.heap[(i-1)/2] = s.heap[(i-1)/2], s.heap[i]
+		}
+		return
+	case h.value <= s.heap[0].value:
+		return
+	}
+	s.heap[0] = h
+	for i := 0; ; {
+		c := 2*i + 1
+		if c+1 < len(s.heap) && s.heap[c+1].value < s.heap[c].value {
+			c++
+		}
+		if c >= len(s.heap) || s.heap[i].value <= s.heap[c].value {
+			return
+		}
+		s.heap[i], s.heap[c] = s.heap[c], s.heap[i]
+		i = c
+	}
+}
+
+// Hosts returns what was gathered at a time, the largest first; hosts that
+// left meanwhile are missing.
+func (s *Snapshot) Hosts(now int64) []HostRates {
+	slices.SortFunc(s.heap, func(a, b heapRow) int {
+		return cmp.Or(cmp.Compare(b.value, a.value), compareKey(a, b))
+	})
+	out := make([]HostRates, 0, len(s.heap))
+	at := s.e.stepsAt(now)
+	for _, h := range s.heap {
+		if r := s.e.row(h.no); r.kind == uint8(ring.KindHost) && r.k0 == h.k0 && r.k1 == h.k1 {
+			out = append(out, s.e.rates(r, at))
+		}
+	}
+	return out
+}
+
+// compareKey orders hosts by address.
+func compareKey(a, b heapRow) int {
+	x, y := [2]uint64{a.k0, a.k1}, [2]uint64{b.k0, b.k1}
+	p, q := (*[16]byte)(unsafe.Pointer(&x)), (*[16]byte)(unsafe.Pointer(&y))
+	return slices.Compare(p[:], q[:])
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// RingID names a ring that feeds the engine.
+type RingID uint32
+
+// ErrLie is wrapped by every error of Apply: the ring said what cannot be, and
+// nothing more is taken from it.
+var ErrLie = errors.New("ring is not believed")
+
+// Refusal is a cause for which a single delta is not believed.
+type Refusal uint8
+
+// The refusals.
+const (
+	RefusedShape   Refusal = iota // direction, family, span, prefix length or address bits that no delta has
+	RefusedOutside                // address outside our networks
+	RefusedID                     // network, group or counter id that is not the address's, or not in the plan
+	Refusals
+)
+
+func (r Refusal) String() string {
+	return [...]string{"shape", "outside", "id"}[r]
+}
+
+// Ledger is the account of one ring: what the capture says (as of its newest
+// flush, records) and what the engine did with its deltas.
+type Ledger struct {
+	Received, Counted uint64      // records
+	Dropped           uint64      // records, all causes
+	DroppedBy         [256]uint64 // records by cause of the plugin
+	InFlight          uint64      // records received, neither counted nor dropped yet
+	Packets           uint64      // received, scaled
+	Folded            uint64      // rows folded into their prefix
+	DirtyRows         uint32      // rows still in the capture's table
+	LagNanos          uint64      // between the window's end and the write
+	WindowEnd         int64       // of the newest flush, stream's clock
+	Flush             uint64      // number of the newest flush
+	Revision          uint64      // of the plan it counts by
+	Deltas            uint64      // applied
+	Late              uint64      // of them, too late for the open ticks
+	Refused           [Refusals]uint64
+	Finished          bool // the input has ended
+}
+
+type ringState struct {
+	ledger     Ledger
+	generation uint32
+	left       uint32 // deltas of the flush still to come
+	plan       *plan
+	revision   uint64 // of plan; before the first flush that of the plan at AddRing
+	end        uint32 // window end in steps
+	tick       uint32 // tickOf(end)
+	err        error
+}
+
+// AddRing announces a ring of the given generation.
+func (e *Engine) AddRing(generation uint32) RingID {
+	e.ringSeq++
+	r := &ringState{generation: generation}
+	if e.cur != nil {
+		r.revision = e.cur.revision
+	}
+	e.rings[e.ringSeq] = r
+	return e.ringSeq
+}
+
+// RemoveRing forgets a ring; what it gave stays counted.
+func (e *Engine) RemoveRing(id RingID) {
+	delete(e.rings, id)
+	if e.cur != nil {
+		e.prunePlans()
+	}
+}
+
+// Ledger returns the account of a ring, false if there is none.
+func (e *Engine) Ledger(id RingID) (Ledger, bool) {
+	r := e.rings[id]
+	if r == nil {
+		return Ledger{}, false
+	}
+	return r.ledger, true
+}
+
+func (r *ringState) lie(format string, args ...any) error {
+	r.err = fmt.Errorf("%w: %s", ErrLie, fmt.Sprintf(format, args...))
+	return r.err
+}
+
+// flush opens a batch.
+func (e *Engine) flush(r *ringState, f *ring.Flush) error {
+	l := &r.ledger
+	switch {
+	case f.Kind != ring.KindFlush:
+		return r.lie("record of kind %d where a flush must stand", f.Kind)
+	case f.Generation != r.generation:
+		return r.lie("flush of generation %d in a ring of generation %d", f.Generation, r.generation)
+	case f.Number <= l.Flush:
+		return r.lie("flush number %d after %d", f.Number, l.Flush)
+	case f.WindowEnd <= 0 || f.WindowEnd%step != 0:
+		return r.lie("window end %d is not a positive multiple of 50 ms", f.WindowEnd)
+	case f.WindowEnd < l.WindowEnd:
+		return r.lie("window end went back from %d to %d", l.WindowEnd, f.WindowEnd)
+	case e.opt.MaxAhead > 0 && e.started && f.WindowEnd > e.Clock()+int64(e.opt.MaxAhead)+step:
+		return r.lie("window end %d lies more than %v ahead of the clock %d", f.WindowEnd, e.opt.MaxAhead, e.Clock())
+	case f.Received < l.Received || f.Counted < l.Counted || f.DroppedTotal < l.Dropped || f.Folded < l.Folded:
+		return r.lie("a running total went back in flush %d", f.Number)
+	case l.Finished:
+		return r.lie("flush %d after the finished one", f.Number)
+	}
+	end, err := e.steps(f.WindowEnd)
+	if err != nil {
+		return r.lie("window end %d: %v", f.WindowEnd, err)
+	}
+	if r.plan == nil || r.plan.revision != f.Revision {
+		if f.Revision < r.revision && r.plan != nil {
+			return r.lie("plan revision went back from %d to %d", r.revision, f.Revision)
+		}
+		r.plan = e.planOf(f.Revision)
+		if r.plan == nil {
+			return r.lie("plan revision %d is unknown", f.Revision)
+		}
+		r.revision = f.Revision
+		e.prunePlans()
+	}
+	r.end, r.tick, r.left = end, tickOf(end), f.Deltas
+	l.Received, l.Counted, l.Dropped = f.Received, f.Counted, f.DroppedTotal
+	l.InFlight = 0
+	if used := f.Counted + f.DroppedTotal; used >= f.Counted && used < f.Received {
+		l.InFlight = f.Received - used
+	}
+	l.Packets, l.Folded, l.DirtyRows, l.LagNanos = f.Packets, f.Folded, f.DirtyRows, f.LagNanos
+	l.WindowEnd, l.Flush, l.Revision = f.WindowEnd, f.Number, f.Revision
+	l.Finished = f.Flags&ring.FlushFinished != 0
+	if end > e.clock {
+		e.setClock(end)
+	}
+	return nil
+}
+
+func (e *Engine) planOf(revision uint64) *plan {
+	for _, p := range e.plans {
+		if p.revision == revision {
+			return p
+		}
+	}
+	return nil
+}
+
+func (e *Engine) refuse(r *ringState, why Refusal) {
+	r.ledger.Refused[why]++
+	e.stats.Refused++
+}

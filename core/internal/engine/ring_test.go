@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// Each lie ends the ring with ErrLie, and nothing more is taken from it.
+func TestLies(t *testing.T) {
+	good := ring.Flush{Kind: ring.KindFlush, Generation: 1, Number: 5, Revision: 1, WindowEnd: origin, Received: 10, Counted: 10}
+	for name, batch := range map[string]func() []ring.Delta{
+		"delta first":    func() []ring.Delta { return []ring.Delta{hostDelta(1, false, 50, 1, 1)} },
+		"zero record":    func() []ring.Delta { return make([]ring.Delta, 1) },
+		"generation":     func() []ring.Delta { f := good; f.Generation = 2; return []ring.Delta{*f.AsDelta()} },
+		"number":         func() []ring.Delta { f := good; return []ring.Delta{*f.AsDelta(), *f.AsDelta()} },
+		"revision":       func() []ring.Delta { f := good; f.Revision = 9; return []ring.Delta{*f.AsDelta()} },
+		"unaligned":      func() []ring.Delta { f := good; f.WindowEnd++; return []ring.Delta{*f.AsDelta()} },
+		"negative":       func() []ring.Delta { f := good; f.WindowEnd = -50 * ms; return []ring.Delta{*f.AsDelta()} },
+		"zero end":       func() []ring.Delta { f := good; f.WindowEnd = 0; return []ring.Delta{*f.AsDelta()} },
+		"far ahead":      func() []ring.Delta { f := good; f.WindowEnd += 10e9; return []ring.Delta{*f.AsDelta()} },
+		"flush too soon": func() []ring.Delta { f := good; f.Deltas = 2; return []ring.Delta{*f.AsDelta(), *f.AsDelta()} },
+		"unknown kind": func() []ring.Delta {
+			f := good
+			f.Deltas = 1
+			return []ring.Delta{*f.AsDelta(), {Kind: 7}}
+		},
+		"back in time": func() []ring.Delta {
+			f, g := good, good
+			g.Number, g.WindowEnd = 6, origin-50*ms
+			return []ring.Delta{*f.AsDelta(), *g.AsDelta()}
+		},
+		"totals go back": func() []ring.Delta {
+			f, g := good, good
+			g.Number, g.Received = 6, 9
+			return []ring.Delta{*f.AsDelta(), *g.AsDelta()}
+		},
+		"after the end": func() []ring.Delta {
+			f, g := good, good
+			f.Flags, g.Number = ring.FlushFinished, 6
+			return []ring.Delta{*f.AsDelta(), *g.AsDelta()}
+		},
+	} {
+		e := newEngine(t, Options{MaxAhead: time.Second}, testPlan(1))
+		e.Advance(origin)
+		id := e.AddRing(1)
+		if err := e.Apply(id, batch()); !errors.Is(err, ErrLie) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if err := e.Apply(id, []ring.Delta{*good.AsDelta()}); !errors.Is(err, ErrLie) {
+			t.Errorf("%s: the ring is believed again: %v", name, err)
+		}
+	}
+	e := newEngine(t, Options{}, nil)
+	if err := e.Apply(e.AddRing(1), []ring.Delta{*good.AsDelta()}); !errors.Is(err, ErrLie) {
+		t.Errorf("without a plan: %v", err)
+	}
+	if err := e.Apply(77, nil); err == nil {
+		t.Error("a ring that is none has no error")
+	}
+}
+
+// Deltas that cannot be are refused one by one, with their cause.
+func TestRefused(t *testing.T) {
+	e := newEngine(t, Options{}, testPlan(1))
+	f := newFeeder(t, e, 1)
+	f.flush(origin, hostDelta(1, false, 50, 1, 1))
+	for name, c := range map[string]struct {
+		why   Refusal
+		spoil func(*ring.Delta)
+	}{
+		"direction":        {RefusedShape, func(d *ring.Delta) { d.Direction = ring.Other }},
+		"direction 200":    {RefusedShape, func(d *ring.Delta) { d.Direction = 200 }},
+		"family":           {RefusedShape, func(d *ring.Delta) { d.Family = 6 }},
+		"family 9":         {RefusedShape, func(d *ring.Delta) { d.Family = 9 }},
+		"no span":          {RefusedShape, func(d *ring.Delta) { d.SpanMs = 0 }},
+		"odd span":         {RefusedShape, func(d *ring.Delta) { d.SpanMs = 51 }},
+		"long span":        {RefusedShape, func(d *ring.Delta) { d.SpanMs = 1 << 31 }},
+		"host of 24 bits":  {RefusedShape, func(d *ring.Delta) { d.PrefixLen = 24 }},
+		"prefix length":    {RefusedShape, func(d *ring.Delta) { d.Kind, d.PrefixLen = ring.KindPrefix, 40 }},
+		"host bits":        {RefusedShape, func(d *ring.Delta) { d.Kind, d.PrefixLen = ring.KindPrefix, 24 }},
+		"outside":          {RefusedOutside, func(d *ring.Delta) { d.Addr = v4(11 << 24) }},
+		"prefix too wide":  {RefusedOutside, func(d *ring.Delta) { d.Kind, d.PrefixLen, d.Addr = ring.KindPrefix, 7, v4(10<<24) }},
+		"network":          {RefusedID, func(d *ring.Delta) { d.Network = 2 }},
+		"group":            {RefusedID, func(d *ring.Delta) { d.Group = 1 << 31 }},
+		"group of new":     {RefusedID, func(d *ring.Delta) { d.Group, d.Addr = 0, v4(10<<24|99) }},
+		"counter":          {RefusedID, func(d *ring.Delta) { d.Kind, d.ID = ring.KindCounter, 64 }},
+		"total, direction": {RefusedShape, func(d *ring.Delta) { d.Kind = ring.KindTotal }},
+	} {
+		d := hostDelta(1, false, 50, 1000, 1000)
+		c.spoil(&d)
+		before, _ := e.Ledger(f.id)
+		f.flush(origin, d)
+		after, _ := e.Ledger(f.id)
+		if after.Refused[c.why] != before.Refused[c.why]+1 || after.Deltas != before.Deltas {
+			t.Errorf("%s: refused %v, was %v", name, after.Refused, before.Refused)
+		}
+	}
+	if s := e.Stats(); s.Hosts != 1 {
+		t.Errorf("%d hosts after refusals, want 1", s.Hosts)
+	}
+	if n := e.Totals()[0].Packets[0]; n != 1 {
+		t.Errorf("%d packets counted, want 1", n)
+	}
+}
+
+// However a batch is cut, the outcome is the same.
+func TestBatchesCutAnywhere(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	flushes := randomFlushes(rng, 1, 40, 0, 2000)
+	build := func(cut bool) HostRates {
+		e := newEngine(t, Options{}, testPlan(1, oracleLimits()...))
+		f := newFeeder(t, e, 1)
+		var all []ring.Delta
+		for _, fl := range flushes {
+			all = append(all, f.batch(fl.end, fl.ds...)...)
+		}
+		for len(all) > 0 {
+			n := len(all)
+			if cut {
+				n = min(n, 1+rng.IntN(7))
+			}
+			if err := e.Apply(f.id, all[:n]); err != nil {
+				t.Fatal(err)
+			}
+			all = all[n:]
+		}
+		r, _ := e.Rates(hostPrefix(1, true), e.Clock())
+		return r
+	}
+	if a, b := build(false), build(true); a != b {
+		t.Fatalf("%+v\n%+v", a, b)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	e := newEngine(t, Options{}, testPlan(1))
+	id := e.AddRing(4)
+	fl := ring.Flush{Kind: ring.KindFlush, Generation: 4, Number: 1, Revision: 1, WindowEnd: origin, LagNanos: 7, Received: 100,
+		Counted: 80, DroppedTotal: 15, Deltas: 2, DirtyRows: 3, Folded: 4, Packets: 900, Flags: ring.FlushFinished}
+	loss := ring.Delta{Kind: ring.KindLoss, ID: 2, Packets: 15}
+	other := ring.Delta{Kind: ring.KindTotal, Direction: ring.Other, Family: 6, Packets: 5, Bytes: 50}
+	if err := e.Apply(id, []ring.Delta{*fl.AsDelta(), loss, other}); err != nil {
+		t.Fatal(err)
+	}
+	l, ok := e.Ledger(id)
+	if !ok || l.Received != 100 || l.Counted != 80 || l.Dropped != 15 || l.DroppedBy[2] != 15 || l.InFlight != 5 || l.Packets != 900 ||
+		l.Folded != 4 || l.DirtyRows != 3 || l.LagNanos != 7 || l.WindowEnd != origin || !l.Finished || l.Deltas != 2 {
+		t.Fatalf("%+v", l)
+	}
+	if x := e.Totals()[7]; x.Direction != ring.Other || x.Family != 6 || x.Packets[0] != 5 || x.Bytes[0] != 50 {
+		t.Fatalf("%+v", x)
+	}
+	e.RemoveRing(id)
+	if _, ok := e.Ledger(id); ok {
+		t.Fatal("a removed ring has a ledger")
+	}
+}

@@ -1,0 +1,109 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+const (
+	exportPeriod  = time.Second // unless process { period } says otherwise
+	exportTimeout = 10 * time.Second
+	exportHosts   = 100 // top hosts in a snapshot
+)
+
+// export is one export block: its process, the period of its snapshots and
+// the queue of its events.
+type export struct {
+	*prepared
+	sys     *system
+	inst    *plugin.Instance
+	events  *delivery
+	running atomic.Pointer[plugin.Process]
+	diags   hcl.Diagnostics
+	missed  atomic.Uint64 // snapshots that could not be handed over
+}
+
+func newExport(sys *system, p *prepared) *export {
+	e := &export{prepared: p, sys: sys}
+	e.inst = sys.instance(p, plugin.Hooks{
+		Configure: e.configure,
+		Running:   func(proc *plugin.Process) { e.running.Store(proc) },
+		Gone:      func(*plugin.Process, error) { e.running.Store(nil) },
+	})
+	e.events = newDelivery(p.block.Name+"."+p.block.Instance, e.timeout(), sys.log, e.notify)
+	return e
+}
+
+func (e *export) timeout() time.Duration {
+	if t := e.block.Process.Timeout; t > 0 {
+		return t
+	}
+	return exportTimeout
+}
+
+func (e *export) configure(ctx context.Context, proc *plugin.Process) error {
+	diags, _, err := configure(ctx, e.sys.opt.Config, e.prepared, proc.Host(), "run", false)
+	if err != nil {
+		return err
+	}
+	if diags.HasErrors() {
+		e.diags = diags
+		return plugin.Refused(errDiagnosed)
+	}
+	return nil
+}
+
+func (e *export) notify(ctx context.Context, event sdk.Event) error {
+	proc := e.running.Load()
+	if proc == nil {
+		return errNotRunning
+	}
+	return proc.Host().Events(ctx, []sdk.Event{event})
+}
+
+// run hands over a snapshot each period until ctx is done. A slow exporter
+// gets fewer snapshots, never late ones.
+func (e *export) run(ctx context.Context, snapshot func(hosts int, period time.Duration) (sdk.Snapshot, bool)) {
+	period := e.block.Process.Period
+	if period <= 0 {
+		period = exportPeriod
+	}
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		proc := e.running.Load()
+		if proc == nil {
+			e.missed.Add(1)
+			continue
+		}
+		s, ok := snapshot(exportHosts, period)
+		if !ok {
+			return
+		}
+		call, cancel := context.WithTimeout(ctx, e.timeout())
+		err := proc.Host().Export(call, s)
+		cancel()
+		if err != nil {
+			e.missed.Add(1)
+		}
+		if err != nil && !failing && !errors.Is(ctx.Err(), context.Canceled) {
+			e.sys.log.Error("the exporter failed", "export", e.events.name, "error", err)
+		} else if err == nil && failing {
+			e.sys.log.Info("the exporter works again", "export", e.events.name, "missed", e.missed.Load())
+		}
+		failing = err != nil
+	}
+}

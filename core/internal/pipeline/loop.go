@@ -1,0 +1,204 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+const (
+	// tickEvery drives the clock where no ring does.
+	tickEvery = 10 * time.Millisecond
+	// readBatch is how many deltas are copied out of a ring at a time.
+	readBatch = 512
+	// turnBatches bounds what one ring gets before the next has its turn.
+	turnBatches = 64
+	// maxAhead is how far a capture's clock may run ahead of ours: it is the
+	// same clock, read on another core.
+	maxAhead = time.Second
+)
+
+// source is where an input's deltas come from: shared memory or a stream. It
+// never blocks; 0 means that there is nothing now.
+type source interface {
+	Read(dst []ring.Delta) (int, error)
+}
+
+// input is one capture worker's ring, as the loop sees it.
+type input struct {
+	id      engine.RingID
+	source  source
+	capture *capture
+	worker  int
+	causes  []string      // of dropped records, by index
+	close   func()        // once nothing more is read from it
+	left    uint32        // replay: deltas of the current flush still to come
+	seen    chan struct{} // holds a token when the loop has looked since
+}
+
+// loop owns engine and detector: one goroutine, which everything else speaks
+// to through do.
+type loop struct {
+	engine   *engine.Engine
+	detector *detect.Detector
+	log      hclog.Logger
+	now      func() int64                // the clock of live streams; nil in replay, where flushes drive it
+	deliver  func(events []detect.Event) // must not block
+	inputs   []*input
+	calls    chan func()
+	kick     chan struct{} // holds one token while some ring may have deltas
+	stopped  chan struct{}
+	buf      []ring.Delta
+}
+
+func newLoop(e *engine.Engine, d *detect.Detector, log hclog.Logger, now func() int64, deliver func([]detect.Event)) *loop {
+	return &loop{
+		engine: e, detector: d, log: log, now: now, deliver: deliver,
+		calls: make(chan func()), kick: make(chan struct{}, 1), stopped: make(chan struct{}),
+		buf: make([]ring.Delta, readBatch),
+	}
+}
+
+// run drives engine and detector until ctx is done.
+func (l *loop) run(ctx context.Context) {
+	defer close(l.stopped)
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-l.calls:
+			f()
+		case <-l.kick:
+		case <-tick.C:
+		}
+		l.turn()
+	}
+}
+
+// do runs f between two turns and waits for it; false means that the loop has
+// ended.
+func (l *loop) do(f func()) bool {
+	done := make(chan struct{})
+	select {
+	case l.calls <- func() { defer close(done); f() }:
+		<-done
+		return true
+	case <-l.stopped:
+		return false
+	}
+}
+
+// wake says that a ring may have deltas; it never blocks.
+func (l *loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// turn reads every ring, moves the clock and lets the detector decide.
+func (l *loop) turn() {
+	more := false
+	for _, in := range l.inputs {
+		more = l.drain(in, turnBatches) || more
+	}
+	if l.now != nil {
+		l.engine.Advance(l.now())
+		l.decide()
+	}
+	if more {
+		l.wake()
+	}
+}
+
+func (l *loop) decide() {
+	if events := l.detector.Step(l.engine.Clock()); len(events) > 0 {
+		l.deliver(events)
+	}
+}
+
+// drain applies up to batches batches of one input; true means that there was
+// more.
+func (l *loop) drain(in *input, batches int) bool {
+	defer in.looked()
+	for range batches {
+		n, err := in.source.Read(l.buf)
+		if n > 0 {
+			if bad := l.apply(in, l.buf[:n]); bad != nil && err == nil {
+				err = bad
+			}
+		}
+		switch {
+		case errors.Is(err, ring.ErrClosed):
+			return false
+		case err != nil:
+			l.quarantine(in, err)
+			return false
+		case n < len(l.buf):
+			return false
+		}
+	}
+	return true
+}
+
+// apply adds deltas to the rates.
+func (l *loop) apply(in *input, deltas []ring.Delta) error {
+	if l.now != nil {
+		return l.engine.Apply(in.id, deltas)
+	}
+	return l.applyReplay(in, deltas)
+}
+
+func (in *input) looked() {
+	select {
+	case in.seen <- struct{}{}:
+	default:
+	}
+}
+
+// quarantine gives up a ring that lies: its process is killed, and the next
+// one gets a new ring of the next generation.
+func (l *loop) quarantine(in *input, cause error) {
+	l.remove(in)
+	in.capture.quarantined(in.worker, cause)
+}
+
+func (l *loop) add(in *input) {
+	in.id = l.engine.AddRing(in.capture.generation)
+	l.inputs = append(l.inputs, in)
+}
+
+// remove forgets an input, and keeps its account; it may be called twice, and
+// for an input that was never added.
+func (l *loop) remove(in *input) {
+	if i := slices.Index(l.inputs, in); i >= 0 {
+		l.inputs = slices.Delete(slices.Clone(l.inputs), i, i+1)
+		if ledger, ok := l.engine.Ledger(in.id); ok {
+			in.capture.settle(in, &ledger)
+		}
+		l.engine.RemoveRing(in.id)
+	}
+	if in.close != nil {
+		in.close()
+		in.close = nil
+	}
+}
+
+// finish reads what an ended input has left, then forgets it.
+func (l *loop) finish(in *input) {
+	for slices.Contains(l.inputs, in) && l.drain(in, turnBatches) {
+	}
+	l.remove(in)
+	if l.now != nil {
+		l.decide()
+	}
+}

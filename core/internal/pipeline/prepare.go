@@ -1,0 +1,215 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+)
+
+// Options are what a daemon, a check or a replay needs.
+type Options struct {
+	Config  *config.Config
+	Log     hclog.Logger
+	Version string
+	// OnEvent, if set, sees every event as it is made.
+	OnEvent func(sdk.Event)
+	// OnRates, if set, gets a snapshot each second of the clock.
+	OnRates func(sdk.Snapshot)
+	// UntilFinished ends Run once every capture has finished and no attack is
+	// left open.
+	UntilFinished bool
+}
+
+// prepared is one plugin block, found, described and decoded.
+type prepared struct {
+	block *config.Plugin
+	found plugin.Found
+	about *host.Description
+}
+
+// prepare finds the program of every block, asks what it is and checks the
+// block against its schema. Nothing is launched for good.
+func prepare(ctx context.Context, cfg *config.Config, finder plugin.Finder, blocks []*config.Plugin) ([]*prepared, hcl.Diagnostics) {
+	var out []*prepared
+	var diags hcl.Diagnostics
+	described := map[string]*host.Description{}
+	for _, b := range blocks {
+		p, bad := prepareOne(ctx, cfg, finder, b, described)
+		diags = append(diags, bad...)
+		if p != nil {
+			out = append(out, p)
+		}
+	}
+	return out, diags
+}
+
+func prepareOne(ctx context.Context, cfg *config.Config, finder plugin.Finder, b *config.Plugin, described map[string]*host.Description) (*prepared, hcl.Diagnostics) {
+	found, err := finder.Find(b.Kind, b.Name, b.Process.Path)
+	if err != nil {
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Missing plugin", Detail: sentence(err), Subject: b.Range.Ptr(),
+		}}
+	}
+	about := described[found.Path]
+	if about == nil {
+		if about, err = plugin.Describe(ctx, found.Path); err != nil {
+			return nil, hcl.Diagnostics{{
+				Severity: hcl.DiagError, Summary: "Unusable plugin", Detail: sentence(err), Subject: b.Range.Ptr(),
+			}}
+		}
+		described[found.Path] = about
+	}
+	if about.Kind != b.Kind || about.Name != b.Name {
+		return nil, hcl.Diagnostics{{
+			Severity: hcl.DiagError, Summary: "Wrong plugin", Subject: b.Range.Ptr(),
+			Detail: fmt.Sprintf("%s is %s %q, not %s %q. Rename the file or install the right one.", found.Path, about.Kind, about.Name, b.Kind, b.Name),
+		}}
+	}
+	_, diags := cfg.Decode(b, &about.Schema)
+	return &prepared{block: b, found: found, about: about}, diags
+}
+
+// sentence makes an error's text one that can stand in a diagnostic.
+func sentence(err error) string {
+	text := err.Error()
+	if text == "" {
+		return text
+	}
+	text = strings.ToUpper(text[:1]) + text[1:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}
+
+// checkReferences holds references with a target against what the plugin
+// says it has, and actions against what they can do.
+func checkReferences(cfg *config.Config, known []*prepared) hcl.Diagnostics {
+	about := map[*config.Plugin]*host.Description{}
+	for _, p := range known {
+		about[p.block] = p.about
+	}
+	var diags hcl.Diagnostics
+	check := func(refs []config.Reference) {
+		for _, ref := range refs {
+			d := about[ref.Block]
+			if d == nil || ref.Target == "" {
+				continue
+			}
+			if d.TargetBlock == "" {
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "Reference goes too deep", Subject: ref.Range.Ptr(),
+					Detail: fmt.Sprintf("The plugin %s %q has no blocks that a reference can name; leave out %q.", d.Kind, d.Name, "."+ref.Target),
+				})
+				continue
+			}
+			if !hasTarget(ref.Block, d, ref.Target) {
+				diags = append(diags, &hcl.Diagnostic{
+					Severity: hcl.DiagError, Summary: "Undeclared target", Subject: ref.Range.Ptr(),
+					Detail: fmt.Sprintf("%s.%s.%s has no block %s %q.", ref.Kind, ref.Plugin, ref.Instance, d.TargetBlock, ref.Target),
+				})
+			}
+		}
+	}
+	for _, p := range cfg.Pipelines {
+		check(p.Actions)
+	}
+	for _, g := range cfg.Groups {
+		check(g.Actions)
+		for _, t := range g.Thresholds {
+			check(t.Actions)
+		}
+	}
+	return diags
+}
+
+// hasTarget reports whether a block's value holds a target block of that label.
+func hasTarget(b *config.Plugin, d *host.Description, label string) bool {
+	for _, nested := range d.Schema.Blocks {
+		if nested.Name != d.TargetBlock || len(nested.Labels) == 0 || b.Value == cty.NilVal || b.Value.IsNull() {
+			continue
+		}
+		for it := b.Value.GetAttr(nested.Name).ElementIterator(); it.Next(); {
+			_, block := it.Element()
+			if v := block.GetAttr(nested.Labels[0]); v.IsKnown() && !v.IsNull() && v.AsString() == label {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Check holds a configuration against its plugins: each is launched, asked to
+// validate its block, and ended. Nothing is opened or changed.
+func Check(ctx context.Context, opt Options) hcl.Diagnostics {
+	cfg := opt.Config
+	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
+	diags = append(diags, checkReferences(cfg, known)...)
+	if diags.HasErrors() {
+		return diags
+	}
+	dir, remove, err := temporaryRuntimeDir()
+	if err != nil {
+		return append(diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "No place for sockets", Detail: sentence(err)})
+	}
+	defer remove()
+	for _, p := range known {
+		diags = append(diags, validate(ctx, opt, p, dir)...)
+	}
+	return diags
+}
+
+func allBlocks(cfg *config.Config) []*config.Plugin {
+	var all []*config.Plugin
+	for _, kind := range [][]*config.Plugin{cfg.Captures, cfg.Filters, cfg.Actions, cfg.Exports} {
+		all = append(all, kind...)
+	}
+	return all
+}
+
+// validate has a plugin judge its own block.
+func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) hcl.Diagnostics {
+	proc, err := plugin.Launch(ctx, launchSpec(p, runtimeDir, opt.Log))
+	if err == nil {
+		defer proc.Stop(ctx)
+		var diags hcl.Diagnostics
+		if diags, _, err = configure(ctx, opt.Config, p, proc.Host(), "run", true); err == nil {
+			return diags
+		}
+	}
+	return hcl.Diagnostics{{
+		Severity: hcl.DiagError, Summary: "Plugin failed", Detail: sentence(err), Subject: p.block.Range.Ptr(),
+	}}
+}
+
+// configure hands a block's value to its plugin; complaints come back placed
+// at the lines they are about.
+func configure(ctx context.Context, cfg *config.Config, p *prepared, h *host.Plugin, mode string, validateOnly bool) (hcl.Diagnostics, host.ConfigureResult, error) {
+	result, said, err := h.Configure(ctx, host.ConfigureRequest{
+		Value: p.block.Value, Instance: p.block.Instance, Mode: mode, ValidateOnly: validateOnly,
+	})
+	return cfg.PluginDiagnostics(p.block, said), result, err
+}
+
+// launchSpec is what every launch of a block has in common.
+func launchSpec(p *prepared, runtimeDir string, log hclog.Logger) plugin.Spec {
+	process := p.block.Process
+	return plugin.Spec{
+		Kind: p.block.Kind, Name: p.block.Name, Instance: p.block.Instance,
+		Path: p.found.Path, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
+		StartTimeout: process.StartTimeout, RuntimeDir: runtimeDir, Logger: log,
+	}
+}
+
+// errDiagnosed says that diagnostics tell what is wrong.
+var errDiagnosed = errors.New("the plugin refuses its configuration")

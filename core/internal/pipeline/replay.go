@@ -1,0 +1,298 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
+)
+
+// replaySeed is of every hash in a replay, so that the same input gives the
+// same output.
+const replaySeed = 0x666173746e65746d
+
+// Replay plays capture files through the configuration by their packets' own
+// time and emits what it detects, at last the summary. Captures, actions and
+// exports of the configuration are not used; the filters of its first pipeline
+// are.
+func Replay(ctx context.Context, opt Options, files []string, emit func(Output) error) error {
+	d := New(opt)
+	dir, remove, err := temporaryRuntimeDir()
+	if err != nil {
+		return err
+	}
+	defer remove()
+	d.sys.runtimeDir = dir
+	e, det, err := d.compile(replaySeed, engine.Options{Seed: replaySeed, MemoryLimit: opt.Config.Daemon.MemoryLimit})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	r := &replay{d: d, emit: emit, ended: make(chan error, 1)}
+	d.sys.loop = newLoop(e, det, d.sys.log, nil, r.deliver)
+	if err := r.build(ctx, files); err != nil {
+		return err
+	}
+	return r.run(ctx)
+}
+
+// replay is one run of Replay.
+type replay struct {
+	d       *Daemon
+	emit    func(Output) error
+	failed  error // of emit
+	attacks int
+	ended   chan error // holds why the capture will give nothing more
+	capture *capture
+	wiring  *wiring
+}
+
+// build makes the one capture, and the filters in front of the engine.
+func (r *replay) build(ctx context.Context, files []string) error {
+	cfg := r.d.opt.Config
+	var blocks []*config.Plugin
+	if len(cfg.Pipelines) > 0 {
+		blocks = cfg.Pipelines[0].Filters
+	}
+	if len(cfg.Pipelines) > 1 && len(blocks) > 0 {
+		r.d.sys.log.Warn("a replay goes through the filters of the first pipeline only", "pipeline", cfg.Pipelines[0].Name)
+	}
+	finder := plugin.NewFinder()
+	filters, diags := prepare(ctx, cfg, finder, blocks)
+	if diags.HasErrors() {
+		return diags
+	}
+	found, err := finder.Find(host.KindCapture, "pcap", "")
+	if err != nil {
+		return err
+	}
+	about, err := plugin.Describe(ctx, found.Path)
+	if err != nil {
+		return err
+	}
+	value, err := replayValue(&about.Schema, files)
+	if err != nil {
+		return err
+	}
+	block := &config.Plugin{Kind: host.KindCapture, Name: "pcap", Instance: "replay", Value: value}
+	r.wiring = newWiring(r.d.sys, filters)
+	r.capture = newCapture(r.d.sys, &prepared{block: block, found: found, about: about}, r.wiring, true)
+	r.d.captures = []*capture{r.capture}
+	return nil
+}
+
+// replayValue is the capture's configuration: the files, all else unset.
+func replayValue(schema *host.Block, files []string) (cty.Value, error) {
+	if len(files) == 0 {
+		return cty.NilVal, errors.New("no capture files to replay")
+	}
+	var paths []cty.Value
+	for _, f := range files {
+		abs, err := filepath.Abs(f)
+		if err != nil {
+			return cty.NilVal, err
+		}
+		paths = append(paths, cty.StringVal(abs))
+	}
+	values := map[string]cty.Value{}
+	for name, typ := range schema.ImpliedType().AttributeTypes() {
+		values[name] = cty.NullVal(typ)
+	}
+	values["files"] = cty.ListVal(paths)
+	return cty.ObjectVal(values), nil
+}
+
+// configureReplay hands over what no configuration file holds: complaints have
+// no line to be shown at.
+func (c *capture) configureReplay(ctx context.Context, proc *plugin.Process) error {
+	result, said, err := proc.Host().Configure(ctx, host.ConfigureRequest{
+		Value: c.block.Value, Instance: c.block.Instance, Mode: "replay",
+	})
+	if err != nil {
+		return err
+	}
+	if err := said.Err(); err != nil {
+		return plugin.Refused(err)
+	}
+	c.setup = result
+	return nil
+}
+
+func (r *replay) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go r.d.sys.loop.run(background)
+	var filters []*plugin.Instance
+	for _, f := range r.wiring.filters {
+		filters = append(filters, f.inst)
+	}
+	startAll(ctx, filters)
+	defer r.stopAll()
+	for _, inst := range filters {
+		if s := inst.Status(); s.State != plugin.Running {
+			return fmt.Errorf("a filter does not run: %s", s.Message)
+		}
+	}
+	r.capture.inst.Start()
+	if err := r.await(ctx, filters); err != nil {
+		return err
+	}
+	r.capture.inst.Stop(ctx)
+	r.d.sys.loop.do(r.finish)
+	return r.failed
+}
+
+// await returns when the capture has given everything. Nothing is started
+// again: a replay that lost a part would not be one.
+func (r *replay) await(ctx context.Context, filters []*plugin.Instance) error {
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		switch s := r.capture.inst.Status(); s.State {
+		case plugin.Finished:
+			return nil
+		case plugin.Failed, plugin.Stopped, plugin.BackingOff:
+			return errors.New(s.Message)
+		}
+		for _, inst := range filters {
+			if s := inst.Status(); s.State != plugin.Running {
+				return fmt.Errorf("a filter ended: %s", s.Message)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-poll.C:
+		}
+	}
+}
+
+func (r *replay) stopAll() {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	for _, stage := range r.d.stages() {
+		stopAll(ctx, stage)
+	}
+	for _, f := range r.wiring.filters {
+		f.inst.Stop(ctx)
+	}
+}
+
+// deliver emits events; the clock is the packets'.
+func (r *replay) deliver(events []detect.Event) {
+	for i := range events {
+		e := events[i].SDK(packetClock)
+		l := r.d.first(&events[i])
+		mode := r.d.opt.Config.EffectiveMode(l.group, l.threshold, nil)
+		e.Mode, e.WouldHave = string(mode), mode == config.Monitor
+		if events[i].Type == detect.Started {
+			r.attacks++
+		}
+		if r.failed == nil {
+			r.failed = r.emit(Output{Event: &e})
+		}
+	}
+}
+
+func packetClock(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+// applyReplay adds deltas and decides after each whole flush, and on the way to
+// it wherever time alone changes something: what comes out must not depend on
+// how much of the ring one look happened to find.
+func (l *loop) applyReplay(in *input, deltas []ring.Delta) error {
+	for len(deltas) > 0 {
+		n := uint32(1)
+		if in.left > 0 {
+			n = min(in.left, uint32(len(deltas)))
+			in.left -= n
+		} else {
+			flush := deltas[0].AsFlush()
+			if flush.Kind == ring.KindFlush && flush.Check() == nil {
+				l.passTime(flush.WindowEnd)
+				in.left = flush.Deltas
+			}
+		}
+		if err := l.engine.Apply(in.id, deltas[:n]); err != nil {
+			return err
+		}
+		deltas = deltas[n:]
+		if in.left == 0 {
+			l.decide()
+		}
+	}
+	return nil
+}
+
+// passTime lets the clock run to a moment before which nothing arrived.
+func (l *loop) passTime(until int64) {
+	for {
+		next, ok := l.detector.NextDeadline()
+		if !ok || next >= until {
+			return
+		}
+		l.engine.Advance(next)
+		l.decide()
+	}
+}
+
+// finish lets the clock run on without traffic until every attack has ended.
+func (r *replay) finish() {
+	l := r.d.sys.loop
+	l.decide()
+	for l.detector.Open() > 0 {
+		next, ok := l.detector.NextDeadline()
+		if !ok {
+			break
+		}
+		l.engine.Advance(next)
+		l.decide()
+	}
+	if r.failed == nil {
+		r.failed = r.emit(Output{Finished: r.summary()})
+	}
+}
+
+func (r *replay) summary() *Summary {
+	e := r.d.sys.loop.engine
+	s := &Summary{
+		Time: packetClock(e.Clock()), Attacks: r.attacks, Ledger: r.d.ledger(),
+		Directions: map[string]Volume{}, Families: map[string]Volume{}, Protocols: map[string]Volume{}, Counters: map[string]Volume{},
+	}
+	addTo := func(m map[string]Volume, key string, v Volume) {
+		sum := m[key]
+		sum.add(v)
+		m[key] = sum
+	}
+	for _, t := range e.Totals() {
+		at := func(counter int) Volume { return Volume{t.Packets[counter], t.Bytes[counter]} }
+		all := at(engine.CounterTotal)
+		all.add(at(1 + ring.CounterExempt))
+		s.add(all)
+		addTo(s.Directions, t.Direction.String(), all)
+		addTo(s.Families, map[uint8]string{4: "ipv4", 6: "ipv6"}[t.Family], all)
+		for i, name := range detect.CounterNames {
+			addTo(s.Counters, name, at(i))
+		}
+		for _, p := range []int{1 + ring.CounterTCP, 1 + ring.CounterUDP, 1 + ring.CounterICMP} {
+			addTo(s.Protocols, detect.CounterNames[p], at(p))
+			all.Packets, all.Bytes = all.Packets-at(p).Packets, all.Bytes-at(p).Bytes
+		}
+		addTo(s.Protocols, "other", all)
+	}
+	for _, u := range e.UserTotals() {
+		addTo(s.Counters, r.d.sys.names.counters.name(u.Counter), Volume{u.Packets, u.Bytes})
+	}
+	return s
+}

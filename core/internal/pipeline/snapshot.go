@@ -1,0 +1,99 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// snapshotSlice is how many rows the engine looks at between two turns: well
+// under a millisecond.
+const snapshotSlice = 4096
+
+// snapshot gathers rates without holding up deltas: the engine's rows are read
+// in slices. False means that the loop has ended.
+func (d *Daemon) snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) {
+	out := sdk.Snapshot{Time: time.Now(), Period: period}
+	var top *engine.Snapshot
+	done := false
+	ok := d.sys.loop.do(func() { top = d.sys.loop.engine.NewSnapshot(hosts, engine.CounterTotal, engine.PacketRate) })
+	for ok && !done {
+		ok = d.sys.loop.do(func() { done = top.Step(snapshotSlice) })
+	}
+	ok = ok && d.sys.loop.do(func() {
+		e := d.sys.loop.engine
+		out.Totals = totalRates(e)
+		out.Networks = scopeRates(e.Networks(), d.sys.names.networks)
+		out.Groups = scopeRates(e.Groups(), d.sys.names.groups)
+		out.Hosts = hostRates(top.Hosts(e.Clock()), d.sys.names)
+		out.Attacks = d.openAttacks()
+		out.Ledger = d.ledger()
+		out.System = d.metrics()
+	})
+	return out, ok
+}
+
+func totalRates(e *engine.Engine) []sdk.TotalRate {
+	var out []sdk.TotalRate
+	for _, t := range e.Totals() {
+		out = append(out, sdk.TotalRate{
+			Direction: t.Direction.String(), Family: int(t.Family), Counters: detect.CounterRates(&t.Rates), Flows: t.Rates.Flows,
+		})
+	}
+	return out
+}
+
+func scopeRates(scopes []engine.Scope, names *ids) []sdk.ScopeRate {
+	var out []sdk.ScopeRate
+	for i := range scopes {
+		for dir := range scopes[i].Dir {
+			r := &scopes[i].Dir[dir]
+			out = append(out, sdk.ScopeRate{
+				Name: names.name(scopes[i].ID), Direction: directionName(dir), Counters: detect.CounterRates(r), Flows: r.Flows,
+			})
+		}
+	}
+	return out
+}
+
+func hostRates(hosts []engine.HostRates, names *idSets) []sdk.HostRate {
+	var out []sdk.HostRate
+	for i := range hosts {
+		h := &hosts[i]
+		for dir := range h.Dir {
+			r := &h.Dir[dir]
+			if r.Packets[engine.CounterTotal] == 0 && r.Flows == 0 {
+				continue
+			}
+			out = append(out, sdk.HostRate{
+				Host: h.Host, Group: names.groups.name(h.Group), Network: names.networks.name(h.Network),
+				Direction: directionName(dir), Counters: detect.CounterRates(r), Flows: r.Flows,
+			})
+		}
+	}
+	return out
+}
+
+func directionName(dir int) string {
+	if dir == 0 {
+		return "incoming"
+	}
+	return "outgoing"
+}
+
+// metrics are figures about the program itself; the loop's goroutine calls it.
+func (d *Daemon) metrics() []sdk.Metric {
+	s := d.sys.loop.engine.Stats()
+	return []sdk.Metric{
+		{Name: "hosts", Value: float64(s.Hosts)},
+		{Name: "engine_bytes", Value: float64(s.MappedBytes)},
+		{Name: "deltas", Value: float64(s.Deltas)},
+		{Name: "deltas_late", Value: float64(s.Late)},
+		{Name: "deltas_refused", Value: float64(s.Refused)},
+		{Name: "hosts_evicted", Value: float64(s.Evicted)},
+		{Name: "hosts_without_row", Value: float64(s.NoRow)},
+		{Name: "rings_quarantined", Value: float64(d.sys.quarantines.Load())},
+	}
+}

@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
+)
+
+// system is what all parts of a running daemon or replay share.
+type system struct {
+	opt         Options
+	log         hclog.Logger
+	runtimeDir  string
+	names       *idSets
+	loop        *loop
+	plan        atomic.Pointer[count.Plan] // that captures get
+	tokens      atomic.Uint64
+	quarantines atomic.Uint64
+}
+
+// token names one batch of descriptors; tokens of a connection grow.
+func (s *system) token() uint64 { return s.tokens.Add(1) }
+
+// instance keeps a block's process alive.
+func (s *system) instance(p *prepared, hooks plugin.Hooks) *plugin.Instance {
+	process := p.block.Process
+	return plugin.NewInstance(plugin.Config{
+		Spec: launchSpec(p, s.runtimeDir, s.log), Hooks: hooks,
+		MinBackoff: process.Backoff, MaxBackoff: process.MaxBackoff, CallTimeout: process.StartTimeout,
+	})
+}
+
+// startAll starts instances together and waits until each has come to
+// something.
+func startAll(ctx context.Context, instances []*plugin.Instance) {
+	var up sync.WaitGroup
+	for _, inst := range instances {
+		inst.Start()
+		up.Go(func() { awaitUp(ctx, inst) })
+	}
+	up.Wait()
+}
+
+// awaitUp returns when an instance runs, has ended or will be tried again.
+func awaitUp(ctx context.Context, inst *plugin.Instance) {
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		switch inst.Status().State {
+		case plugin.Running, plugin.Unhealthy, plugin.BackingOff, plugin.Draining:
+			return
+		}
+		select {
+		case <-inst.Done():
+			return
+		case <-ctx.Done():
+			return
+		case <-poll.C:
+		}
+	}
+}
+
+// refusal is why an instance failed for good, as a diagnostic where the plugin
+// gave none.
+func refusal(inst *plugin.Instance, b *config.Plugin, said hcl.Diagnostics) hcl.Diagnostics {
+	if inst.Status().State != plugin.Failed {
+		return nil
+	}
+	if said.HasErrors() {
+		return said
+	}
+	return hcl.Diagnostics{{
+		Severity: hcl.DiagError, Summary: "Plugin failed", Subject: b.Range.Ptr(),
+		Detail: fmt.Sprintf("%s %q %q: %s", b.Kind, b.Name, b.Instance, inst.Status().Message),
+	}}
+}
+
+// runtimeDir returns the directory for sockets. The default one belongs to
+// root: an ordinary user who has not named another gets one that goes again.
+func runtimeDir(d config.Daemon, log hclog.Logger) (dir string, remove func(), err error) {
+	err = os.MkdirAll(d.RuntimeDir, 0o700)
+	if err == nil {
+		return d.RuntimeDir, func() {}, nil
+	}
+	if os.IsPermission(err) && d.RuntimeDir == config.DefaultRuntimeDir {
+		if dir, remove, err := temporaryRuntimeDir(); err == nil {
+			log.Info("the runtime directory is not ours to make; using another", "wanted", d.RuntimeDir, "used", dir)
+			return dir, remove, nil
+		}
+	}
+	return "", nil, fmt.Errorf("the runtime directory cannot be made: %w; set daemon { runtime_dir } to a directory that this user may write", err)
+}
+
+// temporaryRuntimeDir makes a directory for sockets that goes again: for what
+// may run beside a daemon. Its path is short, since socket paths must be.
+func temporaryRuntimeDir() (dir string, remove func(), err error) {
+	base := os.Getenv("XDG_RUNTIME_DIR")
+	if !filepath.IsAbs(base) {
+		base = ""
+	}
+	dir, err = os.MkdirTemp(base, "fnm")
+	if err != nil {
+		return "", nil, fmt.Errorf("a directory for sockets cannot be made: %w", err)
+	}
+	return dir, func() { os.RemoveAll(dir) }, nil
+}

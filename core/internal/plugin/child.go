@@ -1,0 +1,137 @@
+package plugin
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// childSpec is what a process is started with.
+type childSpec struct {
+	program *program
+	args    []string // without the program's name
+	env     []string
+	stdout  *os.File
+	stderr  *os.File
+	extra   []*os.File // descriptors 3, 4, …
+	id      identity
+}
+
+// child is a process in a group of its own. It is killed with everything in
+// its group when it ends, and by the kernel when we do.
+type child struct {
+	pid    int
+	done   chan struct{} // closed when it has ended and was reaped
+	state  *os.ProcessState
+	mu     sync.Mutex
+	reaped bool
+}
+
+func startChild(spec childSpec) (*child, error) {
+	c := &child{done: make(chan struct{})}
+	started := make(chan error, 1)
+	go c.keep(spec, started)
+	if err := <-started; err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// keep starts the process and stays until it has ended. The thread is locked
+// and never unlocked: the parent-death signal follows the thread that forked,
+// and what restrictThread changes must never serve another goroutine.
+func (c *child) keep(spec childSpec, started chan<- error) {
+	runtime.LockOSThread()
+	if err := restrictThread(spec.id); err != nil {
+		started <- err
+		return
+	}
+	cmd, release, err := command(spec)
+	if err != nil {
+		started <- err
+		return
+	}
+	err = startBusy(cmd)
+	release()
+	if err != nil {
+		started <- err
+		return
+	}
+	c.pid = cmd.Process.Pid
+	started <- nil
+	c.reap(cmd)
+	close(c.done)
+}
+
+// startBusy starts the process. A program just written may still be open for
+// writing in a process that another goroutine is forking at this moment.
+func startBusy(cmd *exec.Cmd) error {
+	for try := 1; ; try++ {
+		err := cmd.Start()
+		if !errors.Is(err, syscall.ETXTBSY) || try == 5 {
+			return err
+		}
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+		again := *cmd
+		*cmd = exec.Cmd{Path: again.Path, Args: again.Args, Env: again.Env, Stdout: again.Stdout,
+			Stderr: again.Stderr, ExtraFiles: again.ExtraFiles, SysProcAttr: again.SysProcAttr}
+	}
+}
+
+// command builds the command; release closes what only its start needs.
+func command(spec childSpec) (*exec.Cmd, func(), error) {
+	path, extra, release, err := execPath(spec.program, spec.extra)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &exec.Cmd{
+		Path:        path,
+		Args:        append([]string{spec.program.path}, spec.args...),
+		Env:         spec.env,
+		Stdout:      spec.stdout,
+		Stderr:      spec.stderr,
+		ExtraFiles:  extra,
+		SysProcAttr: processAttributes(spec.id),
+	}, release, nil
+}
+
+// signal sends sig to the process and its group; nothing once it has ended.
+func (c *child) signal(sig syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		killGroup(c.pid, sig)
+	}
+}
+
+// kill ends the process and its group. It waits at most for limit and tells
+// whether the process is gone: one that hangs in the kernel stays.
+func (c *child) kill(limit time.Duration) bool {
+	c.signal(syscall.SIGKILL)
+	return c.wait(limit)
+}
+
+func (c *child) wait(limit time.Duration) bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+func killGroup(pid int, sig syscall.Signal) {
+	// ESRCH: the group is gone, which is what was wanted.
+	_ = syscall.Kill(-pid, sig)
+}

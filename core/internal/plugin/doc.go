@@ -1,0 +1,7 @@
+// Package plugin finds, launches, supervises and ends plugin processes.
+//
+// Read in this order: find.go (where programs are and which are refused),
+// child.go (one process in a group of its own that dies with us), runner.go
+// (what go-plugin is given instead of its own runner), process.go (one launch,
+// from exec to Describe, and its end), instance.go (keeps one block alive).
+package plugin

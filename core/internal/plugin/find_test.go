@@ -1,0 +1,188 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func pluginDir(t *testing.T, programs ...string) string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, program := range programs {
+		if err := os.Symlink(exe, filepath.Join(dir, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestFind(t *testing.T) {
+	first, second := pluginDir(t, "capture-good"), pluginDir(t, "capture-good", "capture-moody", "notes.txt", "capture-moody.bak")
+	f := Finder{Dirs: []string{first, second}}
+	found, err := f.Find("capture", "good", "")
+	if err != nil || found.Path != filepath.Join(first, "capture-good") {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	found, err = f.Find("capture", "moody", "")
+	if err != nil || found.Path != filepath.Join(second, "capture-moody") {
+		t.Errorf("found %+v, %v", found, err)
+	}
+	_, err = f.Find("capture", "modoy", "")
+	if !errors.Is(err, ErrNotFound) {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"capture-modoy", first, second, `did you mean capture "moody"?`, DirEnv} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not say %q: %v", want, err)
+		}
+	}
+	if _, err = f.Find("capture", "entirely-else", ""); err == nil || !strings.Contains(err.Error(), "installed are: good, moody") {
+		t.Errorf("error %v", err)
+	}
+	path := filepath.Join(second, "capture-moody")
+	if found, err = f.Find("capture", "good", path); err != nil || found.Path != path {
+		t.Errorf("by path: %+v, %v", found, err)
+	}
+	for _, bad := range []string{"relative/capture-good", filepath.Join(second, "missing")} {
+		if _, err := f.Find("capture", "good", bad); err == nil {
+			t.Errorf("%s was accepted", bad)
+		}
+	}
+}
+
+func TestNewFinder(t *testing.T) {
+	t.Setenv(DirEnv, "/opt/a:not/absolute:/opt/b")
+	dirs := NewFinder("/opt/first").Dirs
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe, _ = filepath.EvalSymlinks(exe)
+	want := []string{filepath.Join(filepath.Dir(exe), "plugins"), "/opt/first", "/opt/a", "/opt/b",
+		"/usr/lib/fastnetmon/plugins", "/usr/local/lib/fastnetmon/plugins"}
+	if strings.Join(dirs, " ") != strings.Join(want, " ") {
+		t.Errorf("searches %v, want %v", dirs, want)
+	}
+}
+
+// What somebody else could have written is not run, and not passed over
+// either: a program further down the list must not take its place unseen.
+func TestFindRefuses(t *testing.T) {
+	good := pluginDir(t, "capture-x")
+	for name, c := range map[string]struct {
+		mode  os.FileMode
+		want  string
+		owner int
+		group int
+	}{
+		"plain":     {0o644, "not executable", -1, -1},
+		"world":     {0o757, "changed by anybody", -1, -1},
+		"stranger":  {0o755, "belongs to user id 4242", 4242, -1},
+		"group":     {0o775, "changed by group id 4242", -1, 4242},
+		"directory": {os.ModeDir | 0o755, "not a regular file", -1, -1},
+		"pipe":      {os.ModeNamedPipe | 0o755, "not a regular file", -1, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if (c.owner >= 0 || c.group >= 0) && os.Geteuid() != 0 {
+				t.Skip("giving files away needs root")
+			}
+			dir := t.TempDir()
+			path := filepath.Join(dir, "capture-x")
+			var err error
+			switch c.mode.Type() {
+			case os.ModeDir:
+				err = os.Mkdir(path, 0o755)
+			case os.ModeNamedPipe:
+				err = syscall.Mkfifo(path, 0o755)
+			default:
+				err = os.WriteFile(path, []byte("#!/bin/sh\n"), 0o755)
+			}
+			if err == nil {
+				err = os.Chmod(path, c.mode.Perm())
+			}
+			if err == nil {
+				err = os.Chown(path, c.owner, c.group)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := Finder{Dirs: []string{dir, good}}
+			if _, err := f.Find("capture", "x", ""); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("error %v", err)
+			}
+			if p, err := openProgram(path, nil); err == nil {
+				p.close()
+				t.Error("it would be launched")
+			}
+			if list := f.List(context.Background()); len(list) != 1 || list[0].Err == nil {
+				t.Errorf("listed as %+v", list)
+			}
+		})
+	}
+	ours := filepath.Join(t.TempDir(), "capture-x")
+	if err := os.WriteFile(ours, []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(ours, 0o775); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkPath(ours); err != nil {
+		t.Errorf("writable by our own group: %v", err)
+	}
+}
+
+func TestList(t *testing.T) {
+	noTrace(t)
+	dir := pluginDir(t, "capture-good", "capture-moody", "capture-exits", "capture-garbage", "capture-misnamed", "capture-flood")
+	within(t, 10*time.Second, "listing", func(ctx context.Context) {
+		list := Finder{Dirs: []string{filepath.Join(dir, "missing"), dir}}.List(ctx)
+		want := map[string]string{
+			"exits": "cannot read /etc/stub.conf", "flood": "more than 1048576 bytes", "garbage": `"hello"`,
+			"good": "", "misnamed": `capture "other"`, "moody": "",
+		}
+		if len(list) != len(want) {
+			t.Fatalf("listed %+v", list)
+		}
+		for n, found := range list {
+			if n > 0 && list[n-1].Name >= found.Name {
+				t.Error("not in order")
+			}
+			switch text := want[found.Name]; {
+			case text == "" && (found.Err != nil || found.About.Version != "1.2.3"):
+				t.Errorf("%s: %+v %v", found.Name, found.About, found.Err)
+			case text != "" && (found.Err == nil || !strings.Contains(found.Err.Error(), text)):
+				t.Errorf("%s: %v", found.Name, found.Err)
+			}
+		}
+	})
+}
+
+func TestDescribeHangs(t *testing.T) {
+	noTrace(t)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	within(t, 4*time.Second, "giving up", func(context.Context) {
+		if _, err := Describe(ctx, stubProgram(t, "mute")); err == nil || !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"afpacket", "sflow", "netflow", "pcap"}
+	for in, want := range map[string]string{"sflwo": "sflow", "netflow5": "netflow", "pcpa": "pcap", "influxdb": "", "": ""} {
+		if got := nearest(in, names); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

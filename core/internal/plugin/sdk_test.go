@@ -1,0 +1,85 @@
+package plugin
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+)
+
+var buildOnce = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "fnmsdk")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "capture-sdkplugin")
+	cmd := exec.Command("go", "build", "-o", path, "./testdata/sdkplugin")
+	cmd.Stderr = os.Stderr
+	return path, cmd.Run()
+})
+
+// sdkProgram builds the plugin of testdata/sdkplugin once for all tests.
+func sdkProgram(t testing.TB) string {
+	t.Helper()
+	path, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A plugin made with the SDK: its log lines come with level and fields, what
+// it prints is no harm, and it is drained before it exits.
+func TestSDKPlugin(t *testing.T) {
+	noTrace(t)
+	path := sdkProgram(t)
+	log, text := newLog()
+	i := NewInstance(Config{
+		Spec: Spec{Kind: "capture", Name: "sdkplugin", Instance: "test", Path: path, RuntimeDir: runtimeDir(t), Logger: log},
+		Hooks: Hooks{
+			Configure: func(ctx context.Context, p *Process) error {
+				_, diags, err := p.Host().Configure(ctx, host.ConfigureRequest{
+					Value: cty.ObjectVal(map[string]cty.Value{"greeting": cty.StringVal("good day")}), Instance: "test", Mode: "run",
+				})
+				if err != nil {
+					return err
+				}
+				return diags.Err()
+			},
+		},
+	})
+	i.Start()
+	defer i.Stop(context.Background())
+	for _, want := range []string{`structured words`, `greeting="good day" n=5`, "words on stdout", "words of package log"} {
+		eventually(t, "the log has "+want, func() bool { return strings.Contains(text.String(), want) })
+	}
+	waitState(t, i, Running)
+	within(t, 5*time.Second, "stopping", i.Stop)
+	got := text.String()
+	for _, want := range []string{"closed in order", "plugin stopped", `how="exit code 0"`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the log lacks %q", want)
+		}
+	}
+	if strings.Count(got, "[ERROR]") != 1 || strings.Count(got, "[WARN]") != 1 || strings.Contains(got, "left out") {
+		t.Errorf("log:\n%s", got)
+	}
+}
+
+func TestSDKDescribe(t *testing.T) {
+	about, err := Describe(context.Background(), sdkProgram(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if about.Version != "3.2.1" || about.Kind != "capture" || len(about.Schema.Attributes) != 1 || about.Schema.Attributes[0].Name != "greeting" {
+		t.Errorf("%+v", about)
+	}
+}

@@ -1,0 +1,26 @@
+// Command action-script calls a program of the operator's when an attack
+// starts and when it ends.
+package main
+
+import (
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+var version = "dev" // set by the linker
+
+func main() { sdk.Serve(plugin()) }
+
+func plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Name:    "script",
+		Version: version,
+		Summary: "calls a program when an attack starts and when it ends",
+		Notifier: sdk.NewNotifier(config{
+			Format:        formatText,
+			Timeout:       30 * time.Second,
+			MaxConcurrent: 4,
+		}, func(c config, env sdk.Env) (*script, error) { return newScript(c, env.Logger), nil }),
+	}
+}

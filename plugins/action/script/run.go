@@ -1,0 +1,118 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	// grace is what a script has between SIGTERM and SIGKILL.
+	grace = 2 * time.Second
+	// pipeDelay is how long a finished script's background processes may
+	// hold its output before we stop listening.
+	pipeDelay = 500 * time.Millisecond
+)
+
+// call is one run of the script.
+type call struct {
+	argv    []string
+	env     []string
+	stdin   []byte
+	timeout time.Duration
+	log     hclog.Logger
+}
+
+// run runs the script to its end, to its timeout or to the end of ctx. It
+// returns nil where the script exited with status 0.
+//
+// The script leads a process group of its own, and at the timeout the whole
+// group gets SIGTERM and, two seconds later, SIGKILL. A process that the
+// script has left in the background when it ends by itself is left alone.
+func (c *call) run(ctx context.Context) error {
+	stdout := &output{emit: func(line string) { c.log.Info("script says", "line", line) }}
+	stderr := &output{emit: func(line string) { c.log.Warn("script says", "line", line) }}
+	cmd := exec.Command(c.argv[0], c.argv[1:]...)
+	cmd.Env = c.env
+	// A script need not read its input: os/exec writes it from a goroutine
+	// and takes a broken pipe for an end.
+	cmd.Stdin = bytes.NewReader(c.stdin)
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = pipeDelay
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("cannot start %s: %w", c.argv[0], err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	err, why := c.wait(ctx, cmd.Process.Pid, done)
+
+	_, lostOut := stdout.close()
+	last, lostErr := stderr.close()
+	if lost := lostOut + lostErr; lost > 0 {
+		c.log.Warn("the script said more than is logged", "limit_bytes", maxOutput, "lost_bytes", lost)
+	}
+	return c.verdict(err, why, last)
+}
+
+// wait waits for the script, or stops it. why says in the second case why.
+func (c *call) wait(ctx context.Context, pid int, done <-chan error) (err error, why string) {
+	timer := time.NewTimer(c.timeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err, ""
+	case <-timer.C:
+		why = fmt.Sprintf("was stopped after %s (timeout)", c.timeout)
+	case <-ctx.Done():
+		why = "was stopped: " + context.Cause(ctx).Error()
+	}
+	return stopGroup(pid, done), why
+}
+
+// stopGroup ends the process group that pid leads. The group keeps its number
+// while any of its processes lives, so that nothing else is ever hit.
+func stopGroup(pid int, done <-chan error) error {
+	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	end := time.NewTimer(grace)
+	defer end.Stop()
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	var err error
+	for reaped := false; ; {
+		select {
+		case err = <-done:
+			reaped, done = true, nil
+		case <-poll.C:
+			if reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
+				return err
+			}
+		case <-end.C:
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			if !reaped {
+				err = <-done
+			}
+			return err
+		}
+	}
+}
+
+// verdict says how the run ended.
+func (c *call) verdict(err error, why, lastLine string) error {
+	if why == "" && (err == nil || errors.Is(err, exec.ErrWaitDelay)) {
+		return nil
+	}
+	if why == "" {
+		why = "failed: " + err.Error()
+	}
+	if lastLine != "" {
+		return fmt.Errorf("%s %s; its last words: %s", c.argv[0], why, lastLine)
+	}
+	return fmt.Errorf("%s %s", c.argv[0], why)
+}

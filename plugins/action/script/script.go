@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/hashicorp/go-hclog"
+)
+
+// script calls the operator's program when attacks start and end.
+type script struct {
+	cfg   config
+	log   hclog.Logger
+	slots chan struct{} // at most max_concurrent runs
+
+	life context.Context // ends with Close, and with it every run
+	stop context.CancelFunc
+	runs sync.WaitGroup
+
+	mu     sync.Mutex
+	queues map[netip.Prefix]chan struct{} // closed when the newest run for the target is over
+	banned map[string]bool                // role mitigate: attacks for which ban was called
+}
+
+func newScript(cfg config, log hclog.Logger) *script {
+	life, stop := context.WithCancel(context.Background())
+	return &script{
+		cfg: cfg, log: log, life: life, stop: stop,
+		slots:  make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
+		queues: map[netip.Prefix]chan struct{}{},
+		banned: map[string]bool{},
+	}
+}
+
+// Notify runs the script for an attack's start and end and waits for it. The
+// runs for one target come one after the other, in the order of the calls: a
+// ban is over before the unban begins.
+func (s *script) Notify(ctx context.Context, e sdk.Event) error {
+	action := s.action(e)
+	if action == "" {
+		return nil
+	}
+	c, err := s.call(e, action)
+	if err != nil {
+		return err
+	}
+	s.runs.Add(1)
+	defer s.runs.Done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.life, func() { cancel(errStopped) })()
+	leave, err := s.enter(ctx, e.Target)
+	if err != nil {
+		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, targetText(e.Target), err)
+	}
+	defer leave()
+	return c.run(ctx)
+}
+
+var errStopped = errors.New("the plugin stops")
+
+// Close stops the scripts that still run: nothing would look after them.
+func (s *script) Close(ctx context.Context) error {
+	s.stop()
+	over := make(chan struct{})
+	go func() {
+		s.runs.Wait()
+		close(over)
+	}()
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return errors.New("a script that was told to stop still runs")
+	}
+}
+
+// action says what the script is called with; "" is not at all.
+//
+// A mitigating script is called outside enforce for one reason only: to take
+// back what it was told to do while the attack was enforced.
+func (s *script) action(e sdk.Event) string {
+	var action string
+	switch e.Type {
+	case sdk.AttackStarted:
+		action = "ban"
+	case sdk.AttackEnded:
+		action = "unban"
+	default:
+		return ""
+	}
+	if s.cfg.Role == roleNotify {
+		return action
+	}
+	enforced := e.Mode == "enforce" && !e.WouldHave
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case action == "ban" && enforced:
+		s.banned[e.ID] = true
+		return action
+	case action == "unban" && (enforced || s.banned[e.ID]):
+		delete(s.banned, e.ID)
+		return action
+	}
+	return ""
+}
+
+// call puts the script's arguments, environment and input together.
+func (s *script) call(e sdk.Event, action string) (*call, error) {
+	target := targetText(e.Target)
+	argv := append([]string{}, s.cfg.Command...)
+	argv = append(argv, target, e.Direction, whole(e.InitialPPS), action)
+	c := &call{
+		argv:    argv,
+		env:     s.environment(e, action),
+		timeout: s.cfg.Timeout,
+		log:     s.log.With("attack", e.ID, "target", target, "action", action),
+	}
+	switch {
+	case s.cfg.Format == formatJSON:
+		line, err := json.Marshal(e)
+		if err != nil {
+			return nil, fmt.Errorf("cannot write attack %s as JSON: %w", e.ID, err)
+		}
+		c.stdin = append(line, '\n')
+	case action == "ban":
+		c.stdin = textReport(e)
+	}
+	return c, nil
+}
+
+// defaultPath is the script's PATH where the plugin has none itself.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// environment is everything that the script's environment holds: nothing of
+// the plugin's own, which carries the credentials of its connection to the
+// core, except where programs, the home directory and the local time zone are
+// found; what the configuration sets; and the attack.
+func (s *script) environment(e sdk.Event, action string) []string {
+	path := os.Getenv("PATH")
+	if path == "" {
+		path = defaultPath
+	}
+	env := []string{"PATH=" + path}
+	for _, name := range []string{"HOME", "LANG", "TZ"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.cfg.Environment)) {
+		env = append(env, name+"="+s.cfg.Environment[name])
+	}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	return append(env,
+		"FASTNETMON_ACTION="+action,
+		"FASTNETMON_EVENT="+string(e.Type),
+		"FASTNETMON_ATTACK_ID="+e.ID,
+		"FASTNETMON_TARGET="+targetText(e.Target),
+		"FASTNETMON_DIRECTION="+e.Direction,
+		"FASTNETMON_HOSTGROUP="+e.HostGroup,
+		"FASTNETMON_NETWORK="+e.Network,
+		"FASTNETMON_THRESHOLD="+e.Threshold,
+		"FASTNETMON_COUNTER="+e.Counter,
+		"FASTNETMON_UNIT="+e.Unit,
+		"FASTNETMON_VALUE="+number(e.Value),
+		"FASTNETMON_LIMIT="+number(e.Limit),
+		"FASTNETMON_ATTACK_TYPE="+e.AttackType,
+		"FASTNETMON_MODE="+e.Mode,
+		"FASTNETMON_WOULD_HAVE="+strconv.FormatBool(e.WouldHave),
+	)
+}
+
+// enter waits for the target's turn and for a free slot. The caller calls
+// leave when the run is over.
+func (s *script) enter(ctx context.Context, target netip.Prefix) (leave func(), err error) {
+	mine := make(chan struct{})
+	s.mu.Lock()
+	before := s.queues[target]
+	s.queues[target] = mine
+	s.mu.Unlock()
+	over := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.queues[target] == mine {
+			delete(s.queues, target)
+		}
+		close(mine)
+	}
+	if before != nil {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			// Those behind must still wait for the one before.
+			go func() { <-before; over() }()
+			return nil, context.Cause(ctx)
+		}
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		over()
+		return nil, context.Cause(ctx)
+	}
+	return func() { <-s.slots; over() }, nil
+}

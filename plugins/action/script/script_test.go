@@ -1,0 +1,339 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"math"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// attack is an event with every counter different.
+func attack() sdk.Event {
+	e := sdk.Event{
+		Type: sdk.AttackStarted, ID: "0f5c1e", Seq: 1, Time: time.Unix(1_700_000_000, 5).UTC(), Started: time.Unix(1_700_000_000, 5).UTC(),
+		Target: netip.MustParsePrefix("10.10.10.221/32"), Direction: "incoming", HostGroup: "default", Network: "customers",
+		Pipeline: "main", Mode: "monitor", WouldHave: true, Revision: "00000000000000a1",
+		Crossing: sdk.Crossing{
+			Threshold: "flood", Scope: "host", Counter: "total", Unit: "pps", Value: 99059.25, Limit: 20000,
+			Window: 5 * time.Second, Rule: "average", At: time.Unix(1_700_000_000, 5).UTC(),
+		},
+		AttackType: "syn_flood", Protocol: "tcp", InitialPPS: 99059.9, PeakPPS: 120000.4, Flows: [2]float64{98926.7, 0.99},
+	}
+	for i, name := range []string{"total", "tcp", "udp", "icmp", "tcp_syn", "fragmented", "dropped", "exempt"} {
+		n := float64(i + 1)
+		e.Incoming = append(e.Incoming, sdk.CounterRate{Counter: name, PPS: n*1000 + 0.9, BPS: n*1e7 + 999_999})
+		e.Outgoing = append(e.Outgoing, sdk.CounterRate{Counter: name, PPS: n * 10, BPS: n * 1e5})
+	}
+	return e
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s: (-want +got)\n%s", path, d)
+	}
+}
+
+// logged is a log that a test reads.
+type logged struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.String()
+}
+
+// setup makes a plugin that runs text as a shell script, in dir.
+func setup(t *testing.T, text string, change func(*config)) (s *script, dir string, log *logged) {
+	t.Helper()
+	dir = t.TempDir()
+	path := filepath.Join(dir, "script.sh")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := config{
+		Role: roleNotify, Command: []string{"/bin/sh", path, dir}, Format: formatText,
+		Timeout: 30 * time.Second, MaxConcurrent: 4,
+	}
+	if change != nil {
+		change(&c)
+	}
+	log = &logged{}
+	return newScript(c, hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})), dir, log
+}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// keep keeps all that a script is given, in files named by action.
+const keep = `dir=$1; shift
+printf '%s\n' "$@" > "$dir/$4.args"
+env | sort > "$dir/$4.env"
+cat > "$dir/$4.stdin"
+`
+
+func TestReport(t *testing.T) {
+	golden(t, "report.txt", textReport(attack()))
+	e := attack()
+	e.Target = netip.MustParsePrefix("2001:db8:0:0:1:0:0:1/128")
+	e.Incoming, e.Outgoing = nil, nil
+	golden(t, "report_v6.txt", textReport(e))
+}
+
+func TestMegabits(t *testing.T) {
+	for bps, want := range map[float64]string{
+		0: "0", -5: "0", 999_999: "0", 1e6: "1", 1_999_999: "1", 45_678_901: "45", 250e6: "250", 1e9: "1000",
+		7: "0", 8_000_000 - 1: "7",
+	} {
+		if got := megabits(bps); got != want {
+			t.Errorf("%v bit/s: %s mbps, want %s", bps, got, want)
+		}
+	}
+}
+
+func TestTruncate(t *testing.T) {
+	inf := math.Inf(1)
+	for v, want := range map[float64]uint64{0.99: 0, -3: 0, 1.99: 1, inf: 1<<63 - 1, -inf: 0} {
+		if got := truncate(v); got != want {
+			t.Errorf("%v: %d, want %d", v, got, want)
+		}
+	}
+	if got := truncate(math.NaN()); got != 0 {
+		t.Errorf("not a number: %d", got)
+	}
+}
+
+func TestBanAndUnban(t *testing.T) {
+	t.Setenv("PLUGIN_CLIENT_CERT", "secret")
+	t.Setenv("TZ", "UTC")
+	s, dir, _ := setup(t, keep, func(c *config) { c.Environment = map[string]string{"TOKEN": "t0k"} })
+	e := attack()
+	if err := s.Notify(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, dir, "ban.args"), "10.10.10.221\nincoming\n99059\nban\n"; got != want {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
+	if got := read(t, dir, "ban.stdin"); got != string(textReport(e)) {
+		t.Errorf("standard input:\n%s", got)
+	}
+	env := read(t, dir, "ban.env")
+	for _, want := range []string{
+		"FASTNETMON_ACTION=ban\n", "FASTNETMON_ATTACK_ID=0f5c1e\n", "FASTNETMON_VALUE=99059.25\n",
+		"FASTNETMON_LIMIT=20000\n", "FASTNETMON_WOULD_HAVE=true\n", "TOKEN=t0k\n", "TZ=UTC\n", "PATH=",
+	} {
+		if !strings.Contains(env, want) {
+			t.Errorf("environment lacks %q:\n%s", want, env)
+		}
+	}
+	if strings.Contains(env, "PLUGIN_CLIENT_CERT") {
+		t.Error("the plugin's own environment leaks into the script's")
+	}
+
+	e.Type, e.Seq = sdk.AttackUpdated, 2
+	if err := s.Notify(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	e.Type, e.Seq = sdk.AttackEnded, 3
+	if err := s.Notify(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, dir, "unban.args"), "10.10.10.221\nincoming\n99059\nunban\n"; got != want {
+		t.Errorf("arguments %q, want %q", got, want)
+	}
+	if got := read(t, dir, "unban.stdin"); got != "" {
+		t.Errorf("standard input of unban: %q", got)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.args"))
+	if len(files) != 2 {
+		t.Errorf("calls: %v", files)
+	}
+}
+
+func TestJSON(t *testing.T) {
+	s, dir, _ := setup(t, keep, func(c *config) { c.Format = formatJSON })
+	e := attack()
+	for _, e.Type = range []sdk.EventType{sdk.AttackStarted, sdk.AttackEnded} {
+		if err := s.Notify(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for file, event := range map[string]string{"ban.stdin": "attack.started", "unban.stdin": "attack.ended"} {
+		var got map[string]any
+		if err := json.Unmarshal([]byte(read(t, dir, file)), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got["event"] != event || got["target"] != "10.10.10.221" || got["value"] != 99059.25 {
+			t.Errorf("%s: %v", file, got)
+		}
+	}
+}
+
+func TestMitigateOnlyUnderEnforce(t *testing.T) {
+	event := func(typ sdk.EventType, id, mode string, would bool) sdk.Event {
+		e := attack()
+		e.Type, e.ID, e.Mode, e.WouldHave = typ, id, mode, would
+		return e
+	}
+	notify, _, _ := setup(t, "", nil)
+	mitigate, _, _ := setup(t, "", func(c *config) { c.Role = roleMitigate })
+	for i, c := range []struct {
+		e                sdk.Event
+		notify, mitigate string
+	}{
+		{event(sdk.AttackStarted, "a", "monitor", true), "ban", ""},
+		{event(sdk.AttackStarted, "a", "monitor", false), "ban", ""},
+		{event(sdk.AttackStarted, "a", "enforce", true), "ban", ""},
+		{event(sdk.AttackEnded, "a", "monitor", true), "unban", ""},
+		{event(sdk.AttackUpdated, "b", "enforce", false), "", ""},
+		{event(sdk.AttackStarted, "b", "enforce", false), "ban", "ban"},
+		{event(sdk.AttackEnded, "b", "monitor", false), "unban", "unban"}, // taken back
+		{event(sdk.AttackEnded, "b", "monitor", false), "unban", ""},
+		{event(sdk.AttackEnded, "c", "enforce", false), "unban", "unban"}, // of before a restart
+		{event(sdk.ReplayFinished, "", "enforce", false), "", ""},
+	} {
+		if got := notify.action(c.e); got != c.notify {
+			t.Errorf("%d: role notify: %q, want %q", i, got, c.notify)
+		}
+		if got := mitigate.action(c.e); got != c.mitigate {
+			t.Errorf("%d: role mitigate: %q, want %q", i, got, c.mitigate)
+		}
+	}
+	if len(mitigate.banned) != 0 {
+		t.Errorf("left over: %v", mitigate.banned)
+	}
+}
+
+// Text from the network or the configuration never meets a shell.
+func TestNoShell(t *testing.T) {
+	s, dir, _ := setup(t, keep, nil)
+	e := attack()
+	e.Direction = "$(touch " + dir + "/pwned); `id` ' \" \n*"
+	if err := s.Notify(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, dir, "ban.args"); got != "10.10.10.221\n"+e.Direction+"\n99059\nban\n" {
+		t.Errorf("arguments %q", got)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "pwned")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("an argument was executed")
+	}
+}
+
+// For one target, ban is over before unban begins; other targets do not wait.
+func TestOrder(t *testing.T) {
+	s, dir, _ := setup(t, `dir=$1; shift
+echo "begin $4" >> "$dir/$1.log"
+if [ $4 = ban ] && [ $1 = 10.10.10.221 ]; then : > "$dir/begun"; while [ ! -e "$dir/go" ]; do sleep 0.01; done; fi
+echo "end $4" >> "$dir/$1.log"`, nil)
+	errs := make(chan error, 2)
+	ban := attack()
+	go func() { errs <- s.Notify(t.Context(), ban) }()
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	unban := attack()
+	unban.Type = sdk.AttackEnded
+	go func() { errs <- s.Notify(t.Context(), unban) }()
+
+	other := attack()
+	other.Target = netip.MustParsePrefix("10.10.10.222/32")
+	if err := s.Notify(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	// One that gives up waiting does not let those behind it overtake.
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Notify(short, ban); err == nil || !strings.Contains(err.Error(), "was not called") {
+		t.Errorf("error %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := read(t, dir, "10.10.10.221.log"), "begin ban\nend ban\nbegin unban\nend unban\n"; got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+	// The one that gave up leaves after the one before it.
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		n := len(s.queues)
+		s.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d queues are left over", n)
+		}
+	}
+}
+
+// No more scripts run at once than max_concurrent.
+func TestConcurrency(t *testing.T) {
+	s, dir, _ := setup(t, `dir=$1; mkdir "$dir/slot1" 2>/dev/null && mine=1 || { mkdir "$dir/slot2" && mine=2; } || { : > "$dir/toomany"; exit 1; }
+sleep 0.02; rmdir "$dir/slot$mine"`, func(c *config) { c.MaxConcurrent = 2 })
+	var wg sync.WaitGroup
+	for i := range 12 {
+		e := attack()
+		e.Target = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 32)
+		wg.Go(func() {
+			if err := s.Notify(t.Context(), e); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := os.Stat(filepath.Join(dir, "toomany")); err == nil {
+		t.Error("more than two scripts ran at once")
+	}
+}

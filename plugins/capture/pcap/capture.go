@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/hashicorp/go-hclog"
+)
+
+// The causes of loss beyond the parser's: their indices follow its outcomes'.
+const (
+	causeInterface = int(traffic.UnknownLink) + iota // a packet of an interface that the file does not describe
+	causeCut                                         // the packet in which a file ends
+	causeDamaged                                     // the packet at which a file makes no more sense
+	causes
+)
+
+// capture reads its files once, merged by time.
+type capture struct {
+	cfg    config
+	replay bool
+	log    hclog.Logger
+	files  []*reader
+}
+
+func newCapture(c config, env sdk.Env) (*capture, error) {
+	return &capture{cfg: c, replay: env.Mode == sdk.ModeReplay, log: env.Logger}, nil
+}
+
+// Causes names the causes of loss.
+func (c *capture) Causes() []string {
+	names := make([]string, causes)
+	for o := traffic.OK + 1; int(o) < traffic.Outcomes; o++ {
+		names[o-1] = o.String()
+	}
+	names[causeInterface] = "unknown_interface"
+	names[causeCut] = "cut_file"
+	names[causeDamaged] = "damaged_file"
+	return names
+}
+
+// Start opens the files.
+func (c *capture) Start(ctx context.Context) error {
+	for _, name := range c.cfg.Files {
+		r, err := openFile(name)
+		if err != nil {
+			return errors.Join(err, c.Close(ctx))
+		}
+		c.files = append(c.files, r)
+	}
+	return nil
+}
+
+// Close closes the files.
+func (c *capture) Close(context.Context) error {
+	for _, r := range c.files {
+		r.close()
+	}
+	c.files = nil
+	return nil
+}
+
+// Run gives all packets once: as fast as they are taken in a replay, else at
+// the speed at which they were recorded.
+func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
+	p := c.newPlayer(w)
+	if c.replay {
+		return p.replay(ctx)
+	}
+	return p.play(ctx, c.cfg.Speed)
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	batchRecords = 1024
+	batchPackets = 4096      // with those that do not count
+	batchBytes   = 256 << 10 // of frames kept for whoever watches
+	// pace is the shortest pause: packets less than that apart go together.
+	pace = 500 * time.Microsecond
+	// longPause is a gap that people are told of.
+	longPause = time.Minute
+)
+
+// player turns the merged packets into records.
+type player struct {
+	w      *sdk.Writer
+	log    hclog.Logger
+	in     *merger
+	parser traffic.Parser
+
+	frames [batchRecords]span // of the batch, in arena
+	arena  []byte
+	frame  func(i int) []byte
+	lost   [causes]uint64 // of the batch
+	total  struct{ packets, counted uint64 }
+}
+
+// span is where a frame lies in the arena.
+type span struct{ from, to int }
+
+func (c *capture) newPlayer(w *sdk.Writer) *player {
+	p := &player{
+		w: w, log: c.log, arena: make([]byte, 0, batchBytes),
+		parser: traffic.Parser{LengthFromFrame: c.cfg.Length == lengthFrame},
+	}
+	p.frame = func(i int) []byte { s := p.frames[i]; return p.arena[s.from:s.to:s.to] }
+	p.in = newMerger(c.files, p.failed)
+	return p
+}
+
+// failed reports a file that ended too early. Its packets so far count.
+func (p *player) failed(err error) {
+	cause := causeDamaged
+	if d := (*damage)(nil); errors.As(err, &d) && d.cut {
+		cause = causeCut
+	}
+	p.lost[cause]++
+	p.log.Warn("a capture file ends early; the packets before that count", "error", err)
+}
+
+// replay gives everything as fast as it is taken, with the packets' own time.
+func (p *player) replay(ctx context.Context) error {
+	for p.in.peek() != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p.batch(math.MaxInt64, 0)
+	}
+	return p.finish()
+}
+
+// play gives each packet when its time has come, speed times as fast as they
+// were recorded, with the time at which it is played. What is late is given
+// at once.
+func (p *player) play(ctx context.Context, speed float64) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	start := time.Now()
+	var first int64
+	if next := p.in.peek(); next != nil {
+		first = next.Time
+	}
+	for next := p.in.peek(); next != nil; next = p.in.peek() {
+		elapsed := time.Since(start)
+		due := first + int64(min(float64(elapsed)*speed, float64(latest)))
+		if next.Time <= due {
+			p.batch(due, start.UnixNano()+int64(elapsed))
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			continue
+		}
+		pause := time.Duration(min(float64(next.Time-due)/speed, float64(latest)))
+		if pause > longPause {
+			p.log.Warn("the captures have a gap, during which nothing is played", "pause", pause.Round(time.Second).String())
+		}
+		timer.Reset(max(pause, pace))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return p.finish()
+}
+
+// finish settles the ledger at the end of the files.
+func (p *player) finish() error {
+	p.settle()
+	p.log.Info("the captures are finished", "packets", p.total.packets, "counted", p.total.counted)
+	return nil
+}
+
+// batch gives packets up to the time until, as many as fit. stamp is their
+// time; 0 leaves them their own.
+func (p *player) batch(until, stamp int64) {
+	records := p.w.Reserve(batchRecords)
+	p.arena = p.arena[:0]
+	n := 0
+	for taken := 0; n < len(records) && taken < batchPackets; taken++ {
+		next := p.in.peek()
+		if next == nil || next.Time > until || len(p.arena)+len(next.Data) > cap(p.arena) {
+			break
+		}
+		r := &records[n]
+		if p.parse(r, next) {
+			if r.Time = stamp; stamp == 0 {
+				r.Time = next.Time
+			}
+			from := len(p.arena)
+			p.arena = append(p.arena, next.Data...)
+			p.frames[n] = span{from, len(p.arena)}
+			n++
+		}
+		p.in.take()
+		p.total.packets++
+	}
+	p.w.Commit(n, p.frame)
+	p.total.counted += uint64(n)
+	p.settle()
+}
+
+// parse fills in r from a packet, or counts why it does not count.
+func (p *player) parse(r *traffic.Record, next *packet) bool {
+	if next.Link == linkUnknown {
+		p.lost[causeInterface]++
+		return false
+	}
+	o := p.parser.Frame(r, next.Link, next.Data, next.Wire)
+	if o != traffic.OK {
+		p.lost[o-1]++
+		return false
+	}
+	return true
+}
+
+// settle reports what the batch has lost.
+func (p *player) settle() {
+	for cause, n := range p.lost {
+		if n > 0 {
+			p.w.Dropped(cause, n)
+			p.lost[cause] = 0
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package sdk
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"time"
+
+	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
+)
+
+// Values that come from the core. Package host encodes what is decoded here;
+// its tests send every field through both.
+
+// instant carries a time as nanoseconds since the Unix epoch, 0 for none.
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// prefixOf reads a prefix; an empty text is none.
+func prefixOf(s string) (netip.Prefix, error) {
+	if s == "" {
+		return netip.Prefix{}, nil
+	}
+	return netip.ParsePrefix(s)
+}
+
+func ratesOf(in []*pb.CounterRate) []CounterRate {
+	var out []CounterRate
+	for _, r := range in {
+		out = append(out, CounterRate{Counter: r.GetCounter(), PPS: r.GetPps(), BPS: r.GetBps()})
+	}
+	return out
+}
+
+func crossingOf(c *pb.Crossing) Crossing {
+	return Crossing{
+		Threshold: c.GetThreshold(), Scope: c.GetScope(), Counter: c.GetCounter(), Unit: c.GetUnit(),
+		Value: c.GetValue(), Limit: c.GetLimit(), Window: millis(c.GetWindowMs()), Rule: c.GetRule(), At: instant(c.GetAtUnixNano()),
+	}
+}
+
+func eventOf(m *pb.Event) (Event, error) {
+	target, err := prefixOf(m.GetTarget())
+	if err != nil {
+		return Event{}, fmt.Errorf("event %s: target: %w", m.GetId(), err)
+	}
+	e := Event{
+		Type: EventType(m.GetType()), ID: m.GetId(), Seq: m.GetSeq(),
+		Time: instant(m.GetTimeUnixNano()), Started: instant(m.GetStartedUnixNano()),
+		Target: target, Direction: m.GetDirection(), HostGroup: m.GetHostgroup(), Network: m.GetNetwork(),
+		Pipeline: m.GetPipeline(), Mode: m.GetMode(), WouldHave: m.GetWouldHave(), Revision: m.GetRevision(),
+		Crossing: crossingOf(m.GetFirst()), Label: m.GetLabel(), AttackType: m.GetAttackType(), Protocol: m.GetProtocol(),
+		PeakPPS: m.GetPeakPps(), InitialPPS: m.GetInitialPps(),
+		Incoming: ratesOf(m.GetIncoming()), Outgoing: ratesOf(m.GetOutgoing()),
+		Flows: [2]float64{m.GetIncomingFps(), m.GetOutgoingFps()}, LossRatio: m.GetLossRatio(),
+	}
+	for _, c := range m.GetCrossed() {
+		e.Crossed = append(e.Crossed, crossingOf(c))
+	}
+	return e, nil
+}
+
+func eventsOf(in []*pb.Event) ([]Event, error) {
+	var out []Event
+	for _, m := range in {
+		e, err := eventOf(m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func mitigationOf(m *pb.Mitigation) (Mitigation, error) {
+	target, err1 := prefixOf(m.GetTarget())
+	event, err2 := eventOf(m.GetEvent())
+	if err := errors.Join(err1, err2); err != nil {
+		return Mitigation{}, fmt.Errorf("mitigation %s: %w", m.GetId(), err)
+	}
+	return Mitigation{
+		ID: m.GetId(), AttackID: m.GetAttackId(), Target: target, Direction: m.GetDirection(), Profile: m.GetProfile(),
+		Event: event, Requested: instant(m.GetRequestedUnixNano()),
+	}, nil
+}
+
+// addSnapshot appends a part of a snapshot to s.
+func addSnapshot(s *Snapshot, m *pb.Snapshot) error {
+	s.Time, s.Period = instant(m.GetTimeUnixNano()), millis(m.GetPeriodMs())
+	for _, t := range m.GetTotals() {
+		s.Totals = append(s.Totals, TotalRate{
+			Direction: t.GetDirection(), Family: int(t.GetFamily()), Counters: ratesOf(t.GetCounters()), Flows: t.GetFps(),
+		})
+	}
+	for _, r := range m.GetNetworks() {
+		s.Networks = append(s.Networks, scopeOf(r))
+	}
+	for _, r := range m.GetGroups() {
+		s.Groups = append(s.Groups, scopeOf(r))
+	}
+	for _, h := range m.GetHosts() {
+		host, err := prefixOf(h.GetHost())
+		if err != nil {
+			return fmt.Errorf("snapshot: host: %w", err)
+		}
+		s.Hosts = append(s.Hosts, HostRate{
+			Host: host, Group: h.GetGroup(), Network: h.GetNetwork(), Direction: h.GetDirection(),
+			Counters: ratesOf(h.GetCounters()), Flows: h.GetFps(),
+		})
+	}
+	attacks, err := eventsOf(m.GetAttacks())
+	if err != nil {
+		return err
+	}
+	s.Attacks = append(s.Attacks, attacks...)
+	for _, l := range m.GetLedger() {
+		s.Ledger = append(s.Ledger, LedgerRow{
+			Input: l.GetInput(), Received: l.GetReceived(), Used: l.GetUsed(), InFlight: l.GetInFlight(), Dropped: maps.Clone(l.GetDropped()),
+		})
+	}
+	for _, x := range m.GetSystem() {
+		s.System = append(s.System, Metric{Name: x.GetName(), Value: x.GetValue()})
+	}
+	return nil
+}
+
+func scopeOf(r *pb.ScopeRate) ScopeRate {
+	return ScopeRate{Name: r.GetName(), Direction: r.GetDirection(), Counters: ratesOf(r.GetCounters()), Flows: r.GetFps()}
+}
+
+func sampleOf(m *pb.Sample) Sample {
+	return Sample{
+		Time: instant(m.GetTimeUnixNano()), Link: int(m.GetLink()), Data: m.GetData(), WireLen: int(m.GetWireLen()), Record: m.GetRecord(),
+	}
+}

@@ -1,0 +1,168 @@
+package sdk
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// MarshalJSON gives the one JSON form that an event has everywhere: in
+// replay's output, on a script's standard input, in an exporter's lines.
+//
+// The order of the fields is fixed. Times are UTC (RFC 3339, nanoseconds),
+// rates are per second and rounded to three decimals, windows are seconds. A
+// target that is a single address is written without its length. The fields:
+//
+//	event, id, seq, time, started, target, direction, hostgroup, network,
+//	pipeline, mode, would_have, revision
+//	threshold, scope, counter, unit, value, limit, window, rule, at
+//	                    the first limit crossed; at is when
+//	label, attack_type, protocol
+//	thresholds_crossed  list of objects like the first limit crossed
+//	peak_pps, initial_pps
+//	rates               {"incoming": {COUNTER: {"pps", "bps"}}, "outgoing": …}
+//	flows               {"incoming", "outgoing"}: new flows per second
+//	loss_ratio
+//
+// Unset times and targets are empty strings.
+func (e Event) MarshalJSON() ([]byte, error) {
+	first := crossingJSON(e.Crossing)
+	crossed := make([]jsonCrossing, len(e.Crossed))
+	for i, c := range e.Crossed {
+		crossed[i] = crossingJSON(c)
+	}
+	return json.Marshal(jsonEvent{
+		Event: e.Type, ID: e.ID, Seq: e.Seq, Time: jsonTime(e.Time), Started: jsonTime(e.Started),
+		Target: targetText(e.Target), Direction: e.Direction, HostGroup: e.HostGroup, Network: e.Network,
+		Pipeline: e.Pipeline, Mode: e.Mode, WouldHave: e.WouldHave, Revision: e.Revision,
+		jsonCrossing: first,
+		Label:        e.Label, AttackType: e.AttackType, Protocol: e.Protocol,
+		Crossed: crossed, PeakPPS: jsonNumber(e.PeakPPS), InitialPPS: jsonNumber(e.InitialPPS),
+		Rates: jsonRates{counterRates(e.Incoming), counterRates(e.Outgoing)},
+		Flows: jsonFlows{jsonNumber(e.Flows[0]), jsonNumber(e.Flows[1])},
+		Loss:  jsonNumber(e.LossRatio),
+	})
+}
+
+type jsonEvent struct {
+	Event     EventType `json:"event"`
+	ID        string    `json:"id"`
+	Seq       uint32    `json:"seq"`
+	Time      jsonTime  `json:"time"`
+	Started   jsonTime  `json:"started"`
+	Target    string    `json:"target"`
+	Direction string    `json:"direction"`
+	HostGroup string    `json:"hostgroup"`
+	Network   string    `json:"network"`
+	Pipeline  string    `json:"pipeline"`
+	Mode      string    `json:"mode"`
+	WouldHave bool      `json:"would_have"`
+	Revision  string    `json:"revision"`
+	jsonCrossing
+	Label      string         `json:"label"`
+	AttackType string         `json:"attack_type"`
+	Protocol   string         `json:"protocol"`
+	Crossed    []jsonCrossing `json:"thresholds_crossed"`
+	PeakPPS    jsonNumber     `json:"peak_pps"`
+	InitialPPS jsonNumber     `json:"initial_pps"`
+	Rates      jsonRates      `json:"rates"`
+	Flows      jsonFlows      `json:"flows"`
+	Loss       jsonNumber     `json:"loss_ratio"`
+}
+
+type jsonCrossing struct {
+	Threshold string     `json:"threshold"`
+	Scope     string     `json:"scope"`
+	Counter   string     `json:"counter"`
+	Unit      string     `json:"unit"`
+	Value     jsonNumber `json:"value"`
+	Limit     jsonNumber `json:"limit"`
+	Window    jsonNumber `json:"window"`
+	Rule      string     `json:"rule"`
+	At        jsonTime   `json:"at"`
+}
+
+type jsonRates struct {
+	Incoming counterRates `json:"incoming"`
+	Outgoing counterRates `json:"outgoing"`
+}
+
+type jsonFlows struct {
+	Incoming jsonNumber `json:"incoming"`
+	Outgoing jsonNumber `json:"outgoing"`
+}
+
+func crossingJSON(c Crossing) jsonCrossing {
+	return jsonCrossing{
+		Threshold: c.Threshold, Scope: c.Scope, Counter: c.Counter, Unit: c.Unit,
+		Value: jsonNumber(c.Value), Limit: jsonNumber(c.Limit), Window: jsonNumber(c.Window.Seconds()),
+		Rule: c.Rule, At: jsonTime(c.At),
+	}
+}
+
+// targetText writes a single address without its prefix length.
+func targetText(p netip.Prefix) string {
+	switch {
+	case !p.IsValid():
+		return ""
+	case p.IsSingleIP():
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+type jsonTime time.Time
+
+func (t jsonTime) MarshalJSON() ([]byte, error) {
+	if time.Time(t).IsZero() {
+		return []byte(`""`), nil
+	}
+	return json.Marshal(time.Time(t).UTC().Format(time.RFC3339Nano))
+}
+
+// jsonNumber is rounded to three decimals and never written with an exponent,
+// so that equal rates give equal bytes. What is no number is null.
+type jsonNumber float64
+
+func (n jsonNumber) MarshalJSON() ([]byte, error) {
+	f := math.Round(float64(n)*1000) / 1000
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return []byte("null"), nil
+	}
+	if f == 0 {
+		f = 0 // no negative zero
+	}
+	return strconv.AppendFloat(nil, f, 'f', -1, 64), nil
+}
+
+// counterRates is an object that keeps the order of its counters.
+type counterRates []CounterRate
+
+func (rates counterRates) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, r := range rates {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(r.Counter)
+		if err != nil {
+			return nil, err
+		}
+		values, err := json.Marshal(struct {
+			PPS jsonNumber `json:"pps"`
+			BPS jsonNumber `json:"bps"`
+		}{jsonNumber(r.PPS), jsonNumber(r.BPS)})
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(values)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}

@@ -1,0 +1,245 @@
+// Package host is the core's end of the contract with plugins. It lies beside
+// the plugin's end so that the two cannot drift apart; it is not for plugin
+// authors and carries no promise.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	"github.com/zclconf/go-cty/cty/msgpack"
+	"google.golang.org/grpc"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
+	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
+)
+
+// Environment variables that a launcher sets for a plugin.
+const (
+	EnvRingFD     = wire.EnvRingFD     // number of the inherited socket over which rings arrive
+	EnvLivenessFD = wire.EnvLivenessFD // number of the inherited read end of a pipe that closes when the core dies
+	EnvLogLevel   = wire.EnvLogLevel   // trace, debug, info, warn, error; info if unset
+	EnvReattach   = wire.EnvReattach   // read by the core: plugins that run already, see Reattach
+)
+
+// The kinds of plugin, and the features a description may name.
+const (
+	KindCapture = wire.KindCapture
+	KindFilter  = wire.KindFilter
+	KindAction  = wire.KindAction
+	KindExport  = wire.KindExport
+
+	FeatureNotifier  = wire.FeatureNotifier
+	FeatureMitigator = wire.FeatureMitigator
+	FeatureInspector = wire.FeatureInspector
+	FeatureSampler   = wire.FeatureSampler
+	FeatureTap       = wire.FeatureTap
+	FeatureTable     = wire.FeatureTable
+	FeatureWorkers   = wire.FeatureWorkers
+	FeatureHealth    = wire.FeatureHealth
+)
+
+// MaxMessage bounds every message in both directions, in bytes.
+const MaxMessage = wire.MaxMessage
+
+// Handshake is what core and plugin must agree on before they speak.
+var Handshake = wire.Handshake
+
+// What a plugin says of itself, and the schema of its block. Block.ImpliedType
+// defines the value that Configure takes; Block.DecoderSpec decodes it.
+type (
+	Description = wire.Description
+	Block       = wire.Block
+	Attribute   = wire.Attribute
+	NestedBlock = wire.NestedBlock
+)
+
+// PluginSets is what a plugin.ClientConfig's VersionedPlugins takes: one set
+// for each major version of the contract.
+func PluginSets() map[int]plugin.PluginSet {
+	return map[int]plugin.PluginSet{wire.Protocol: {wire.PluginName: grpcPlugin{}}}
+}
+
+// Dispense connects to the plugin behind c, starting it if need be.
+func Dispense(c *plugin.Client) (*Plugin, error) {
+	protocol, err := c.Client()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := protocol.Dispense(wire.PluginName)
+	if err != nil {
+		return nil, err
+	}
+	return raw.(*Plugin), nil
+}
+
+// grpcPlugin is the client half that go-plugin asks for.
+type grpcPlugin struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (grpcPlugin) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error {
+	return errors.New("package host serves no plugin")
+}
+
+func (grpcPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return New(conn), nil
+}
+
+// Plugin is a running plugin. Its methods may be called from several
+// goroutines; each is bounded by its context only.
+type Plugin struct {
+	base      pb.PluginClient
+	capture   pb.CaptureClient
+	filter    pb.FilterClient
+	notifier  pb.NotifierClient
+	mitigator pb.MitigatorClient
+	export    pb.ExportClient
+
+	mu          sync.Mutex
+	description *Description
+	exporting   sync.Mutex // the parts of one snapshot stay together
+}
+
+// New speaks to a plugin over conn.
+func New(conn grpc.ClientConnInterface) *Plugin {
+	conn = bounded{conn}
+	return &Plugin{
+		base: pb.NewPluginClient(conn), capture: pb.NewCaptureClient(conn), filter: pb.NewFilterClient(conn),
+		notifier: pb.NewNotifierClient(conn), mitigator: pb.NewMitigatorClient(conn), export: pb.NewExportClient(conn),
+	}
+}
+
+// bounded limits the size of what a plugin answers.
+type bounded struct{ grpc.ClientConnInterface }
+
+func limits(opts []grpc.CallOption) []grpc.CallOption {
+	return append([]grpc.CallOption{grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)}, opts...)
+}
+
+func (b bounded) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return b.ClientConnInterface.Invoke(ctx, method, args, reply, limits(opts)...)
+}
+
+func (b bounded) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return b.ClientConnInterface.NewStream(ctx, desc, method, limits(opts)...)
+}
+
+// Describe asks what the plugin is. The answer has passed Description.Check;
+// later calls return the first answer.
+func (p *Plugin) Describe(ctx context.Context) (*Description, error) {
+	p.mu.Lock()
+	known := p.description
+	p.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	resp, err := p.base.Describe(ctx, &pb.DescribeRequest{})
+	if err != nil {
+		return nil, callError(ctx, "Describe", err)
+	}
+	d, err := wire.DescriptionFromProto(resp)
+	if err != nil {
+		return nil, fmt.Errorf("the plugin describes itself wrongly: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.description == nil {
+		p.description = d
+	}
+	return p.description, nil
+}
+
+// ConfigureRequest is what Configure hands over.
+type ConfigureRequest struct {
+	Value        cty.Value // of the schema's implied type, or convertible to it; marks are removed
+	Instance     string    // the block's label
+	Mode         string    // "run" or "replay"
+	ValidateOnly bool      // build and validate, keep nothing
+}
+
+// ConfigureResult is what a capture says once it is configured.
+type ConfigureResult struct {
+	Workers int      // how many times Run wants to be called; at least 1
+	Causes  []string // of dropped records, by index; at most 255
+}
+
+// maxWorkers bounds the rings a plugin can ask for.
+const maxWorkers = 1024
+
+// Configure hands over the configuration. Complaints of the plugin are
+// diagnostics, with paths into the block; the error is for a call that failed.
+func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (ConfigureResult, diag.Diagnostics, error) {
+	var none ConfigureResult
+	d, err := p.Describe(ctx)
+	if err != nil {
+		return none, nil, err
+	}
+	config, err := encodeConfig(req.Value, d.Schema.ImpliedType())
+	if err != nil {
+		return none, nil, err
+	}
+	resp, err := p.base.Configure(ctx, &pb.ConfigureRequest{
+		Config: config, Instance: req.Instance, Mode: req.Mode, ValidateOnly: req.ValidateOnly,
+	})
+	if err != nil {
+		return none, nil, callError(ctx, "Configure", err)
+	}
+	diags := wire.DiagnosticsFromProto(resp.GetDiagnostics())
+	if resp.GetWorkers() > maxWorkers || len(resp.GetCauses()) > 255 {
+		return none, diags, fmt.Errorf("the plugin asks for %d workers and %d causes; at most %d and 255 are possible",
+			resp.GetWorkers(), len(resp.GetCauses()), maxWorkers)
+	}
+	out := ConfigureResult{Workers: max(1, int(resp.GetWorkers()))}
+	for _, c := range resp.GetCauses() {
+		out.Causes = append(out.Causes, wire.Clean(c, 128))
+	}
+	return out, diags, nil
+}
+
+func encodeConfig(v cty.Value, typ cty.Type) ([]byte, error) {
+	v, _ = v.UnmarkDeep()
+	if !v.IsWhollyKnown() {
+		return nil, errors.New("the configuration holds unknown values")
+	}
+	v, err := convert.Convert(v, typ)
+	if err != nil {
+		return nil, fmt.Errorf("the configuration does not fit the plugin's schema: %w", err)
+	}
+	b, err := msgpack.Marshal(v, typ)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the configuration: %w", err)
+	}
+	return b, nil
+}
+
+// Start opens what is to be opened. Complaints of the plugin are diagnostics.
+func (p *Plugin) Start(ctx context.Context) (diag.Diagnostics, error) {
+	resp, err := p.base.Start(ctx, &pb.StartRequest{})
+	if err != nil {
+		return nil, callError(ctx, "Start", err)
+	}
+	return wire.DiagnosticsFromProto(resp.GetDiagnostics()), nil
+}
+
+// Drain makes the plugin stop taking input, flush and close, within ctx's
+// deadline. Draining again, or before Start, does nothing.
+func (p *Plugin) Drain(ctx context.Context) error {
+	req := &pb.DrainRequest{}
+	if deadline, ok := ctx.Deadline(); ok {
+		req.TimeoutMs = uint32(max(1, time.Until(deadline).Milliseconds()))
+	}
+	resp, err := p.base.Drain(ctx, req)
+	if err != nil {
+		return callError(ctx, "Drain", err)
+	}
+	return said(resp.GetError())
+}
+
+// ParseDescription reads and checks what a plugin's describe command printed.
+func ParseDescription(b []byte) (*Description, error) { return wire.ParseDescription(b) }

@@ -1,0 +1,199 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+	"unsafe"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
+	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// RingKind tells delta rings from record rings.
+type RingKind int
+
+// The kinds of ring.
+const (
+	DeltaRing RingKind = iota + 1
+	RecordRing
+)
+
+// What becomes of records that a filter does not judge in time.
+const (
+	OnFailureBypass uint32 = iota
+	OnFailureDrop
+	OnFailureStop
+)
+
+// AttachRequest names the rings whose descriptors were sent beforehand, in
+// the same order, over the ring channel. Without rings a capture's deltas are
+// read with StreamDeltas.
+type AttachRequest struct {
+	Rings  []Ring
+	Replay bool   // block instead of merging; the clock is the records' time
+	Token  uint64 // of the batch of descriptors
+}
+
+// Ring is one ring of an AttachRequest.
+type Ring struct {
+	Kind         RingKind
+	Worker       uint32
+	Generation   uint32
+	Stage        uint32   // record rings: cursor of the callee; 0 is the first filter
+	Stages       uint32   // record rings: number of gating filters
+	OnFailure    uint32   // record rings, for a filter
+	StageFailure []uint32 // record rings, for the capture: OnFailure by stage
+}
+
+// AttachRings hands rings to a capture, a filter or a tapping export.
+func (p *Plugin) AttachRings(ctx context.Context, req AttachRequest) error {
+	d, err := p.Describe(ctx)
+	if err != nil {
+		return err
+	}
+	out := &pb.AttachRequest{Replay: req.Replay, Token: req.Token}
+	for _, r := range req.Rings {
+		out.Rings = append(out.Rings, &pb.Ring{
+			Kind: pb.Ring_Kind(r.Kind), Worker: r.Worker, Generation: r.Generation, Stage: r.Stage, Stages: r.Stages,
+			OnFailure: r.OnFailure, StageFailure: r.StageFailure,
+		})
+	}
+	var resp *pb.AttachResponse
+	switch d.Kind {
+	case KindCapture:
+		resp, err = p.capture.Attach(ctx, out)
+	case KindFilter:
+		resp, err = p.filter.Attach(ctx, out)
+	case KindExport:
+		resp, err = p.export.Attach(ctx, out)
+	default:
+		return fmt.Errorf("a plugin of kind %q takes no rings", d.Kind)
+	}
+	if err != nil {
+		return callError(ctx, "Attach", err)
+	}
+	return said(resp.GetError())
+}
+
+// ApplyPlan gives a capture a counting plan, which it adopts between flushes.
+func (p *Plugin) ApplyPlan(ctx context.Context, plan *count.Plan) error {
+	resp, err := p.capture.ApplyPlan(ctx, &pb.ApplyPlanRequest{Plan: wire.PlanToProto(plan)})
+	if err != nil {
+		return callError(ctx, "ApplyPlan", err)
+	}
+	return said(resp.GetError())
+}
+
+// StreamDeltas reads a worker's deltas where shared memory cannot be had:
+// give is called with the bytes of whole ring records, which it may keep,
+// until the input has ended (nil), ctx is done or give returns an error.
+func (p *Plugin) StreamDeltas(ctx context.Context, worker, generation uint32, give func([]byte) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := p.capture.Stream(ctx, &pb.StreamRequest{Worker: worker, Generation: generation})
+	if err != nil {
+		return callError(ctx, "Stream", err)
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return callError(ctx, "Stream", err)
+		}
+		if len(m.GetDeltas())%128 != 0 {
+			return fmt.Errorf("Stream: the plugin sent %d bytes, which is no whole number of deltas", len(m.GetDeltas()))
+		}
+		if err := give(m.GetDeltas()); err != nil {
+			return err
+		}
+	}
+}
+
+// Sample asks a capture for recent frames of a target.
+func (p *Plugin) Sample(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := p.capture.Sample(ctx, &pb.SampleRequest{
+		Target: prefixToProto(req.Target), Limit: uint32(max(0, req.Limit)), ForMs: uint32(max(0, req.For.Milliseconds())),
+	})
+	if err != nil {
+		return callError(ctx, "Sample", err)
+	}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return callError(ctx, "Sample", err)
+		}
+		if err := give(sampleFromProto(m.GetSample())); err != nil {
+			return err
+		}
+	}
+}
+
+// Judge has a filter judge records by value, for tests and tools; it returns
+// them as judged. At most 100,000 fit.
+func (p *Plugin) Judge(ctx context.Context, records []traffic.Record) ([]traffic.Record, error) {
+	resp, err := p.filter.Judge(ctx, &pb.JudgeRequest{Records: recordBytes(records)})
+	if err != nil {
+		return nil, callError(ctx, "Judge", err)
+	}
+	if len(resp.GetRecords()) != len(records)*traffic.RecordSize {
+		return nil, fmt.Errorf("Judge: the plugin returned %d bytes for %d records", len(resp.GetRecords()), len(records))
+	}
+	out := make([]traffic.Record, len(records))
+	copy(recordBytes(out), resp.GetRecords())
+	return out, said(resp.GetError())
+}
+
+// recordBytes is the memory of records.
+func recordBytes(records []traffic.Record) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(records))), len(records)*traffic.RecordSize)
+}
+
+func sampleToProto(s *sdk.Sample) *pb.Sample {
+	return &pb.Sample{
+		TimeUnixNano: nanos(s.Time), Link: int32(s.Link), Data: s.Data, WireLen: uint32(s.WireLen), Record: s.Record,
+	}
+}
+
+func sampleFromProto(m *pb.Sample) sdk.Sample {
+	return sdk.Sample{
+		Time: instant(m.GetTimeUnixNano()), Link: int(m.GetLink()), Data: m.GetData(),
+		WireLen: int(min(m.GetWireLen(), 1<<30)), Record: m.GetRecord(),
+	}
+}
+
+// nanos and instant carry times as nanoseconds since the Unix epoch; the zero
+// time is 0. Times come back in UTC.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+func prefixToProto(p netip.Prefix) string {
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}

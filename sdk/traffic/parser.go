@@ -1,0 +1,205 @@
+package traffic
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// EtherTypes (IEEE 802 numbers) that lead on to IP.
+const (
+	etherIPv4  = 0x0800
+	etherIPv6  = 0x86dd
+	etherVLAN  = 0x8100 // IEEE 802.1Q
+	etherQinQ  = 0x88a8 // IEEE 802.1ad
+	etherQinQ1 = 0x9100 // before the standard
+	etherQinQ2 = 0x9200
+	etherMPLS  = 0x8847 // RFC 3032
+	etherMPLSM = 0x8848 // multicast, or upstream-assigned labels (RFC 5332)
+	etherPPPoE = 0x8864 // session stage (RFC 2516)
+)
+
+// PPP protocol numbers (IANA).
+const (
+	pppIPv4 = 0x0021
+	pppIPv6 = 0x0057
+	pppMPLS = 0x0281
+)
+
+const etherHeader = 14
+
+// Parser turns frames into records. The zero value is ready. It keeps no
+// state: one Parser may serve any number of goroutines.
+//
+// A frame may be cut (snap length): as soon as the fixed IP header is whole
+// the packet counts; ports, TCP flags and ICMP type are filled in where their
+// octets are there. Of a tunnelled packet the outermost IP header counts.
+//
+// After OK every field of the record is defined, whatever it held before:
+// Packets and Sampling are 1; Time, Class, NextHop, Exporter, the interfaces
+// and AS numbers, DurationMs and Verdict are 0 for the caller to set. After
+// any other outcome the record's content is undefined.
+type Parser struct {
+	// LengthFromFrame counts the frame's length on the wire instead of the
+	// IP header's length.
+	LengthFromFrame bool
+}
+
+// Frame parses one frame of the given link type. wire is the frame's length
+// on the wire in octets; less than len(frame) means that it was not cut.
+func (p *Parser) Frame(r *Record, link LinkType, frame []byte, wire int) Outcome {
+	wire = max(wire, len(frame))
+	switch link {
+	case LinkEthernet:
+		return p.Ethernet(r, frame, wire)
+	case LinkRaw, LinkRawBSD, LinkRawOBSD:
+		return p.ip(r, frame, 0, wire, 0)
+	case LinkIPv4:
+		return p.ipv4(r, frame, 0, wire, 0)
+	case LinkIPv6:
+		return p.ipv6(r, frame, 0, wire, 0)
+	case LinkSLL:
+		if len(frame) < 16 {
+			return Truncated
+		}
+		return p.ether(r, frame, 16, wire, binary.BigEndian.Uint16(frame[14:]))
+	case LinkSLL2:
+		if len(frame) < 20 {
+			return Truncated
+		}
+		return p.ether(r, frame, 20, wire, binary.BigEndian.Uint16(frame))
+	case LinkNull, LinkLoop:
+		return p.loopback(r, frame, wire)
+	case LinkPPP:
+		return p.ppp(r, frame, 0, wire, 0)
+	case LinkMPLS:
+		return p.mpls(r, frame, 0, wire, 0)
+	}
+	return UnknownLink
+}
+
+// IP parses a packet that begins with its IPv4 or IPv6 header. wire is its
+// length on the wire.
+func (p *Parser) IP(r *Record, packet []byte, wire int) Outcome {
+	return p.ip(r, packet, 0, max(wire, len(packet)), 0)
+}
+
+// Ethernet parses an Ethernet II frame, without preamble. wire is its length
+// on the wire.
+func (p *Parser) Ethernet(r *Record, frame []byte, wire int) Outcome {
+	if len(frame) < etherHeader {
+		return Truncated
+	}
+	wire = max(wire, len(frame))
+	kind := binary.BigEndian.Uint16(frame[12:])
+	if kind == etherIPv4 {
+		return p.ipv4(r, frame, etherHeader, wire, 0)
+	}
+	return p.ether(r, frame, etherHeader, wire, kind)
+}
+
+// ether goes on at off, where what the EtherType kind announces begins.
+func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16) Outcome {
+	var vlan uint16
+	for tags := 0; ; tags++ {
+		switch kind {
+		case etherIPv4:
+			return p.ipv4(r, frame, off, wire, vlan)
+		case etherIPv6:
+			return p.ipv6(r, frame, off, wire, vlan)
+		case etherVLAN, etherQinQ, etherQinQ1, etherQinQ2:
+		case etherMPLS, etherMPLSM:
+			return p.mpls(r, frame, off, wire, vlan)
+		case etherPPPoE:
+			return p.ppp(r, frame, off+6, wire, vlan)
+		default: // below 1536 a length: IEEE 802.3 with LLC
+			return NotIP
+		}
+		if tags == MaxTags {
+			return TooManyTags
+		}
+		if len(frame) < off+4 {
+			return Truncated
+		}
+		if tags == 0 {
+			vlan = binary.BigEndian.Uint16(frame[off:]) & 0x0fff
+		}
+		kind = binary.BigEndian.Uint16(frame[off+2:])
+		off += 4
+	}
+}
+
+// mpls skips a label stack. Nothing in it names what follows, so the first
+// nibble decides, as it does in routers (RFC 4928): a pseudowire's control
+// word begins with 0 and is not IP.
+func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+	for range MaxLabels {
+		if len(frame) < off+4 {
+			return Truncated
+		}
+		bottom := frame[off+2]&1 != 0
+		off += 4
+		if bottom {
+			return p.ip(r, frame, off, wire, vlan)
+		}
+	}
+	return TooManyTags
+}
+
+// ppp reads a PPP header: optional address and control octets, then the
+// protocol in one octet (odd) or two (RFC 1661 2).
+func (p *Parser) ppp(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+	if len(frame) >= off+2 && frame[off] == 0xff && frame[off+1] == 0x03 {
+		off += 2
+	}
+	if len(frame) < off+2 {
+		return Truncated
+	}
+	kind := uint16(frame[off])
+	off++
+	if kind&1 == 0 {
+		kind = kind<<8 | uint16(frame[off])
+		off++
+	}
+	switch kind {
+	case pppIPv4:
+		return p.ipv4(r, frame, off, wire, vlan)
+	case pppIPv6:
+		return p.ipv6(r, frame, off, wire, vlan)
+	case pppMPLS:
+		return p.mpls(r, frame, off, wire, vlan)
+	}
+	return NotIP
+}
+
+// loopback reads the address family, which LinkNull has in the byte order of
+// a host that the file does not name: all families are below 256.
+func (p *Parser) loopback(r *Record, frame []byte, wire int) Outcome {
+	if len(frame) < 4 {
+		return Truncated
+	}
+	family := binary.BigEndian.Uint32(frame)
+	if family > 0xffff {
+		family = bits.ReverseBytes32(family)
+	}
+	switch family {
+	case 2: // AF_INET everywhere
+		return p.ipv4(r, frame, 4, wire, 0)
+	case 10, 24, 28, 30: // AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin
+		return p.ipv6(r, frame, 4, wire, 0)
+	}
+	return NotIP
+}
+
+// ip goes on where the version nibble alone tells the family.
+func (p *Parser) ip(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+	if len(frame) <= off {
+		return Truncated
+	}
+	switch frame[off] >> 4 {
+	case 4:
+		return p.ipv4(r, frame, off, wire, vlan)
+	case 6:
+		return p.ipv6(r, frame, off, wire, vlan)
+	}
+	return NotIP
+}
