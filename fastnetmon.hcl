@@ -2,9 +2,9 @@
 # live traffic, watches the hosts of two networks, and calls a script for
 # every attack. Try it as it stands:
 #
-#   fastnetmon check                          is it right?
-#   fastnetmon run                            plays the files below
-#   fastnetmon replay --config fastnetmon.hcl attack.pcap
+#   fastnetmon check                            is it right?
+#   fastnetmon run                              plays the file below; Ctrl-C stops it
+#   fastnetmon replay examples/attack.pcap.gz   the same, as fast as the machine can
 #
 # Values: durations are "500ms", "30s", "1h30m" or "30d"; rates are numbers or
 # "20k", "1G" (powers of 1000; bps is bits per second); sizes are "512MB"
@@ -73,7 +73,7 @@ hostgroup "default" {
   threshold "syn" {
     direction = "incoming"
     counter   = counter.tcp_syn
-    pps       = 10000
+    pps       = 2000
   }
 
   threshold "ntp" {
@@ -103,8 +103,8 @@ hostgroup "dns" {
 
 # Where traffic comes from. The first label is the plugin, the second a name.
 capture "pcap" "file" {
-  files = ["examples/attack.pcap"] # pcap or pcapng, gzip or not
-  speed = 1                        # times the recorded speed
+  files = ["examples/attack.pcap.gz"] # pcap or pcapng, gzip or not
+  speed = 1                           # times the recorded speed
 }
 
 # What is done about an attack.

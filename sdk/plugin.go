@@ -55,7 +55,8 @@ type (
 //
 // defaults is a struct with hcl tags; it gives the schema of the plugin's
 // block and the values of what a configuration leaves out. See the README for
-// the tags and types.
+// the tags and types. A nested block's struct may have a method SetDefaults()
+// on its pointer.
 //
 // build makes the plugin's value from a decoded configuration. It may check
 // what the schema cannot, but opens nothing: that is for Start. Its error may

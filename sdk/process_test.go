@@ -25,7 +25,7 @@ import (
 
 // The test binary as a plugin in a process of its own.
 
-func command(t *testing.T, name string, args ...string) *exec.Cmd {
+func command(t testing.TB, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = []string{envPlugin + "=" + name, "GOCOVERDIR=" + t.TempDir()}
@@ -110,16 +110,21 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// launch starts a plugin as the core does: AutoMTLS, clean environment.
-func launch(t *testing.T, name string, stderr io.Writer) (*host.Plugin, *plugin.Client) {
-	t.Helper()
+// dispense starts a plugin as the core does: AutoMTLS, clean environment.
+func dispense(cmd *exec.Cmd, stderr io.Writer) (*host.Plugin, *plugin.Client, error) {
 	client := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig: host.Handshake, VersionedPlugins: host.PluginSets(), Cmd: command(t, name),
+		HandshakeConfig: host.Handshake, VersionedPlugins: host.PluginSets(), Cmd: cmd,
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true, SkipHostEnv: true,
 		StartTimeout: 20 * time.Second, Logger: hclog.NewNullLogger(), Stderr: stderr,
 	})
-	t.Cleanup(client.Kill)
 	p, err := host.Dispense(client)
+	return p, client, err
+}
+
+func launch(t *testing.T, name string, stderr io.Writer) (*host.Plugin, *plugin.Client) {
+	t.Helper()
+	p, client, err := dispense(command(t, name), stderr)
+	t.Cleanup(client.Kill)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,5 +279,20 @@ func TestDebugAndReattach(t *testing.T) {
 	}
 	if code := waitExit(t, cmd, 10*time.Second); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
+// BenchmarkLaunch is from the start of a process to the answer of the first
+// call, as the core launches plugins.
+func BenchmarkLaunch(b *testing.B) {
+	for b.Loop() {
+		p, client, err := dispense(command(b, "hello"), io.Discard)
+		if err == nil {
+			_, err = p.Describe(b.Context())
+		}
+		client.Kill()
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 }

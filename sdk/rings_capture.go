@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"sync/atomic"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/feed"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
@@ -32,6 +34,7 @@ func (s *server) ringUser(inst *instance) ringUser {
 type captureRings struct {
 	inst    *instance
 	runtime *feed.Runtime
+	planned atomic.Bool
 }
 
 func newCaptureRings(inst *instance) *captureRings {
@@ -104,6 +107,22 @@ func closeRings(rings []feed.WorkerRings) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ApplyPlan takes a counting plan, which the workers adopt between flushes.
+func (c *captureRings) ApplyPlan(plan *count.Plan) error {
+	if err := c.runtime.ApplyPlan(plan); err != nil {
+		return err
+	}
+	c.planned.Store(true)
+	return nil
+}
+
+func (c *captureRings) Ready() error {
+	if !c.planned.Load() {
+		return errors.New("a capture needs a plan first: call ApplyPlan")
+	}
+	return nil
 }
 
 func (c *captureRings) Start() error { return c.runtime.Start(c.inst.streams) }

@@ -125,6 +125,9 @@ func (w *ringWorkers) replace(worker uint32, o opened) error {
 	return nil
 }
 
+// Ready is at once: rings may also come later.
+func (w *ringWorkers) Ready() error { return nil }
+
 func (w *ringWorkers) Start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -85,7 +85,7 @@ type Workers interface {
 }
 
 // Causes names the causes that a capture passes to Writer.Dropped, at most
-// 255, in the order of their index.
+// 251, in the order of their index.
 type Causes interface {
 	Causes() []string
 }

@@ -154,9 +154,11 @@ func TestDiagnosticsPointAtAttributes(t *testing.T) {
 	}{
 		{helloAction, `greeting = ""`, "greeting: Empty greeting: Say something."},
 		{countingCapture, `workers = 9`, "workers: Too many workers: 9 are wanted, at most 8 are possible."},
-		{countingCapture, `workers = 1.5`, `workers: Number out of range: "1.5" must be a whole number from -9223372036854775808 to 9223372036854775807.`},
-		{mitigatingAction, "announce \"a\" { next_hop = \"192.0.2.1\" }\nannounce \"b\" { next_hop = \"nowhere\" }",
-			`announce[1].next_hop: Invalid address: "nowhere" is not an IP address, such as "192.0.2.1" or "2001:db8::1".`},
+		{countingCapture, `packets = 1.5`, `packets: Number out of range: "1.5" must be a whole number from 0 to 18446744073709551615.`},
+		{
+			mitigatingAction, "announce \"a\" { next_hop = \"192.0.2.1\" }\nannounce \"b\" { next_hop = \"nowhere\" }",
+			`announce[1].next_hop: Invalid address: "nowhere" is not an IP address, such as "192.0.2.1" or "2001:db8::1".`,
+		},
 	} {
 		diags := sdktest.New(t, c.plugin, c.config).Configure()
 		if len(diags) != 1 || diags[0].Error() != c.want {

@@ -171,6 +171,11 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 	s.mu.Unlock()
 	if old != nil {
 		old.stop()
+		if old.rings != nil { // it was never started: only rings that were attached go
+			if err := old.rings.Stop(ctx); err != nil {
+				s.logger.Warn("releasing rings of the former configuration", "error", err)
+			}
+		}
 	}
 	return resp, nil
 }
@@ -229,29 +234,35 @@ func (s *server) Start(ctx context.Context, _ *pb.StartRequest) (*pb.StartRespon
 	if inst.started {
 		return nil, outOfOrder("Start was called twice")
 	}
+	if inst.rings != nil {
+		if err := inst.rings.Ready(); err != nil {
+			return nil, outOfOrder("Start: %v", err)
+		}
+	}
+	resp := &pb.StartResponse{}
 	if v, ok := inst.value.(Starter); ok {
-		if err := v.Start(ctx); err != nil {
-			diags := diag.FromError(err, "The plugin cannot start")
-			if diags.HasErrors() {
-				return &pb.StartResponse{Diagnostics: wire.DiagnosticsToProto(diags)}, nil
-			}
+		diags := diag.FromError(v.Start(ctx), "The plugin cannot start")
+		resp.Diagnostics = wire.DiagnosticsToProto(diags)
+		if diags.HasErrors() {
+			return resp, nil
 		}
 	}
 	if inst.rings != nil {
 		if err := inst.rings.Start(); err != nil {
-			return nil, outOfOrder("Start: %v", err)
+			return nil, status.Errorf(codes.Internal, "Start: %v", err)
 		}
 	}
 	inst.mu.Lock()
 	inst.started = true
 	inst.mu.Unlock()
-	return &pb.StartResponse{}, nil
+	return resp, nil
 }
 
 func (s *server) Drain(ctx context.Context, req *pb.DrainRequest) (*pb.DrainResponse, error) {
 	grace := drainGrace
 	if ms := req.GetTimeoutMs(); ms > 0 {
 		grace = time.Duration(ms) * time.Millisecond
+		grace -= min(grace/10, 100*time.Millisecond) // so that the answer is in time
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()

@@ -27,7 +27,7 @@ func (c captureServer) ApplyPlan(_ context.Context, req *pb.ApplyPlanRequest) (*
 	}
 	plan, err := wire.PlanFromProto(req.GetPlan())
 	if err == nil {
-		err = inst.rings.(*captureRings).runtime.ApplyPlan(plan)
+		err = inst.rings.(*captureRings).ApplyPlan(plan)
 	}
 	if err != nil {
 		return &pb.ApplyPlanResponse{Error: err.Error()}, nil

@@ -21,6 +21,8 @@ type ringUser interface {
 	// Attach takes rings into use; it owns the files. May be called before
 	// and after Start.
 	Attach(req *pb.AttachRequest, files []*os.File) error
+	// Ready tells what must still come before Start.
+	Ready() error
 	// Start begins the work.
 	Start() error
 	// Stop ends it, after a last flush; also if it was never started.

@@ -36,9 +36,6 @@ type steps struct {
 // of returns the counters a record belongs to.
 func (c *classifier) of(r *traffic.Record) uint64 {
 	m := c.protocol[r.Protocol]
-	if m == 0 {
-		return 0
-	}
 	if c.src != nil {
 		m &= c.src.mask[c.src.class[r.SrcPort]]
 	}

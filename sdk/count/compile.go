@@ -13,7 +13,8 @@ import (
 const (
 	DefaultRows = 1 << 20 // where a plan does not say
 	minRows     = 1 << 10
-	maxRows     = 1 << 24
+	maxRows     = 1 << 23 // with two rows for each prefix less than the index can name
+	maxPrefixes = 1 << 21
 )
 
 // Compiled is a plan made ready for counting. It is immutable and may be
@@ -88,6 +89,9 @@ func compileGroups(groups []Group) (map[uint32]Group, error) {
 }
 
 func (c *Compiled) compilePrefixes(prefixes []Prefix, groups map[uint32]Group) error {
+	if len(prefixes) > maxPrefixes {
+		return fmt.Errorf("plan: %d prefixes; at most %d", len(prefixes), maxPrefixes)
+	}
 	c.places = make([]place, 1, len(prefixes)+1)
 	entries := make([]prefix.Entry, 0, len(prefixes))
 	seen := make(map[netip.Prefix]bool, len(prefixes))

@@ -33,9 +33,14 @@ func (e *ends) of(r *traffic.Record, a addr) uint64 {
 	return e.sets[lookup(e.lpm, r, a)]
 }
 
-// exempted reports whether a record is exempt for the host at local. now is
+// exempted reports whether a record is exempt for its end that is ours in a
+// direction. now is
 // in seconds since the Unix epoch, for records that have no time.
-func (c *Compiled) exempted(r *traffic.Record, local, remote addr, d ring.Direction, now int64) bool {
+func (c *Compiled) exempted(r *traffic.Record, d ring.Direction, now int64) bool {
+	local, remote := load(r, &r.Dst), load(r, &r.Src)
+	if d == ring.Outgoing {
+		local, remote = remote, local
+	}
 	for i := range c.exempt {
 		if c.exempt[i].matches(r, local, remote, d, now) {
 			return true

@@ -2,6 +2,7 @@ package count
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -18,6 +19,7 @@ type flowSet struct {
 	phase uint64 // the clock in 256ths of a second
 	swept int
 	full  bool
+	max   int     // slots it may grow to
 	live  int     // flows added in the last second, about
 	added [21]int // by tick
 	tick  int64
@@ -29,10 +31,11 @@ const (
 	minFlowSlots = 1 << 16 // 512 KiB
 	maxFlowSlots = 1 << 22 // 32 MiB
 	phaseNanos   = 1e9 / 256
+	first        = 40 // the hash bits from here on say where in its line a flow is looked for first
 )
 
 func newFlowSet(seed uint64) *flowSet {
-	f := &flowSet{}
+	f := &flowSet{max: maxFlowSlots}
 	for i := range f.seed {
 		f.seed[i] = mix(seed^0xa0761d6478bd642f, 0xe7037ed1a0b428db+2*uint64(i)) | 1
 	}
@@ -55,15 +58,25 @@ func (f *flowSet) resize(n int) {
 // put stores a slot whose flow is known to be new; it may find no room.
 func (f *flowSet) put(s uint64) bool {
 	for line, n := s>>8&f.mask, 0; n < flowProbes; line, n = (line+1)&f.mask, n+1 {
-		slots := f.slots[line*flowLine : line*flowLine+flowLine]
-		for i, v := range slots {
-			if v == 0 || uint8(v) != f.epoch(v) {
-				slots[i] = s
-				return true
-			}
+		if free := f.free(line, s); free != nil {
+			*free = s
+			return true
 		}
 	}
 	return false
+}
+
+// free returns a free slot of a line: the one where count looks first, if it
+// is free.
+func (f *flowSet) free(line, s uint64) *uint64 {
+	slots := (*[flowLine]uint64)(f.slots[line*flowLine:])
+	for i := range uint64(flowLine) {
+		v := &slots[(s>>first+i)%flowLine]
+		if *v == 0 || uint8(*v) != f.epoch(*v) {
+			return v
+		}
+	}
+	return nil
 }
 
 // epoch is the epoch that a flow with this hash is in.
@@ -73,30 +86,32 @@ func (f *flowSet) epoch(hash uint64) uint8 { return uint8((f.phase + hash>>56) >
 // flag that says the answer may be too low.
 func (f *flowSet) count(r *traffic.Record, src, dst addr) (flows, flags uint32) {
 	h := f.hash(r, src, dst) &^ 0xff
-	e := f.epoch(h)
-	s := h | uint64(e)
-	for line, n := h>>8&f.mask, 0; n < flowProbes; line, n = (line+1)&f.mask, n+1 {
-		slots := (*[flowLine]uint64)(f.slots[line*flowLine:])
-		free := -1
-		for i, v := range slots {
-			if v == s {
-				return 0, 0
-			}
-			if v == 0 || uint8(v) != f.epoch(v) {
-				free = i
-			}
+	s := h | uint64(f.epoch(h))
+	if f.slots[(h>>8&f.mask)*flowLine+h>>first%flowLine] == s {
+		return 0, 0
+	}
+	return f.search(s)
+}
+
+// search looks for a flow beyond the slot it prefers and adds it.
+func (f *flowSet) search(s uint64) (flows, flags uint32) {
+	for line, n := s>>8&f.mask, 0; n < flowProbes; line, n = (line+1)&f.mask, n+1 {
+		if slices.Contains(f.slots[line*flowLine:line*flowLine+flowLine], s) {
+			return 0, 0
 		}
-		if free >= 0 {
-			if f.full {
-				return 0, rowAtLeast
-			}
-			slots[free] = s
-			f.added[0]++
-			if f.live++; f.live > len(f.slots)/8*3 {
-				f.crowd()
-			}
-			return 1, 0
+		free := f.free(line, s)
+		if free == nil {
+			continue
 		}
+		if f.full {
+			break
+		}
+		*free = s
+		f.added[0]++
+		if f.live++; f.live > len(f.slots)/8*3 {
+			f.crowd()
+		}
+		return 1, 0
 	}
 	return 0, rowAtLeast
 }
@@ -116,7 +131,7 @@ func (f *flowSet) hash(r *traffic.Record, src, dst addr) uint64 {
 
 // crowd grows the set, or declares it full when it may not grow.
 func (f *flowSet) crowd() {
-	if len(f.slots) < maxFlowSlots {
+	if len(f.slots) < f.max {
 		f.resize(2 * len(f.slots))
 	}
 	f.full = f.live > len(f.slots)/4*3

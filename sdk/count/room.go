@@ -17,7 +17,7 @@ func (t *Table) put(pos, h uint32, r row) uint32 {
 	n := uint32(t.used)
 	t.rows[n] = r
 	t.used++
-	t.index[pos] = uint64(h)<<32 | uint64(n+1)
+	t.index[pos] = h>>slotRow<<slotRow | (n + 1)
 	return n
 }
 
@@ -47,8 +47,8 @@ func (t *Table) findOrPut(r *row) uint32 {
 		if slot == 0 {
 			return t.put(pos, h, row{addr: r.addr, key: r.key & keyMask, place: r.place})
 		}
-		n := uint32(slot) - 1
-		if o := &t.rows[n]; uint32(slot>>32) == h && o.addr == r.addr && o.key&keyMask == r.key&keyMask {
+		n := slot&rowMask - 1
+		if o := &t.rows[n]; (slot^h)>>slotRow == 0 && o.addr == r.addr && o.key&keyMask == r.key&keyMask {
 			return n
 		}
 	}
@@ -56,7 +56,7 @@ func (t *Table) findOrPut(r *row) uint32 {
 
 // setIndex makes an index of size slots, at most a quarter of them used.
 func (t *Table) setIndex(size int) {
-	t.index = make([]uint64, size)
+	t.index = make([]uint32, size)
 	t.mask = uint32(size - 1)
 	t.limit = min(size/4, t.plan.rows)
 }
@@ -66,16 +66,15 @@ func (t *Table) setIndex(size int) {
 // reports false when there is no room until the clock has moved on.
 func (t *Table) makeRoom() bool {
 	if t.limit < t.plan.rows {
-		old := t.index
-		t.setIndex(2 * len(old))
-		for _, slot := range old {
-			if slot != 0 {
-				pos := uint32(slot>>32) & t.mask
-				for t.index[pos] != 0 {
-					pos = (pos + 1) & t.mask
-				}
-				t.index[pos] = slot
+		t.setIndex(2 * len(t.index))
+		for n := range uint32(t.used) {
+			r := &t.rows[n]
+			h := hashRow(r.addr, r.key&keyMask, t.seed)
+			pos := h & t.mask
+			for t.index[pos] != 0 {
+				pos = (pos + 1) & t.mask
 			}
+			t.index[pos] = h>>slotRow<<slotRow | (n + 1)
 		}
 		return true
 	}

@@ -18,7 +18,7 @@ type Table struct {
 	plan  *Compiled
 	slab  *slab
 	rows  []row    // of the slab; rows[:used] hold something
-	index []uint64 // open addressing: hash in the upper half, row + 1 in the lower; 0 is free
+	index []uint32 // open addressing: 8 bits of hash, 24 of row + 1; 0 is free
 	mask  uint32
 	used  int
 	limit int // of used, before the index grows or rows are folded
@@ -127,14 +127,18 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 		if t.flows != nil {
 			flows, flags = t.flows.count(r, src, dst)
 		}
+		if (from == 0) != (to == 0) {
+			// Which end is ours is a coin's toss: choose without a branch that
+			// would be mispredicted half of the time.
+			out := uint64(int64(uint64(to)-1) >> 63) // all ones where the destination is not ours
+			host := addr{dst.hi ^ (src.hi^dst.hi)&out, dst.lo ^ (src.lo^dst.lo)&out}
+			t.addHost(r, host, from|to, ring.Direction(out&1), flows, flags)
+			continue
+		}
 		switch {
-		case to != 0 && from == 0:
-			t.addHost(r, dst, src, to, ring.Incoming, flows, flags)
-		case from != 0 && to == 0:
-			t.addHost(r, src, dst, from, ring.Outgoing, flows, flags)
 		case from != 0 && t.plan.places[from].countInternal && t.plan.places[to].countInternal:
-			t.addHost(r, dst, src, to, ring.Incoming, flows, flags|rowInner)
-			t.addHost(r, src, dst, from, ring.Outgoing, flows, flags|rowInner)
+			t.addHost(r, dst, to, ring.Incoming, flows, flags|rowInner)
+			t.addHost(r, src, from, ring.Outgoing, flows, flags|rowInner)
 		default:
 			t.addTotal(r, from != 0, flows, flags)
 		}
@@ -143,8 +147,8 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 }
 
 // addHost counts a record for the host at one of its ends.
-func (t *Table) addHost(r *traffic.Record, local, remote addr, at uint32, d ring.Direction, flows, flags uint32) {
-	host, key := local, makeKey(d, 32, 4)
+func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Direction, flows, flags uint32) {
+	key := makeKey(d, 32, 4)
 	if r.Marks&traffic.MarkIPv6 != 0 {
 		p := &t.plan.places[at]
 		host.hi, host.lo = host.hi&p.hostHi, host.lo&p.hostLo
@@ -155,7 +159,7 @@ func (t *Table) addHost(r *traffic.Record, local, remote addr, at uint32, d ring
 	if row.first == 0 {
 		t.wake(n)
 	}
-	if t.plan.exempt != nil && t.plan.exempted(r, local, remote, d, t.wall) {
+	if t.plan.exempt != nil && t.plan.exempted(r, d, t.wall) {
 		row.addExempt(r)
 		return
 	}
@@ -253,6 +257,13 @@ func lookup(lpm *prefix.Table, r *traffic.Record, a addr) uint32 {
 	return lpm.Lookup6(a.hi, a.lo)
 }
 
+// slotRow is the number of bits of an index slot that name a row; above them
+// lie the upper bits of the hash.
+const (
+	slotRow = 24
+	rowMask = 1<<slotRow - 1
+)
+
 // find returns the row of a host, making it where there is none.
 func (t *Table) find(a addr, key, at uint32) uint32 {
 	h := hashRow(a, key, t.seed)
@@ -261,10 +272,10 @@ func (t *Table) find(a addr, key, at uint32) uint32 {
 		if slot == 0 {
 			return t.newRow(pos, h, a, key, at)
 		}
-		if uint32(slot>>32) != h {
+		if (slot^h)>>slotRow != 0 {
 			continue
 		}
-		n := uint32(slot) - 1
+		n := slot&rowMask - 1
 		if r := &t.rows[n]; r.addr == a && r.key&keyMask == key {
 			return n
 		}

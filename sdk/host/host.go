@@ -16,6 +16,7 @@ import (
 	"github.com/zclconf/go-cty/cty/msgpack"
 	"google.golang.org/grpc"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
@@ -166,7 +167,7 @@ type ConfigureRequest struct {
 // ConfigureResult is what a capture says once it is configured.
 type ConfigureResult struct {
 	Workers int      // how many times Run wants to be called; at least 1
-	Causes  []string // of dropped records, by index; at most 255
+	Causes  []string // of dropped records, by index; at most 251
 }
 
 // maxWorkers bounds the rings a plugin can ask for.
@@ -191,9 +192,9 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 		return none, nil, callError(ctx, "Configure", err)
 	}
 	diags := wire.DiagnosticsFromProto(resp.GetDiagnostics())
-	if resp.GetWorkers() > maxWorkers || len(resp.GetCauses()) > 255 {
-		return none, diags, fmt.Errorf("the plugin asks for %d workers and %d causes; at most %d and 255 are possible",
-			resp.GetWorkers(), len(resp.GetCauses()), maxWorkers)
+	if resp.GetWorkers() > maxWorkers || len(resp.GetCauses()) > count.MaxCauses {
+		return none, diags, fmt.Errorf("the plugin asks for %d workers and %d causes; at most %d and %d are possible",
+			resp.GetWorkers(), len(resp.GetCauses()), maxWorkers, count.MaxCauses)
 	}
 	out := ConfigureResult{Workers: max(1, int(resp.GetWorkers()))}
 	for _, c := range resp.GetCauses() {

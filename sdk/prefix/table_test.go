@@ -159,11 +159,16 @@ func withoutDefault(entries []Entry) []Entry {
 
 func TestExamples(t *testing.T) {
 	entries := []Entry{
-		{netip.MustParsePrefix("0.0.0.0/0"), 1}, {netip.MustParsePrefix("10.0.0.0/8"), 2},
-		{netip.MustParsePrefix("10.10.0.0/16"), 3}, {netip.MustParsePrefix("10.10.10.0/24"), 4},
-		{netip.MustParsePrefix("10.10.10.10/32"), MaxValue}, {netip.MustParsePrefix("255.255.255.255/32"), 6},
-		{netip.MustParsePrefix("2001:db8::/32"), 7}, {netip.MustParsePrefix("2001:db8::1/128"), 8},
-		{netip.MustParsePrefix("2001:db8:0:1::/64"), 9}, {netip.MustParsePrefix("::ffff:192.0.2.0/120"), 10},
+		{netip.MustParsePrefix("0.0.0.0/0"), 1},
+		{netip.MustParsePrefix("10.0.0.0/8"), 2},
+		{netip.MustParsePrefix("10.10.0.0/16"), 3},
+		{netip.MustParsePrefix("10.10.10.0/24"), 4},
+		{netip.MustParsePrefix("10.10.10.10/32"), MaxValue},
+		{netip.MustParsePrefix("255.255.255.255/32"), 6},
+		{netip.MustParsePrefix("2001:db8::/32"), 7},
+		{netip.MustParsePrefix("2001:db8::1/128"), 8},
+		{netip.MustParsePrefix("2001:db8:0:1::/64"), 9},
+		{netip.MustParsePrefix("::ffff:192.0.2.0/120"), 10},
 	}
 	table := mustBuild(t, entries)
 	for addr, want := range map[string]uint32{

@@ -110,7 +110,7 @@ func TestDeltaReserve(t *testing.T) {
 		}
 		n += uint64(want)
 	}
-	view := w.Reserve(8)
+	w.Reserve(8)
 	w.Publish(0)
 	if got, _ := r.Read(buf); got != 0 {
 		t.Fatalf("%d deltas after Publish(0)", got)

@@ -55,7 +55,7 @@ func OpenDelta(f *os.File) (*DeltaWriter, error) {
 func checkHeader(kind string, wantMagic, magic uint64, abi, recordSize uint32, capacity uint64, size int) error {
 	switch {
 	case magic != wantMagic:
-		return fmt.Errorf("open %s ring: the memory file is not one (magic %#x, want %#x)", kind, magic, uint64(wantMagic))
+		return fmt.Errorf("open %s ring: the memory file is not one (magic %#x, want %#x)", kind, magic, wantMagic)
 	case abi != abiVersion:
 		return fmt.Errorf("open %s ring: ABI version %d, this plugin speaks %d: build plugin and core from matching versions", kind, abi, abiVersion)
 	case recordSize != DeltaSize:

@@ -177,7 +177,7 @@ func retryUntil(conn *os.File, events int16, deadline time.Time, f func(fd int) 
 		}
 		var inner error
 		err := rc.Control(func(fd uintptr) {
-			if inner = f(int(fd)); inner != unix.EAGAIN || wait <= 0 {
+			if inner = f(int(fd)); !errors.Is(inner, unix.EAGAIN) || wait <= 0 {
 				return
 			}
 			p := []unix.PollFd{{Fd: int32(fd), Events: events}}
@@ -188,9 +188,9 @@ func retryUntil(conn *os.File, events int16, deadline time.Time, f func(fd int) 
 			return err
 		case inner == nil:
 			return nil
-		case inner == unix.EAGAIN && wait <= 0:
+		case errors.Is(inner, unix.EAGAIN) && wait <= 0:
 			return os.ErrDeadlineExceeded
-		case inner != unix.EAGAIN && inner != unix.EINTR:
+		case !errors.Is(inner, unix.EAGAIN) && !errors.Is(inner, unix.EINTR):
 			return inner
 		}
 	}

@@ -46,9 +46,11 @@ type Harness struct {
 	drain   func(context.Context) error
 	conn    *grpc.ClientConn
 	server  *grpc.Server
+	closed  bool
+
+	mu      sync.Mutex // one of Start and Drain at a time
 	planned bool
 	started bool
-	closed  bool
 }
 
 // New serves p. config is the body of its block in HCL, as it would stand
@@ -182,6 +184,8 @@ func (h *Harness) tryConfigure(validateOnly bool) (host.ConfigureResult, diag.Di
 // Start configures and starts the plugin; the test fails if it complains.
 func (h *Harness) Start() {
 	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if h.started {
 		return
 	}
@@ -225,6 +229,8 @@ func (h *Harness) Drain() error {
 	h.t.Helper()
 	ctx, cancel := h.call()
 	defer cancel()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.started, h.planned = false, false
 	return h.plugin.Drain(ctx)
 }

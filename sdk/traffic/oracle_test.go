@@ -91,8 +91,10 @@ func randomIP(rng *rand.Rand, v6 bool) []gopacket.SerializableLayer {
 		}
 	default:
 		f := rng.Uint32()
-		proto, upper = layers.IPProtocolTCP, &layers.TCP{SrcPort: layers.TCPPort(rng.Uint32()), DstPort: layers.TCPPort(rng.Uint32()),
-			FIN: f&1 != 0, SYN: f&2 != 0, RST: f&4 != 0, PSH: f&8 != 0, ACK: f&16 != 0, URG: f&32 != 0, ECE: f&64 != 0, CWR: f&128 != 0}
+		proto, upper = layers.IPProtocolTCP, &layers.TCP{
+			SrcPort: layers.TCPPort(rng.Uint32()), DstPort: layers.TCPPort(rng.Uint32()),
+			FIN: f&1 != 0, SYN: f&2 != 0, RST: f&4 != 0, PSH: f&8 != 0, ACK: f&16 != 0, URG: f&32 != 0, ECE: f&64 != 0, CWR: f&128 != 0,
+		}
 	}
 	address := func(n int) []byte {
 		b := make([]byte, n)
@@ -102,13 +104,17 @@ func randomIP(rng *rand.Rand, v6 bool) []gopacket.SerializableLayer {
 		return b
 	}
 	if v6 {
-		ip := &layers.IPv6{Version: 6, TrafficClass: uint8(rng.Uint32()), FlowLabel: uint32(rng.IntN(1 << 20)),
-			HopLimit: uint8(rng.Uint32()), NextHeader: proto, SrcIP: address(16), DstIP: address(16)}
+		ip := &layers.IPv6{
+			Version: 6, TrafficClass: uint8(rng.Uint32()), FlowLabel: uint32(rng.IntN(1 << 20)),
+			HopLimit: uint8(rng.Uint32()), NextHeader: proto, SrcIP: address(16), DstIP: address(16),
+		}
 		chain := randomExtensions(rng, ip)
 		return []gopacket.SerializableLayer{ip, chain, upper, payload}
 	}
-	ip := &layers.IPv4{Version: 4, TOS: uint8(rng.Uint32()), Id: uint16(rng.Uint32()), TTL: uint8(rng.Uint32()),
-		Protocol: proto, SrcIP: address(4), DstIP: address(4)}
+	ip := &layers.IPv4{
+		Version: 4, TOS: uint8(rng.Uint32()), Id: uint16(rng.Uint32()), TTL: uint8(rng.Uint32()),
+		Protocol: proto, SrcIP: address(4), DstIP: address(4),
+	}
 	switch rng.IntN(4) {
 	case 0:
 		ip.Flags, ip.FragOffset = layers.IPv4Flag(rng.IntN(4)), uint16(rng.IntN(8192))

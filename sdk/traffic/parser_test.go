@@ -122,8 +122,10 @@ func TestParseShapes(t *testing.T) {
 		{"v6 vlan", LinkEthernet, ethernet(etherVLAN, tagged(12, etherIPv6, udp6)), want6(ProtoUDP, n6, both(isUDP, vlan(12)))},
 		{"v6 no next header", LinkEthernet, ethernet(etherIPv6, ipv6Packet(noNextHeader)), want6(noNextHeader, 40, nil)},
 		{"v6 esp", LinkEthernet, ethernet(etherIPv6, ipv6Packet(50, udp)), want6(50, n6, nil)},
-		{"v6 extensions", LinkEthernet, ethernet(etherIPv6, ipv6Packet(extHopByHop, extension(extRouting, 0), extension(extAuth, 2), authHeader(extOptions), extension(extMobility, 0), extension(ProtoTCP, 0), tcp)),
-			want6(ProtoTCP, 40+8+24+24+8+8+len(tcp), isTCP)},
+		{
+			"v6 extensions", LinkEthernet, ethernet(etherIPv6, ipv6Packet(extHopByHop, extension(extRouting, 0), extension(extAuth, 2), authHeader(extOptions), extension(extMobility, 0), extension(ProtoTCP, 0), tcp)),
+			want6(ProtoTCP, 40+8+24+24+8+8+len(tcp), isTCP),
+		},
 		{"v6 most extensions", LinkEthernet, ethernet(etherIPv6, ipv6Packet(extOptions, chain(MaxExtensions, ProtoUDP), udp)), want6(ProtoUDP, n6+8*MaxExtensions, isUDP)},
 		{"v6 too many extensions", LinkEthernet, ethernet(etherIPv6, ipv6Packet(extOptions, chain(MaxExtensions+1, ProtoUDP), udp)), want6(extOptions, n6+8*(MaxExtensions+1), nil)},
 		{"v6 extension longer than the packet", LinkEthernet, ethernet(etherIPv6, ipv6Packet(extOptions, []byte{ProtoUDP, 255, 0, 0, 0, 0, 0, 0}, udp)), want6(ProtoUDP, n6+8, nil)},
@@ -278,8 +280,10 @@ func TestParseEveryCut(t *testing.T) {
 // whole packet's.
 func agreement(r, whole Record) int {
 	n := 0
-	for _, same := range []bool{r.Protocol == whole.Protocol, r.SrcPort == whole.SrcPort, r.DstPort == whole.DstPort,
-		r.TCPFlags == whole.TCPFlags, r.ICMPType == whole.ICMPType, r.Marks == whole.Marks} {
+	for _, same := range []bool{
+		r.Protocol == whole.Protocol, r.SrcPort == whole.SrcPort, r.DstPort == whole.DstPort,
+		r.TCPFlags == whole.TCPFlags, r.ICMPType == whole.ICMPType, r.Marks == whole.Marks,
+	} {
 		if same {
 			n++
 		}

@@ -31,9 +31,8 @@ func start(t *testing.T, args ...string) *live {
 	}
 	go func() { l.done <- l.cmd.Wait() }()
 	t.Cleanup(func() {
-		_ = l.cmd.Process.Kill()
-		<-l.done
-		l.done <- nil
+		_ = l.cmd.Process.Kill() // it may have ended
+		_ = <-l.done
 	})
 	return l
 }
@@ -46,7 +45,7 @@ func (l *live) stop(t *testing.T) {
 	}
 	select {
 	case err := <-l.done:
-		l.done <- err
+		close(l.done)
 		if err != nil {
 			t.Errorf("run ended with %v\n%s", err, l.stderr)
 		}
@@ -125,7 +124,7 @@ func TestRunDetectsAndCallsTheScript(t *testing.T) {
 	if err != nil || !bytes.Contains(report, []byte("Attack type: syn_flood\n")) {
 		t.Errorf("the report: %v\n%s", err, report)
 	}
-	if left := processesOf(l.cmd.Process.Pid); left != "" {
+	if left := processes(); left != "" {
 		t.Errorf("left running:\n%s", left)
 	}
 }
@@ -150,8 +149,8 @@ func waitForLines(t *testing.T, path string, n int, limit time.Duration, l *live
 	return nil
 }
 
-// processesOf lists what runs with the program's folder in its command line.
-func processesOf(int) string {
+// processes lists what runs with the program's folder in its command line.
+func processes() string {
 	out, err := exec.Command("pgrep", "-af", filepath.Dir(binary)).Output()
 	if err != nil {
 		return ""

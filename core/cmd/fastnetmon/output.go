@@ -28,7 +28,7 @@ func jsonOutput(w io.Writer) func(pipeline.Output) error {
 // textOutput prints events and the summary for people.
 func textOutput(w io.Writer) func(pipeline.Output) error {
 	return func(o pipeline.Output) error {
-		text := ""
+		var text string
 		if o.Finished != nil {
 			text = summaryText(o.Finished)
 		} else {

@@ -60,24 +60,35 @@ func TestFull(t *testing.T) {
 		{"language", c.Language, 1},
 		{"daemon", c.Daemon, Daemon{Enforce, "/srv/state", "/srv/run", 2 << 30}},
 		{"networks", c.Networks, []*Network{
-			{Name: "customers", Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32"),
-				Files: []string{"testdata/good/lists/more"}, CountInternal: true},
+			{
+				Name: "customers", Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32"),
+				Files: []string{"testdata/good/lists/more"}, CountInternal: true,
+			},
 			{Name: "servers", Prefixes: prefixes("203.0.113.128/25")},
 		}},
 		{"counters", c.Counters, []*Counter{
-			{Name: "ntp_reflection", Protocols: []uint8{17}, SourcePorts: [][2]uint16{{123, 123}, {1024, 2047}},
-				Lengths: [][2]uint32{{400, 1500}}, Fragment: &no, Dropped: &dropped, Classes: []uint8{0, 63}},
+			{
+				Name: "ntp_reflection", Protocols: []uint8{17}, SourcePorts: [][2]uint16{{123, 123}, {1024, 2047}},
+				Lengths: [][2]uint32{{400, 1500}}, Fragment: &no, Dropped: &dropped, Classes: []uint8{0, 63},
+			},
 			{Name: "syn_ack", Protocols: []uint8{6, 132}, DestinationPorts: [][2]uint16{{80, 80}}, FlagsSet: 0x12, FlagsClear: 0x04},
 		}},
-		{"exemptions", c.Exemptions, []*Exemption{{Name: "speedtest", Local: prefixes("203.0.113.0/24"), Remote: prefixes("198.51.100.7/32"),
-			Protocols: []uint8{6}, Ports: [][2]uint16{{8080, 8080}}, Incoming: true, LimitBPS: 2e9, Until: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC)}}},
-		{"pipeline", c.Pipelines, []*Pipeline{{Name: "main", Captures: c.Captures, Filters: []*Plugin{c.Filters[1], c.Filters[0]},
+		{"exemptions", c.Exemptions, []*Exemption{{
+			Name: "speedtest", Local: prefixes("203.0.113.0/24"), Remote: prefixes("198.51.100.7/32"),
+			Protocols: []uint8{6}, Ports: [][2]uint16{{8080, 8080}}, Incoming: true, LimitBPS: 2e9, Until: time.Date(2027, 7, 1, 0, 0, 0, 0, time.UTC),
+		}}},
+		{"pipeline", c.Pipelines, []*Pipeline{{
+			Name: "main", Captures: c.Captures, Filters: []*Plugin{c.Filters[1], c.Filters[0]},
 			Actions: []Reference{
 				{Kind: "action", Plugin: "script", Instance: "notify", Block: c.Actions[0]},
-				{Kind: "action", Plugin: "gobgp", Instance: "edge", Target: "flowspec", Block: c.Actions[1]}},
-			Exports: c.Exports}}},
-		{"process", c.Captures[0].Process, Process{Path: "/opt/pcap", Env: map[string]string{"TOKEN": secret, "PLAIN": "x"}, User: "fnm-capture",
-			Capabilities: []string{"CAP_NET_RAW"}, Backoff: time.Second, MaxBackoff: 2 * time.Minute, StartTimeout: 5 * time.Second, Timeout: 500 * time.Millisecond}},
+				{Kind: "action", Plugin: "gobgp", Instance: "edge", Target: "flowspec", Block: c.Actions[1]},
+			},
+			Exports: c.Exports,
+		}}},
+		{"process", c.Captures[0].Process, Process{
+			Path: "/opt/pcap", Env: map[string]string{"TOKEN": secret, "PLAIN": "x"}, User: "fnm-capture",
+			Capabilities: []string{"CAP_NET_RAW"}, Backoff: time.Second, MaxBackoff: 2 * time.Minute, StartTimeout: 5 * time.Second, Timeout: 500 * time.Millisecond,
+		}},
 		{"on_failure", c.Filters[0].Process.OnFailure, "stop"},
 		{"action mode", c.Actions[0].Mode, Monitor},
 		{"period", c.Exports[0].Process.Period, time.Second},
@@ -101,12 +112,16 @@ func TestInheritance(t *testing.T) {
 	handshakes := Threshold{Name: "handshakes", Counter: "syn_ack", Scope: "host", PPS: 1.5, Actions: []Reference{}}
 	own := Threshold{Name: "own", Counter: "total", Scope: "host", FPS: 100}
 	want := []*HostGroup{
-		{Name: "dns", Base: def, Prefixes: prefixes("203.0.113.53/32", "2001:db8:0:1::/64"), Average: 10 * time.Second, Quiet: time.Minute,
-			Mode: Monitor, V6Host: 64, Detection: "default", Actions: notify, Thresholds: []*Threshold{&faster, &handshakes, &own}},
-		{Name: "default", Networks: c.Networks,
+		{
+			Name: "dns", Base: def, Prefixes: prefixes("203.0.113.53/32", "2001:db8:0:1::/64"), Average: 10 * time.Second, Quiet: time.Minute,
+			Mode: Monitor, V6Host: 64, Detection: "default", Actions: notify, Thresholds: []*Threshold{&faster, &handshakes, &own},
+		},
+		{
+			Name: "default", Networks: c.Networks,
 			Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32", "203.0.113.128/25"),
 			Average:  10 * time.Second, Quiet: time.Minute, Mode: Enforce, V6Host: 128, Detection: "default", Actions: notify,
-			Thresholds: []*Threshold{&flood, &ntp, &handshakes}},
+			Thresholds: []*Threshold{&flood, &ntp, &handshakes},
+		},
 	}
 	if d := cmp.Diff(want, []*HostGroup{dns, def}, noRanges); d != "" {
 		t.Errorf("hostgroups (-want +got):\n%s", d)
@@ -247,10 +262,8 @@ pipeline "main" {
 	p, schema := c.Captures[0], testSchema("pcap")
 	v, diags := c.Decode(p, schema)
 	noDiagnostics(t, c, diags)
-	for _, name := range []string{"password"} {
-		if !v.GetAttr(name).HasMark(Sensitive) {
-			t.Errorf("%s is not marked as a secret", name)
-		}
+	if !v.GetAttr("password").HasMark(Sensitive) {
+		t.Error("password is not marked as a secret")
 	}
 	if !v.GetAttr("files").Index(cty.NumberIntVal(1)).HasMark(Sensitive) && !v.GetAttr("files").HasMark(Sensitive) {
 		t.Error("the value of env() is not marked as a secret")

@@ -17,8 +17,10 @@ var protocols = map[string]uint8{
 }
 
 // flagBits are the TCP flags (RFC 9293 3.1).
-var flagBits = map[string]uint8{"fin": traffic.FlagFIN, "syn": traffic.FlagSYN, "rst": traffic.FlagRST, "psh": traffic.FlagPSH,
-	"ack": traffic.FlagACK, "urg": traffic.FlagURG, "ece": traffic.FlagECE, "cwr": traffic.FlagCWR}
+var flagBits = map[string]uint8{
+	"fin": traffic.FlagFIN, "syn": traffic.FlagSYN, "rst": traffic.FlagRST, "psh": traffic.FlagPSH,
+	"ack": traffic.FlagACK, "urg": traffic.FlagURG, "ece": traffic.FlagECE, "cwr": traffic.FlagCWR,
+}
 
 var counterAttrs = []string{"protocol", "source_port", "destination_port", "tcp_flags", "fragment", "packet_length", "forwarding", "class"}
 
@@ -63,7 +65,7 @@ func (b body) checkCounter(c *Counter) {
 	if c.FlagsSet|c.FlagsClear != 0 && len(c.Protocols) > 0 && !hasProtocol(c.Protocols, traffic.ProtoTCP) {
 		b.l.errorf(b.attr("tcp_flags").Expr.Range(), "Counter that matches nothing", "Only TCP has flags, but protocol says otherwise. Write protocol = \"tcp\", or remove it.")
 	}
-	if ports := append(c.SourcePorts, c.DestinationPorts...); len(ports) > 0 && len(c.Protocols) > 0 &&
+	if len(c.SourcePorts)+len(c.DestinationPorts) > 0 && len(c.Protocols) > 0 &&
 		!hasProtocol(c.Protocols, traffic.ProtoTCP, traffic.ProtoUDP, protocols["sctp"], protocols["udplite"], protocols["dccp"]) {
 		b.l.errorf(b.attr("protocol").Expr.Range(), "Counter that matches nothing", "Packets of this protocol have no ports. Remove the ports, or choose tcp or udp.")
 	}
@@ -80,7 +82,8 @@ func hasProtocol(in []uint8, any ...uint8) bool {
 	return false
 }
 
-// protocols reads names and numbers of IP protocols.
+// protocols reads names and numbers of IP protocols. The name icmp stands for
+// ICMP and ICMPv6; a number is that protocol only.
 func (b body) protocols(name string) (out []uint8) {
 	items, n := b.items(name)
 	for _, i := range items {
@@ -99,6 +102,10 @@ func (b body) protocols(name string) (out []uint8) {
 			continue
 		}
 		out = append(out, p)
+		if p == traffic.ProtoICMP {
+			// A name means both families, as the built-in counter icmp does.
+			out = append(out, traffic.ProtoICMPv6)
+		}
 	}
 	b.notEmpty(name, n)
 	return out

@@ -9,11 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/hashicorp/hcl/v2"
 )
-
-var hclInitial = hcl.InitialPos
 
 // hostile are sources that are small and would be expensive, or end the
 // process, without the guards.
@@ -31,26 +27,26 @@ func hostile() map[string]string {
 	family := "hostgroup \"g\" {\n" + lines(5000, func(i int) string { return fmt.Sprintf("threshold \"t%d\" {\npps = 1\n}\n", i) }) + "}\n" +
 		lines(5000, func(i int) string { return fmt.Sprintf("hostgroup \"g%d\" {\nbase = hostgroup.g\n}\n", i) })
 	return map[string]string{
-		"brackets":    "a = " + strings.Repeat("[", 500000),
-		"braces":      strings.Repeat("a {\n", 200000),
-		"parentheses": "a = " + strings.Repeat("(", 500000),
-		"not":         "a = " + strings.Repeat("!", 500000) + "true",
-		"minus":       "a = " + strings.Repeat("-", 500000) + "1",
-		"sum":         "a = 1" + strings.Repeat("+1", 400000),
-		"choice":      "a = " + strings.Repeat("true ? 1 : ", 80000) + "1",
-		"index":       "a = local.x" + strings.Repeat("[0]", 300000),
-		"splat":       "a = local.x" + strings.Repeat("[*]", 300000),
-		"templates":   "a = " + strings.Repeat("\"${", 300000),
-		"directives":  "a = \"" + strings.Repeat("%{if true}", 90000) + "\"",
-		"heredocs":    "a = " + strings.Repeat("<<A\n${", 100000),
-		"calls":       "a = " + strings.Repeat("env(", 200000),
+		"brackets":    "a = " + strings.Repeat("[", 60000),
+		"braces":      strings.Repeat("a {\n", 60000),
+		"parentheses": "a = " + strings.Repeat("(", 60000),
+		"not":         "a = " + strings.Repeat("!", 100000) + "true",
+		"minus":       "a = " + strings.Repeat("-", 100000) + "1",
+		"sum":         "a = 1" + strings.Repeat("+1", 60000),
+		"choice":      "a = " + strings.Repeat("true ? 1 : ", 30000) + "1",
+		"index":       "a = local.x" + strings.Repeat("[0]", 60000),
+		"splat":       "a = local.x" + strings.Repeat("[*]", 60000),
+		"templates":   "a = " + strings.Repeat("\"${", 60000),
+		"directives":  "a = \"" + strings.Repeat("%{if true}", 30000) + "\"",
+		"heredocs":    "a = " + strings.Repeat("<<A\n${", 60000),
+		"calls":       "a = " + strings.Repeat("env(", 60000),
 		"doubling":    chain + "}\n",
 		"squares":     squares + "  x = \"${local.l59}\"\n}\n",
 		"long chain":  long + "  l20000 = 1\n}\n",
 		"loops":       "locals {\n  a = [for x in [for y in [1] : y] : x]\n}\n",
 		"exponent":    "a = \"${1e999999999}\"",
 		"thresholds":  family,
-		"unknown":     strings.Repeat("x { }\n", 100000),
+		"unknown":     strings.Repeat("x { }\n", 60000),
 		"undeclared":  "hostgroup \"g\" {\n networks = [" + strings.Repeat("network.aaaaaaaaaaaaaaaaaaaaaaa,\n", 30000) + "]\n}\n",
 		"too large":   strings.Repeat("# comment\n", 200000),
 		"zero byte":   "a = \"\x00\"",
@@ -121,8 +117,8 @@ func checkDiagnostics(t *testing.T, src []byte) {
 	}
 	for _, list := range [][]*Plugin{c.Captures, c.Filters, c.Actions, c.Exports} {
 		for _, p := range list {
-			c.Decode(p, testSchema(p.Name))
-			c.PluginDiagnostics(p, complaints())
+			_, _ = c.Decode(p, testSchema(p.Name))
+			_ = c.PluginDiagnostics(p, complaints())
 		}
 	}
 }
@@ -136,7 +132,7 @@ func TestMutations(t *testing.T) {
 	}
 	rnd := rand.New(rand.NewPCG(1, 2))
 	chars := []byte("{}[]()\"'=,.:#$%&*-+!?<>/\\\n\t 0aZ_\x00\x80\xff")
-	for range 3000 {
+	for range 800 {
 		at := rnd.IntN(len(src))
 		mutated := append([]byte(nil), src[:at]...)
 		switch rnd.IntN(3) {

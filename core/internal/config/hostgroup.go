@@ -96,7 +96,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	if s, ok := b.choice("detection", "default", "fastnetmon"); ok && s == "fastnetmon" {
 		l.later(b.attr("detection").Expr.Range(), "detection = \"fastnetmon\"")
 	}
-	g.HostGroup.Actions = b.actions("actions")
+	g.Actions = b.actions("actions")
 	first := map[string]*hclsyntax.Block{}
 	for _, n := range blk.Body.Blocks {
 		if n.Type != "threshold" {

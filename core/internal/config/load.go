@@ -151,9 +151,7 @@ func (l *loader) addSource(name string, src []byte) {
 		l.diags = append(l.diags, d...)
 		return
 	}
-	for _, a := range sortedAttributes(body) {
-		l.attrs = append(l.attrs, a)
-	}
+	l.attrs = append(l.attrs, sortedAttributes(body)...)
 	for _, b := range body.Blocks {
 		l.blocks[b.Type] = append(l.blocks[b.Type], b)
 	}
@@ -180,6 +178,9 @@ func (l *loader) finish() (*Config, hcl.Diagnostics) {
 		l.resolve()
 	}
 	l.conf.Revision, l.conf.decl = revision(l.inputs), l.decl
+	if dir, err := filepath.Abs(l.dir); err == nil {
+		l.conf.Dir = dir
+	}
 	diags := tidy(l.diags)
 	for _, d := range diags {
 		if d.Subject != nil && l.lists[d.Subject.Filename] != nil {

@@ -76,8 +76,10 @@ func (l *loader) prefixFile(name string, at item) (out []prefixAt) {
 		text = bytes.TrimSpace(text)
 		if len(text) > 0 {
 			col := bytes.Index(raw, text)
-			where := hcl.Range{Filename: path, Start: hcl.Pos{Line: line, Column: 1 + col, Byte: start + col},
-				End: hcl.Pos{Line: line, Column: 1 + col + len(text), Byte: start + col + len(text)}}
+			where := hcl.Range{
+				Filename: path, Start: hcl.Pos{Line: line, Column: 1 + col, Byte: start + col},
+				End: hcl.Pos{Line: line, Column: 1 + col + len(text), Byte: start + col + len(text)},
+			}
 			p, err := parsePrefix(string(text))
 			if err == nil {
 				out = append(out, prefixAt{p, where})

@@ -81,10 +81,7 @@ func (r ref) String() string { return strings.Join(r.parts, ".") }
 
 // form writes how a reference to a kind looks.
 func form(kind string) string {
-	switch {
-	case kind == "action":
-		return "action.PLUGIN.INSTANCE"
-	case has(pluginKinds, kind):
+	if has(pluginKinds, kind) {
 		return kind + ".PLUGIN.INSTANCE"
 	}
 	return kind + ".NAME"

@@ -12,6 +12,7 @@ import (
 // points at what it names, every hostgroup carries what it inherited.
 type Config struct {
 	Language   int
+	Dir        string // absolute; relative paths start here, those in plugin blocks too
 	Revision   string // hex, 16 digits: hash of the files' bytes, names apart
 	Daemon     Daemon
 	Networks   []*Network // in order of declaration, as everything below

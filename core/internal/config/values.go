@@ -39,8 +39,10 @@ func parseDuration(s string) (time.Duration, error) {
 	rest := s
 	for rest != "" {
 		n, unit, tail, ok := numberAndUnit(rest)
-		scale, known := map[string]time.Duration{"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
-			"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[unit]
+		scale, known := map[string]time.Duration{
+			"us": time.Microsecond, "ms": time.Millisecond, "s": time.Second,
+			"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour,
+		}[unit]
 		if !ok || !known {
 			return 0, fmt.Errorf(`write numbers with the units ms, s, m, h or d, such as "500ms", "30s" or "1h30m"`)
 		}
@@ -114,8 +116,10 @@ func (b body) rate(name string) (float64, bool) {
 // The units are those that sdk.Size and sdk.Rate read.
 var (
 	rateUnits = map[string]float64{"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-	sizeUnits = map[string]float64{"": 1, "B": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
-		"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+	sizeUnits = map[string]float64{
+		"": 1, "B": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+		"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+	}
 )
 
 // scaled reads a number, or a text of a number and one of the units.

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
@@ -102,7 +103,7 @@ func TestSecretsStaySecret(t *testing.T) {
 	l.declare()
 	l.readLocals()
 	for _, src := range []string{`env("SECRET")`, `"x-${env("SECRET")}"`, `[env("SECRET")][0]`, `true ? env("SECRET") : "x"`, `{ a = env("SECRET") }.a`} {
-		e, diags := hclsyntax.ParseExpression([]byte(src), "x.hcl", hclInitial)
+		e, diags := hclsyntax.ParseExpression([]byte(src), "x.hcl", hcl.InitialPos)
 		if diags.HasErrors() {
 			t.Fatal(diags)
 		}

@@ -97,13 +97,17 @@ type flow struct {
 func (f flow) delta() ring.Delta {
 	a := address(f.n, f.six)
 	p := uint64(f.pps * 0.05)
-	d := ring.Delta{Kind: ring.KindHost, Direction: f.dir, Family: 4, PrefixLen: uint8(a.BitLen()), Network: 1, Group: 1,
-		Addr: a.As16(), SpanMs: 50, Packets: p, Bytes: p * f.size, Sampling: 1}
+	d := ring.Delta{
+		Kind: ring.KindHost, Direction: f.dir, Family: 4, PrefixLen: uint8(a.BitLen()), Network: 1, Group: 1,
+		Addr: a.As16(), SpanMs: 50, Packets: p, Bytes: p * f.size, Sampling: 1,
+	}
 	if f.six {
 		d.Family = 6
 	}
-	for c, share := range map[int]float64{ring.CounterTCP: f.tcp, ring.CounterUDP: f.udp, ring.CounterICMP: f.icmp,
-		ring.CounterTCPSYN: f.syn, ring.CounterFragmented: f.fragme} {
+	for c, share := range map[int]float64{
+		ring.CounterTCP: f.tcp, ring.CounterUDP: f.udp, ring.CounterICMP: f.icmp,
+		ring.CounterTCPSYN: f.syn, ring.CounterFragmented: f.fragme,
+	} {
 		d.CounterPackets[c] = uint32(float64(p) * share)
 		d.CounterBytes[c] = d.CounterPackets[c] * uint32(f.size)
 	}
@@ -254,6 +258,25 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// Crossings of one moment are one event whatever lay between them in the ring.
+func TestArrivalOrder(t *testing.T) {
+	b := newBed(t, testConfig())
+	if err := b.e.SetPlan(testPlan(2, append(limits(), engine.Limit{ID: 5, Counter: engine.FirstUser, Value: 100}))); err != nil {
+		t.Fatal(err)
+	}
+	hot := flow{n: 2, pps: 200000, size: 10}.delta()
+	counter, other := hot, flow{n: 9, pps: 200000, size: 10}.delta()
+	counter.Kind = ring.KindCounter
+	fl := ring.Flush{Kind: ring.KindFlush, Generation: 1, Number: 1, Revision: 2, WindowEnd: origin, Deltas: 3}
+	if err := b.e.Apply(b.id, []ring.Delta{*fl.AsDelta(), counter, other, hot}); err != nil {
+		t.Fatal(err)
+	}
+	b.step(origin)
+	if b.kinds() != "SS" || len(b.events[0].Attack.Crossed) != 2 || b.events[0].Attack.Crossed[0].Limit != 1 {
+		t.Fatalf("events %q: %+v", b.kinds(), b.events)
+	}
+}
+
 func TestUpdatePeriod(t *testing.T) {
 	cfg := testConfig()
 	cfg.Update = 10 * time.Second
@@ -267,7 +290,7 @@ func TestUpdatePeriod(t *testing.T) {
 // script is what a whole run says, for comparing runs.
 func script(t *testing.T, fast bool, seed uint64) (string, []Event) {
 	cfg := testConfig()
-	cfg.Seed = seed
+	cfg.Seed, cfg.Update = seed, 7*time.Second
 	b := newBed(t, cfg)
 	b.run(4*time.Second, flow{n: 1, pps: 9000, size: 60, tcp: 1}, flow{n: 2, six: true, pps: 400, size: 9000, udp: 1}, flow{n: 3, pps: 100, size: 60})
 	b.run(3*time.Second, flow{n: 3, pps: 2000, size: 60, udp: 1})
@@ -335,6 +358,25 @@ func TestPlanChange(t *testing.T) {
 		end := b.events[len(b.events)-1]
 		if end.Type != Ended || end.Attack.Cause != c.cause || end.Attack.Group != "default" || end.Attack.Revision != "r1" || time.Duration(end.Time-at) > c.max {
 			t.Fatalf("%s: ended after %v: %+v", c.name, time.Duration(end.Time-at), end)
+		}
+	}
+}
+
+// A group's own quiet time counts, and traffic above 0.75 of the limit holds
+// an attack open.
+func TestQuietTime(t *testing.T) {
+	for _, c := range []struct {
+		after float64
+		open  int
+	}{{800, 1}, {600, 0}} {
+		cfg := testConfig()
+		cfg.Groups = map[uint32]Group{1: {Name: "default", Quiet: 4 * time.Second}}
+		b := newBed(t, cfg)
+		b.run(3*time.Second, flow{n: 1, pps: 3000, size: 60})
+		// Down from at most 1500 over either rate within 15 s, then 4 s of quiet.
+		b.run(22*time.Second, flow{n: 1, pps: c.after, size: 60})
+		if b.d.Open() != c.open {
+			t.Errorf("%v packets/s after the attack: %d open, want %d", c.after, b.d.Open(), c.open)
 		}
 	}
 }

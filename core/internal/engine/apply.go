@@ -155,12 +155,9 @@ func (e *Engine) resolveSlow(r *ringState, d *ring.Delta, tag uint32, w *row, no
 
 // newRow makes the row of a delta, nil when there is no room.
 func (e *Engine) newRow(d *ring.Delta, pfx netip.Prefix, tag uint32) (*row, uint32) {
-	if !e.idx.reserve() {
-		return nil, 0
-	}
-	no, ok := e.rows.take()
+	no, ok := e.takeRow()
 	if !ok && e.displace(d, pfx) {
-		no, ok = e.rows.take()
+		no, ok = e.takeRow()
 	}
 	if !ok {
 		return nil, 0
@@ -168,9 +165,18 @@ func (e *Engine) newRow(d *ring.Delta, pfx netip.Prefix, tag uint32) (*row, uint
 	w := e.row(no)
 	w.k0, w.k1 = words(&d.Addr)
 	w.kind, w.plen = rowKind(d), d.PrefixLen
+	w.last[d.Direction] = e.clock // a row that has had user counters only is not idle yet
 	e.refresh(w)
 	e.idx.insert(tag, no)
 	return w, no
+}
+
+// takeRow returns a free row that the index has room for.
+func (e *Engine) takeRow() (uint32, bool) {
+	if !e.idx.reserve() {
+		return 0, false
+	}
+	return e.rows.take()
 }
 
 // applyRow adds a host or prefix delta.

@@ -13,7 +13,7 @@ const (
 	DefaultTau         = 5 * time.Second
 	DefaultMemoryLimit = 2 << 30
 	DefaultIdle        = 300 * time.Second
-	DefaultMaxAlarms   = 1 << 16
+	DefaultMaxAlarms   = 1 << 14 // looking at them all ten times a second takes some 5 % of a core
 )
 
 const (

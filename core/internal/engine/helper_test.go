@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -101,4 +102,59 @@ func (f *feeder) flush(end int64, ds ...ring.Delta) {
 	if err := f.e.Apply(f.id, f.batch(end, ds...)); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// benchLimits are what a careful configuration sets on a group.
+func benchLimits() []Limit {
+	var out []Limit
+	for d := range ring.Direction(2) {
+		for i, l := range []Limit{
+			{Counter: 0, Unit: PacketRate, Value: 1e6},
+			{Counter: 0, Unit: ByteRate, Value: 1e9},
+			{Counter: 2, Unit: PacketRate, Value: 1e6},
+			{Counter: 4, Unit: PacketRate, Value: 1e6},
+			{Counter: 0, Unit: FlowRate, Value: 1e5},
+		} {
+			l.ID, l.Direction = uint32(i)+uint32(d)*16+1, d
+			if l.Unit != FlowRate {
+				l.Rules = DefaultRules()
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// benchFlushes makes seeded flushes in which each of n hosts appears in both
+// directions, in random order, a quarter of them IPv6.
+func benchFlushes(n int) [][]ring.Delta {
+	rng := rand.New(rand.NewPCG(7, uint64(n)))
+	ds := make([]ring.Delta, 0, 2*n)
+	for i := range n {
+		for d := range ring.Direction(2) {
+			x := hostDelta(uint32(i), i%4 == 3, 50, uint64(10+rng.IntN(500)), uint64(1000+rng.IntN(500000)))
+			x.Direction = d
+			x.CounterPackets[ring.CounterTCP] = uint32(x.Packets) * 3 / 4
+			x.CounterBytes[ring.CounterTCP] = uint32(x.Bytes) * 3 / 4
+			if rng.IntN(3) > 0 {
+				x.CounterPackets[ring.CounterUDP] = uint32(x.Packets) / 4
+				x.CounterBytes[ring.CounterUDP] = uint32(x.Bytes) / 4
+			}
+			if rng.IntN(4) == 0 {
+				x.CounterPackets[ring.CounterTCPSYN] = uint32(x.Packets) / 8
+				x.CounterBytes[ring.CounterTCPSYN] = uint32(x.Bytes) / 8
+			}
+			x.Flows = uint32(rng.IntN(20))
+			ds = append(ds, x)
+		}
+	}
+	rng.Shuffle(len(ds), func(i, j int) { ds[i], ds[j] = ds[j], ds[i] })
+	const size = 4096
+	var out [][]ring.Delta
+	for len(ds) > 0 {
+		k := min(size, len(ds))
+		out = append(out, append(make([]ring.Delta, 1, k+1), ds[:k]...))
+		ds = ds[k:]
+	}
+	return out
 }

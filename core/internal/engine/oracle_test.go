@@ -161,9 +161,12 @@ func oracleLimits() []Limit {
 	var out []Limit
 	for dir := range ring.Direction(2) {
 		for i, l := range []Limit{
-			{Counter: 0, Unit: PacketRate, Value: 2000}, {Counter: 0, Unit: ByteRate, Value: 1.6e6},
-			{Counter: 1, Unit: PacketRate, Value: 1500}, {Counter: 2, Unit: ByteRate, Value: 1e6},
-			{Counter: 4, Unit: PacketRate, Value: 1800}, {Counter: 5, Unit: ByteRate, Value: 2e6},
+			{Counter: 0, Unit: PacketRate, Value: 2000},
+			{Counter: 0, Unit: ByteRate, Value: 1.6e6},
+			{Counter: 1, Unit: PacketRate, Value: 1500},
+			{Counter: 2, Unit: ByteRate, Value: 1e6},
+			{Counter: 4, Unit: PacketRate, Value: 1800},
+			{Counter: 5, Unit: ByteRate, Value: 2e6},
 			{Counter: 0, Unit: PacketRate, Value: 3000},
 		} {
 			l.ID, l.Direction, l.Rules = uint32(i+1)+uint32(dir)*100, dir, DefaultRules()
@@ -307,5 +310,30 @@ func TestTooLate(t *testing.T) {
 		if s := e.Stats(); s.Late != 10 {
 			t.Fatalf("%d late deltas counted, want 10", s.Late)
 		}
+	}
+}
+
+// Silence ends a run, also where the host's row was not touched meanwhile: four
+// ticks above, four without a word, again and again.
+func TestSilenceEndsRuns(t *testing.T) {
+	rules := []Rule{{7, 1.5}}
+	p := testPlan(1, Limit{ID: 1, Value: 1000, Rules: rules}, Limit{ID: 2, Counter: FirstUser, Value: 1000, Rules: rules})
+	p.Groups[0].Tau = time.Hour
+	e := newEngine(t, Options{}, p)
+	f := newFeeder(t, e, 1)
+	// The first windows come as late as may be, which puts them into the
+	// oldest open tick; the last one comes in time, into the newest.
+	due := map[int64][]int64{4: {1}, 5: {2}, 6: {3, 4, 5, 6}, 7: {7}}
+	for s := int64(0); s < 400; s++ {
+		e.Advance(origin + s*50*ms)
+		for _, k := range due[s%16] {
+			d := hostDelta(1, false, 50, 300, 300)
+			c := d
+			c.Kind = ring.KindCounter
+			f.flush(origin+(s-s%16+k)*50*ms, d, c)
+		}
+	}
+	if c := e.Crossings(); len(c) != 0 {
+		t.Fatalf("fired over silence: %+v", c[0])
 	}
 }

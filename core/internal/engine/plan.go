@@ -5,8 +5,9 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 	"github.com/gaissmai/bart"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
 // Unit is what a limit is measured in.
@@ -124,6 +125,7 @@ type limitPlan struct {
 	avgS    uint32 // largest sampling at which value × τ holds minSamples
 	burstS  uint32 // the same for the weakest rule's run
 	rules   ruleSet
+	mark    uint16 // of value and rules: what a run was counted by
 }
 
 // ruleSet is up to three burst rules of one limit, sums as of ticks.
@@ -143,6 +145,7 @@ type layout struct {
 type pairPlan struct {
 	id    uint32 // of the limit
 	idx   uint8
+	at    field // of idx
 	rules ruleSet
 }
 
@@ -163,6 +166,9 @@ func (e *Engine) SetPlan(p *Plan) error {
 	}
 	if len(e.layouts)+len(p.Groups) > maxLayouts {
 		e.compactLayouts()
+	}
+	if len(e.layouts)+len(p.Groups) > maxLayouts {
+		return fmt.Errorf("plan %d has %d hostgroups; with those of plans still in use they are more than %d", p.Revision, len(p.Groups), maxLayouts)
 	}
 	n := &plan{
 		revision: p.Revision, gen: e.gen + 1, table: new(bart.Table[uint32]),
@@ -198,199 +204,6 @@ func (e *Engine) SetPlan(p *Plan) error {
 	return nil
 }
 
-func (e *Engine) compilePrefixes(n *plan, prefixes []Prefix) error {
-	byID := map[[2]uint32]uint32{}
-	for _, p := range prefixes {
-		g := n.groups[p.Group]
-		switch {
-		case !p.Prefix.IsValid() || p.Prefix.Masked() != p.Prefix || p.Prefix.Addr().Is4In6():
-			return fmt.Errorf("prefix %v is not a masked prefix of its own family", p.Prefix)
-		case p.Network == 0:
-			return fmt.Errorf("prefix %v has network id 0", p.Prefix)
-		case g == nil:
-			return fmt.Errorf("prefix %v names hostgroup %d, which the plan does not have", p.Prefix, p.Group)
-		}
-		key := [2]uint32{p.Network, p.Group}
-		i, ok := byID[key]
-		if !ok {
-			i = uint32(len(n.entries))
-			byID[key] = i
-			n.entries = append(n.entries, entry{network: p.Network, group: p.Group, plan: g,
-				cell: [2]*cell{e.cell(p.Network, p.Group, 4), e.cell(p.Network, p.Group, 6)}})
-		}
-		n.table.Insert(p.Prefix, i)
-	}
-	return nil
-}
-
-func (e *Engine) compileGroup(n *plan, g *Group) (*groupPlan, error) {
-	if g.ID == 0 || n.groups[g.ID] != nil {
-		return nil, fmt.Errorf("its id is 0 or taken")
-	}
-	tau := g.Tau
-	if tau == 0 {
-		tau = DefaultTau
-	}
-	if tau < 100*time.Millisecond || tau > time.Hour {
-		return nil, fmt.Errorf("average time %v is not between 100ms and 1h", tau)
-	}
-	c := &groupPlan{lut: e.lut(tau)}
-	var lay layout
-	for i := range c.dirs {
-		c.dirs[i].flowThr, c.dirs[i].minS = ufloatMax, ^uint32(0)
-		c.dirs[i].admit, c.dirs[i].admitByte = 1e300, 1e300
-	}
-	for order, l := range g.Limits {
-		lp, err := compileLimit(n, l, tau.Seconds())
-		if err != nil {
-			return nil, fmt.Errorf("limit %d: %w", l.ID, err)
-		}
-		lp.order = uint16(order)
-		c.dirs[l.Direction].add(lp, &lay)
-	}
-	c.layout = e.intern(lay)
-	c.lay = e.layouts[c.layout]
-	return c, nil
-}
-
-func compileLimit(n *plan, l Limit, tau float64) (limitPlan, error) {
-	lp := limitPlan{Limit: l, counter: uint32(l.Counter), pair: -1}
-	lp.Rules = append([]Rule(nil), l.Rules...)
-	switch {
-	case l.ID > keyID:
-		return lp, fmt.Errorf("its id is above %d", keyID)
-	case l.Direction > ring.Outgoing:
-		return lp, fmt.Errorf("its direction is %v; limits are for incoming or outgoing traffic", l.Direction)
-	case l.Unit > FlowRate || l.Unit == FlowRate && (l.Counter != CounterTotal || len(l.Rules) > 0):
-		return lp, fmt.Errorf("flows are counted for total only and have no burst rules")
-	case !(l.Value > 0 && l.Value < 1e13):
-		return lp, fmt.Errorf("its value is %g; it must be above 0 and below 1e13", l.Value)
-	case len(l.Rules) > maxRules:
-		return lp, fmt.Errorf("it has %d burst rules; at most %d fit", len(l.Rules), maxRules)
-	case l.Counter >= FirstUser+MaxUser:
-		return lp, fmt.Errorf("counter %d is none", l.Counter)
-	}
-	if l.Counter >= FirstUser {
-		id := n.counters[l.Counter-FirstUser]
-		if id == 0 || id > keyID/2 {
-			return lp, fmt.Errorf("user counter %d is not in the plan, or its id is out of range", l.Counter-FirstUser)
-		}
-		lp.counter = FirstUser + id
-	} else {
-		lp.idx = uint8(l.Counter*2) + uint8(l.Unit&1)
-	}
-	lp.thr = floorUfloat(l.Value)
-	perSample := 1.0 // packets that a unit of the limit stands for, at least
-	if l.Unit == ByteRate {
-		perSample = 1.0 / maxPacket
-	}
-	lp.avgS = samplingFor(l.Value * tau * perSample)
-	if l.Unit == FlowRate {
-		lp.avgS = 1
-	}
-	lp.burstS = ^uint32(0)
-	for i, r := range l.Rules {
-		if r.Ticks == 0 || r.Ticks > 15 || !(r.Factor > 0 && r.Factor <= 1000) {
-			return lp, fmt.Errorf("burst rule %v: ticks must be 1 to 15, the factor above 0 and at most 1000", r)
-		}
-		sum := r.Factor * l.Value * tickSeconds
-		lp.rules.ticks[i], lp.rules.thr[i] = r.Ticks, floorUfloat(sum)
-		lp.burstS = min(lp.burstS, samplingFor(float64(r.Ticks)*sum*perSample))
-		if i == 0 || lp.rules.thr[i] < lp.rules.min {
-			lp.rules.min = lp.rules.thr[i]
-		}
-		lp.rules.n++
-	}
-	return lp, nil
-}
-
-// samplingFor returns the largest sampling rate at which a number of packets
-// is still minSamples samples.
-func samplingFor(packets float64) uint32 {
-	return uint32(min(max(packets/minSamples, 1), 1<<32-1))
-}
-
-// add places a limit: its average among those compared, its ticks in the row
-// while there is room.
-func (d *dirPlan) add(l limitPlan, lay *layout) {
-	switch l.Unit {
-	case PacketRate:
-		d.admit = min(d.admit, l.Value/100)
-	case ByteRate:
-		d.admitByte = min(d.admitByte, l.Value/100)
-	}
-	if l.counter >= FirstUser {
-		d.user = append(d.user, l)
-		return
-	}
-	if l.Unit == FlowRate {
-		d.flowThr = min(d.flowThr, l.thr)
-	} else {
-		d.compare(l.idx, l.thr)
-		d.minS = min(d.minS, l.avgS)
-	}
-	if l.rules.n > 0 {
-		d.minS = min(d.minS, l.burstS)
-		if n := &lay.n[l.Direction]; *n < rowPairs {
-			l.pair = int8(*n)
-			lay.pair[l.Direction][*n] = pairPlan{id: l.ID, idx: l.idx, rules: l.rules}
-			*n++
-		} else {
-			d.extraTick = true
-		}
-	}
-	d.limits = append(d.limits, l)
-}
-
-func (d *dirPlan) compare(idx uint8, thr ufloat) {
-	for i := range d.avgIdx[:d.avgN] {
-		if d.avgIdx[i] == idx {
-			d.avgThr[i] = min(d.avgThr[i], thr)
-			return
-		}
-	}
-	d.avgIdx[d.avgN], d.avgThr[d.avgN] = idx, thr
-	d.avgN++
-}
-
-// intern gives equal layouts one number, so that most plan changes leave the
-// ticks of rows as they are.
-func (e *Engine) intern(lay layout) uint16 {
-	if i, ok := e.layoutNo[lay]; ok {
-		return i
-	}
-	i := uint16(len(e.layouts))
-	e.layouts = append(e.layouts, &lay)
-	e.layoutNo[lay] = i
-	return i
-}
-
-// compactLayouts forgets layouts that no current group has. It touches every
-// row, but only after tens of thousands of different ones.
-func (e *Engine) compactLayouts() {
-	if e.cur == nil {
-		return
-	}
-	for i := range e.rows.top {
-		if r := e.row(i); r.kind != 0 && r.gen != e.cur.gen {
-			e.refresh(r)
-		}
-	}
-	old := e.layouts
-	e.layouts, e.layoutNo = nil, map[layout]uint16{}
-	e.intern(layout{})
-	for _, p := range e.plans {
-		for _, g := range p.groups {
-			g.layout = e.intern(*g.lay)
-		}
-	}
-	for i := range e.rows.top {
-		if r := e.row(i); r.kind != 0 {
-			r.layout = e.layoutNo[*old[r.layout]]
-		}
-	}
-}
-
 // prunePlans forgets plans that no ring can still count by.
 func (e *Engine) prunePlans() {
 	oldest := e.cur.revision
@@ -408,71 +221,4 @@ func (e *Engine) prunePlans() {
 func (p *plan) lookup(pfx netip.Prefix) uint32 {
 	i, _ := p.table.LookupPrefix(pfx)
 	return i
-}
-
-// refresh brings a row under the current plan.
-func (e *Engine) refresh(r *row) {
-	r.gen = e.cur.gen
-	r.entry = e.cur.lookup(r.prefix())
-	g := e.cur.entries[r.entry].plan
-	if r.kind != uint8(ring.KindHost) {
-		g = e.none
-	}
-	if r.layout == g.layout {
-		return
-	}
-	old := e.layouts[r.layout]
-	r.layout = g.layout
-	for d := range r.dir {
-		r.dir[d].remap(d, old, g.lay)
-	}
-	e.dropExtras(r, func(x *extra) bool { return g.wants(x) })
-}
-
-// remap moves tick sums to where the new layout has them. A limit that is the
-// same keeps its runs, one whose numbers changed keeps its open sums.
-func (s *dirState) remap(d int, old, lay *layout) {
-	was := *s
-	for t := range s.sums {
-		s.sums[t] = [rowPairs]ufloat{}
-	}
-	s.runs = [rowPairs][maxRules]uint8{}
-	for i, p := range lay.pair[d][:lay.n[d]] {
-		for j, q := range old.pair[d][:old.n[d]] {
-			if p.idx != q.idx {
-				continue
-			}
-			for t := range s.sums {
-				s.sums[t][i] = was.sums[t][j]
-			}
-			if p == q {
-				s.runs[i] = was.runs[j]
-			}
-			if p.id == q.id {
-				break
-			}
-		}
-	}
-}
-
-// wants reports whether a group has a limit that uses an extra, and starts the
-// runs of one it keeps anew: the limit's numbers may have changed.
-func (g *groupPlan) wants(x *extra) bool {
-	d := &g.dirs[0]
-	if x.key&keyDir != 0 {
-		d = &g.dirs[1]
-	}
-	for _, list := range [2][]limitPlan{d.limits, d.user} {
-		for i := range list {
-			l := &list[i]
-			if x.key&keyTick == 0 && l.counter == x.key&keyID {
-				return true
-			}
-			if x.key&keyTick != 0 && l.ID == x.key&keyID {
-				x.runs, x.samples = [4]uint8{}, [maxRules]uint16{}
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -170,3 +170,56 @@ func TestCompactLayouts(t *testing.T) {
 		}
 	}
 }
+
+// The run of a user counter goes on over plans that keep its limit.
+func TestPlanKeepsUserRuns(t *testing.T) {
+	for _, step := range []float64{0, 1} {
+		e := newEngine(t, Options{}, testPlan(1))
+		f := newFeeder(t, e, 1)
+		fired := int64(0)
+		for s := int64(1); s <= 40 && fired == 0; s++ {
+			if s%4 == 1 {
+				f.revision++
+				l := Limit{ID: 5, Counter: FirstUser, Value: 20000 + step*float64(s), Rules: []Rule{{7, 1.5}}}
+				if err := e.SetPlan(testPlan(f.revision, l)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := hostDelta(1, false, 50, 1800, 1800)
+			d.Kind = ring.KindCounter
+			f.flush(origin+s*50*ms, d)
+			if len(e.Crossings()) > 0 {
+				fired = s
+			}
+		}
+		if want := map[float64]int64{0: 14, 1: 0}[step]; fired != want {
+			t.Fatalf("limit moving by %v: fired at step %d, want %d", step, fired, want)
+		}
+	}
+}
+
+// Limits that go take their extra records with them, others keep theirs.
+func TestPlanDropsExtras(t *testing.T) {
+	a := Limit{ID: 5, Counter: FirstUser, Value: 1e6, Rules: DefaultRules()}
+	b := Limit{ID: 6, Counter: FirstUser + 1, Value: 1e6}
+	e := newEngine(t, Options{}, testPlan(1, a, b))
+	f := newFeeder(t, e, 1)
+	for n, want := range []uint32{3, 1, 0} {
+		ds := []ring.Delta{hostDelta(1, false, 50, 1, 1)}
+		if n == 0 {
+			for bit := range uint8(2) {
+				d := hostDelta(1, false, 50, 1, 1)
+				d.Kind, d.ID = ring.KindCounter, bit
+				ds = append(ds, d)
+			}
+		}
+		f.flush(origin+int64(n)*50*ms, ds...)
+		if s := e.Stats(); s.Extras != want {
+			t.Fatalf("plan %d: %d extras, want %d", n+1, s.Extras, want)
+		}
+		if err := e.SetPlan(testPlan(uint64(n+2), [][]Limit{{b}, nil, nil}[n]...)); err != nil {
+			t.Fatal(err)
+		}
+		f.revision = uint64(n + 2)
+	}
+}

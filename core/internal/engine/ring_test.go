@@ -139,8 +139,10 @@ func TestBatchesCutAnywhere(t *testing.T) {
 func TestLedger(t *testing.T) {
 	e := newEngine(t, Options{}, testPlan(1))
 	id := e.AddRing(4)
-	fl := ring.Flush{Kind: ring.KindFlush, Generation: 4, Number: 1, Revision: 1, WindowEnd: origin, LagNanos: 7, Received: 100,
-		Counted: 80, DroppedTotal: 15, Deltas: 2, DirtyRows: 3, Folded: 4, Packets: 900, Flags: ring.FlushFinished}
+	fl := ring.Flush{
+		Kind: ring.KindFlush, Generation: 4, Number: 1, Revision: 1, WindowEnd: origin, LagNanos: 7, Received: 100,
+		Counted: 80, DroppedTotal: 15, Deltas: 2, DirtyRows: 3, Folded: 4, Packets: 900, Flags: ring.FlushFinished,
+	}
 	loss := ring.Delta{Kind: ring.KindLoss, ID: 2, Packets: 15}
 	other := ring.Delta{Kind: ring.KindTotal, Direction: ring.Other, Family: 6, Packets: 5, Bytes: 50}
 	if err := e.Apply(id, []ring.Delta{*fl.AsDelta(), loss, other}); err != nil {

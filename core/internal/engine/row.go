@@ -40,7 +40,7 @@ type extra struct {
 	v       [6]ufloat
 	runs    [4]uint8
 	samples [maxRules]uint16 // raw samples of the closed ticks of the run, in eighths
-	_       uint16
+	mark    uint16           // limitPlan.mark by which runs were counted
 }
 
 const (

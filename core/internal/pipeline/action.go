@@ -30,7 +30,7 @@ func newAction(sys *system, p *prepared) *action {
 		Gone:      func(*plugin.Process, error) { a.running.Store(nil) },
 	})
 	name := p.block.Name + "." + p.block.Instance
-	a.queue = newDelivery(name, p.block.Process.Timeout, sys.log, a.notify)
+	a.queue = newDelivery(name, actionLanes, p.block.Process.Timeout, sys.log, a.notify)
 	return a
 }
 

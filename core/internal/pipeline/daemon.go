@@ -49,6 +49,7 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	cfg := d.opt.Config
 	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
 	diags = append(diags, checkReferences(cfg, known)...)
+	diags = append(diags, checkRunnable(cfg)...)
 	if diags.HasErrors() {
 		return diags, nil
 	}
@@ -58,6 +59,9 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	}
 	defer remove()
 	d.sys.runtimeDir = dir
+	if err := plugin.Sweep(dir); err != nil {
+		d.sys.log.Warn("sockets of an earlier run cannot be removed", "error", err)
+	}
 	seed, err := randomSeed()
 	if err != nil {
 		return diags, err

@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"hash/fnv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,7 +16,8 @@ import (
 // Bounds of a delivery. Detection never waits for an action: what does not
 // fit its queue is dropped, oldest first, and counted.
 const (
-	deliveryQueue   = 1024
+	deliveryQueue   = 1024 // events of a lane
+	actionLanes     = 8
 	deliveryTimeout = 30 * time.Second // of one call, unless the block sets its own
 	deliveryTries   = 4                // of one event, when the plugin asks for another try
 	retryPause      = 500 * time.Millisecond
@@ -28,81 +31,114 @@ type notifyFunc func(ctx context.Context, e sdk.Event) error
 
 var errNotRunning = errors.New("the plugin is not running")
 
-// delivery carries events to one action, in order, apart from all others.
+// delivery carries events to one plugin. What concerns one target keeps its
+// order; targets do not wait for one another, lanes permitting.
 type delivery struct {
 	name    string
 	notify  notifyFunc
 	timeout time.Duration
 	log     hclog.Logger
+	lanes   []*lane
 
-	mu        sync.Mutex
-	queue     []sdk.Event
-	wake      chan struct{} // holds one token while the queue may be non-empty
-	closed    bool
-	delivered uint64
-	failed    uint64
-	dropped   uint64
+	delivered atomic.Uint64
+	failed    atomic.Uint64
+	dropped   atomic.Uint64
 }
 
-func newDelivery(name string, timeout time.Duration, log hclog.Logger, notify notifyFunc) *delivery {
+// lane is a queue with one goroutine behind it.
+type lane struct {
+	mu     sync.Mutex
+	queue  []sdk.Event
+	wake   chan struct{} // holds one token while the queue may be non-empty
+	closed bool
+}
+
+// newDelivery makes a delivery of so many lanes; timeout bounds one call, 0
+// meaning the default.
+func newDelivery(name string, lanes int, timeout time.Duration, log hclog.Logger, notify notifyFunc) *delivery {
 	if timeout <= 0 {
 		timeout = deliveryTimeout
 	}
-	return &delivery{name: name, notify: notify, timeout: timeout, log: log, wake: make(chan struct{}, 1)}
+	d := &delivery{name: name, notify: notify, timeout: timeout, log: log}
+	for range lanes {
+		d.lanes = append(d.lanes, &lane{wake: make(chan struct{}, 1)})
+	}
+	return d
 }
 
 // offer queues an event; it never blocks.
 func (d *delivery) offer(e sdk.Event) {
-	d.mu.Lock()
-	if len(d.queue) >= deliveryQueue {
-		d.queue = d.queue[1:]
-		d.dropped++
-		if d.dropped == 1 {
-			d.log.Error("events are dropped: the action does not keep up", "action", d.name, "queue", deliveryQueue)
-		}
+	at := e.Target.Addr().As16()
+	h := fnv.New32a()
+	_, _ = h.Write(at[:]) // never fails
+	if d.lanes[h.Sum32()%uint32(len(d.lanes))].push(e) {
+		return
 	}
-	d.queue = append(d.queue, e)
-	d.mu.Unlock()
-	d.nudge()
+	if d.dropped.Add(1) == 1 {
+		d.log.Error("events are dropped: the plugin does not keep up", "plugin", d.name, "queue", deliveryQueue)
+	}
+}
+
+// push queues an event; false means that the oldest one had to go for it.
+func (l *lane) push(e sdk.Event) bool {
+	l.mu.Lock()
+	full := len(l.queue) >= deliveryQueue
+	if full {
+		l.queue = l.queue[1:]
+	}
+	l.queue = append(l.queue, e)
+	l.mu.Unlock()
+	l.nudge()
+	return !full
 }
 
 // finish lets run return once everything queued has been tried.
 func (d *delivery) finish() {
-	d.mu.Lock()
-	d.closed = true
-	d.mu.Unlock()
-	d.nudge()
+	for _, l := range d.lanes {
+		l.mu.Lock()
+		l.closed = true
+		l.mu.Unlock()
+		l.nudge()
+	}
 }
 
-func (d *delivery) nudge() {
+func (l *lane) nudge() {
 	select {
-	case d.wake <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (d *delivery) next() (e sdk.Event, ok, closed bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.queue) == 0 {
-		return sdk.Event{}, false, d.closed
+func (l *lane) next() (e sdk.Event, ok, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 {
+		return sdk.Event{}, false, l.closed
 	}
-	e = d.queue[0]
-	d.queue = d.queue[1:]
-	return e, true, d.closed
+	e = l.queue[0]
+	l.queue = l.queue[1:]
+	return e, true, l.closed
 }
 
-// run delivers until ctx is done, or until the queue is empty after finish.
+// run delivers until ctx is done, or until all is delivered after finish.
 func (d *delivery) run(ctx context.Context) {
+	var lanes sync.WaitGroup
+	for _, l := range d.lanes {
+		lanes.Go(func() { d.runLane(ctx, l) })
+	}
+	lanes.Wait()
+}
+
+func (d *delivery) runLane(ctx context.Context, l *lane) {
 	pause := breakerPause
 	for ctx.Err() == nil {
-		e, ok, closed := d.next()
+		e, ok, closed := l.next()
 		if !ok {
 			if closed {
 				return
 			}
 			select {
-			case <-d.wake:
+			case <-l.wake:
 			case <-ctx.Done():
 			}
 			continue
@@ -111,7 +147,7 @@ func (d *delivery) run(ctx context.Context) {
 			pause = breakerPause
 			continue
 		}
-		// The breaker: an action that fails gets a rest, and its events wait.
+		// The breaker: what fails gets a rest, and its events wait.
 		if !closed && sleep(ctx, pause) {
 			pause = min(2*pause, breakerMax)
 		}
@@ -126,30 +162,17 @@ func (d *delivery) deliver(ctx context.Context, e sdk.Event) bool {
 		err := d.notify(call, e)
 		cancel()
 		if err == nil {
-			d.count(&d.delivered)
+			d.delivered.Add(1)
 			return true
 		}
 		again := sdk.IsRetry(err) || errors.Is(err, errNotRunning)
 		if !again || try >= deliveryTries || !sleep(ctx, wait) {
-			d.count(&d.failed)
-			d.log.Error("the action failed", "action", d.name, "event", e.Type, "attack", e.ID, "target", e.Target, "tries", try, "error", err)
+			d.failed.Add(1)
+			d.log.Error("the plugin failed", "plugin", d.name, "event", e.Type, "attack", e.ID, "target", e.Target, "tries", try, "error", err)
 			return false
 		}
 		wait *= 2
 	}
-}
-
-func (d *delivery) count(n *uint64) {
-	d.mu.Lock()
-	*n++
-	d.mu.Unlock()
-}
-
-// counts returns how many events were delivered, failed and dropped.
-func (d *delivery) counts() (delivered, failed, dropped uint64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.delivered, d.failed, d.dropped
 }
 
 // sleep waits for a duration; false means that ctx ended it.

@@ -37,7 +37,7 @@ func newExport(sys *system, p *prepared) *export {
 		Running:   func(proc *plugin.Process) { e.running.Store(proc) },
 		Gone:      func(*plugin.Process, error) { e.running.Store(nil) },
 	})
-	e.events = newDelivery(p.block.Name+"."+p.block.Instance, e.timeout(), sys.log, e.notify)
+	e.events = newDelivery(p.block.Name+"."+p.block.Instance, 1, e.timeout(), sys.log, e.notify)
 	return e
 }
 

@@ -133,6 +133,19 @@ func checkReferences(cfg *config.Config, known []*prepared) hcl.Diagnostics {
 	return diags
 }
 
+// checkRunnable refuses what can be checked and replayed, but not run.
+func checkRunnable(cfg *config.Config) hcl.Diagnostics {
+	for _, p := range cfg.Pipelines {
+		if len(p.Captures) > 0 {
+			return nil
+		}
+	}
+	return hcl.Diagnostics{{
+		Severity: hcl.DiagError, Summary: "Nothing to capture",
+		Detail: "No pipeline has a capture, so no traffic would come in. Write a capture block, and name it under captures in a pipeline block.",
+	}}
+}
+
 // hasTarget reports whether a block's value holds a target block of that label.
 func hasTarget(b *config.Plugin, d *host.Description, label string) bool {
 	for _, nested := range d.Schema.Blocks {

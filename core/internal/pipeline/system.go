@@ -109,7 +109,7 @@ func temporaryRuntimeDir() (dir string, remove func(), err error) {
 	if !filepath.IsAbs(base) {
 		base = ""
 	}
-	dir, err = os.MkdirTemp(base, "fnm")
+	dir, err = os.MkdirTemp(base, "fnm") //nolint:gosec // the user's own environment names it
 	if err != nil {
 		return "", nil, fmt.Errorf("a directory for sockets cannot be made: %w", err)
 	}

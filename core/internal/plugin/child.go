@@ -77,8 +77,10 @@ func startBusy(cmd *exec.Cmd) error {
 		}
 		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
 		again := *cmd
-		*cmd = exec.Cmd{Path: again.Path, Args: again.Args, Env: again.Env, Stdout: again.Stdout,
-			Stderr: again.Stderr, ExtraFiles: again.ExtraFiles, SysProcAttr: again.SysProcAttr}
+		*cmd = exec.Cmd{
+			Path: again.Path, Args: again.Args, Env: again.Env, Stdout: again.Stdout,
+			Stderr: again.Stderr, ExtraFiles: again.ExtraFiles, SysProcAttr: again.SysProcAttr,
+		}
 	}
 }
 

@@ -68,8 +68,10 @@ func TestNewFinder(t *testing.T) {
 		t.Fatal(err)
 	}
 	exe, _ = filepath.EvalSymlinks(exe)
-	want := []string{filepath.Join(filepath.Dir(exe), "plugins"), "/opt/first", "/opt/a", "/opt/b",
-		"/usr/lib/fastnetmon/plugins", "/usr/local/lib/fastnetmon/plugins"}
+	want := []string{
+		filepath.Join(filepath.Dir(exe), "plugins"), "/opt/first", "/opt/a", "/opt/b",
+		"/usr/lib/fastnetmon/plugins", "/usr/local/lib/fastnetmon/plugins",
+	}
 	if strings.Join(dirs, " ") != strings.Join(want, " ") {
 		t.Errorf("searches %v, want %v", dirs, want)
 	}

@@ -22,8 +22,10 @@ type limiter struct {
 }
 
 func newLimiter() *limiter {
-	return &limiter{rate: linesPerSecond, burst: lineBurst, window: limitWindow, now: time.Now,
-		report: func(string, int) {}, tokens: lineBurst}
+	return &limiter{
+		rate: linesPerSecond, burst: lineBurst, window: limitWindow, now: time.Now,
+		report: func(string, int) {}, tokens: lineBurst,
+	}
 }
 
 func (l *limiter) allow(line []byte) bool {

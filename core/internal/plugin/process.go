@@ -110,9 +110,11 @@ func launch(ctx context.Context, spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{spec: spec, log: spec.Logger, files: files, out: newOutput(spec.Logger, newLimiter()),
+	p := &Process{
+		spec: spec, log: spec.Logger, files: files, out: newOutput(spec.Logger, newLimiter()),
 
-		closed: make(chan struct{}), done: make(chan struct{}), released: make(chan struct{})}
+		closed: make(chan struct{}), done: make(chan struct{}), released: make(chan struct{}),
+	}
 	ctx, cancel := context.WithTimeout(ctx, spec.StartTimeout)
 	defer cancel()
 	// A configuration serves one client: go-plugin changes it.

@@ -77,8 +77,10 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := "\x00" + string(text)
-	for _, want := range []string{"OWN=value", "TZ=UTC", "LANG=C.UTF-8", "FASTNETMON_RING_FD=3", "FASTNETMON_LIVENESS_FD=4",
-		"FASTNETMON_LOG_LEVEL=debug", "PLUGIN_MIN_PORT=10000", "PLUGIN_CLIENT_CERT=", "PLUGIN_UNIX_SOCKET_DIR=" + p.spec.RuntimeDir} {
+	for _, want := range []string{
+		"OWN=value", "TZ=UTC", "LANG=C.UTF-8", "FASTNETMON_RING_FD=3", "FASTNETMON_LIVENESS_FD=4",
+		"FASTNETMON_LOG_LEVEL=debug", "PLUGIN_MIN_PORT=10000", "PLUGIN_CLIENT_CERT=", "PLUGIN_UNIX_SOCKET_DIR=" + p.spec.RuntimeDir,
+	} {
 		if !strings.Contains(env, "\x00"+want) {
 			t.Errorf("%s is missing", want)
 		}

@@ -79,8 +79,10 @@ func newRunner(launch context.Context, spec Spec, id identity, out *output, file
 		}
 	}
 	r, w := io.Pipe()
-	return &processRunner{launch: launch, spec: spec, id: id, dir: dir, env: env, out: out, inherits: files.inherit,
-		handshake: r, toParent: w, finished: make(chan struct{})}, nil
+	return &processRunner{
+		launch: launch, spec: spec, id: id, dir: dir, env: env, out: out, inherits: files.inherit,
+		handshake: r, toParent: w, finished: make(chan struct{}),
+	}, nil
 }
 
 // logLevel is what a plugin need not go below.

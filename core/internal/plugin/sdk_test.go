@@ -15,12 +15,15 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
+var builtDir string // "" until something was built
+
 var buildOnce = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "fnmsdk")
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "capture-sdkplugin")
+	builtDir = dir
+	path := filepath.Join(dir, "action-sdkplugin")
 	cmd := exec.Command("go", "build", "-o", path, "./testdata/sdkplugin")
 	cmd.Stderr = os.Stderr
 	return path, cmd.Run()
@@ -43,7 +46,7 @@ func TestSDKPlugin(t *testing.T) {
 	path := sdkProgram(t)
 	log, text := newLog()
 	i := NewInstance(Config{
-		Spec: Spec{Kind: "capture", Name: "sdkplugin", Instance: "test", Path: path, RuntimeDir: runtimeDir(t), Logger: log},
+		Spec: Spec{Kind: "action", Name: "sdkplugin", Instance: "test", Path: path, RuntimeDir: runtimeDir(t), Logger: log},
 		Hooks: Hooks{
 			Configure: func(ctx context.Context, p *Process) error {
 				_, diags, err := p.Host().Configure(ctx, host.ConfigureRequest{
@@ -79,7 +82,7 @@ func TestSDKDescribe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if about.Version != "3.2.1" || about.Kind != "capture" || len(about.Schema.Attributes) != 1 || about.Schema.Attributes[0].Name != "greeting" {
+	if about.Version != "3.2.1" || about.Kind != "action" || len(about.Schema.Attributes) != 1 || about.Schema.Attributes[0].Name != "greeting" {
 		t.Errorf("%+v", about)
 	}
 }

@@ -145,8 +145,12 @@ var levelPrefixes = []struct {
 	text  string
 	level hclog.Level
 }{
-	{"[TRACE]", hclog.Trace}, {"[DEBUG]", hclog.Debug}, {"[INFO]", hclog.Info},
-	{"[WARN]", hclog.Warn}, {"[WARNING]", hclog.Warn}, {"[ERROR]", hclog.Error},
+	{"[TRACE]", hclog.Trace},
+	{"[DEBUG]", hclog.Debug},
+	{"[INFO]", hclog.Info},
+	{"[WARN]", hclog.Warn},
+	{"[WARNING]", hclog.Warn},
+	{"[ERROR]", hclog.Error},
 }
 
 func prefixLevel(text string) (hclog.Level, string) {

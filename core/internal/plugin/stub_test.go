@@ -32,9 +32,7 @@ func TestMain(m *testing.M) {
 		os.Exit(intermediate(os.Args[2], os.Args[3]))
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if path, err := buildOnce(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
-		}
+		os.RemoveAll(builtDir)
 		os.Exit(code)
 	}))
 }
@@ -50,6 +48,7 @@ func stub(behaviour string) int {
 	if len(os.Args) > 1 && os.Args[1] == "describe" {
 		return stubDescribe(behaviour)
 	}
+	restoreStdout()
 	switch behaviour {
 	case "garbage":
 		fmt.Println("Loading modules, please wait ...")
@@ -78,6 +77,15 @@ func stub(behaviour string) int {
 		serveStub(behaviour, 1)
 	}
 	return 0
+}
+
+// restoreStdout undoes what the SDK, which the test binary holds too, did when
+// it saw that it runs as a plugin: it moved stdout to the first descriptor
+// from 10 on. Stubs are programs without the SDK and print where they like.
+func restoreStdout() {
+	if err := dupStdout(); err == nil {
+		os.Stdout = os.NewFile(1, "stdout")
+	}
 }
 
 func stubDescribe(behaviour string) int {

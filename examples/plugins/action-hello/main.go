@@ -32,5 +32,7 @@ func (h *hello) Notify(_ context.Context, e sdk.Event) error {
 
 func main() { sdk.Serve(plugin) }
 
-var plugin = sdk.Plugin{Name: "hello", Version: "0.1.0", Summary: "greets attacks in the log",
-	Notifier: sdk.NewNotifier(config{Greeting: "attack"}, build)}
+var plugin = sdk.Plugin{
+	Name: "hello", Version: "0.1.0", Summary: "greets attacks in the log",
+	Notifier: sdk.NewNotifier(config{Greeting: "attack"}, build),
+}

@@ -54,5 +54,7 @@ func (h *hello) Run(ctx context.Context, w *sdk.Writer) error {
 
 func main() { sdk.Serve(plugin) }
 
-var plugin = sdk.Plugin{Name: "hello", Version: "0.1.0", Summary: "makes traffic up",
-	Capture: sdk.NewCapture(config{Target: "203.0.113.1", PPS: 1000}, build)}
+var plugin = sdk.Plugin{
+	Name: "hello", Version: "0.1.0", Summary: "makes traffic up",
+	Capture: sdk.NewCapture(config{Target: "203.0.113.1", PPS: 1000}, build),
+}

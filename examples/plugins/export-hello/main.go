@@ -24,7 +24,7 @@ func build(c config, _ sdk.Env) (*hello, error) { return &hello{name: c.File}, n
 // Start opens what build must not: build also runs when a configuration is
 // only checked.
 func (h *hello) Start(context.Context) (err error) {
-	h.file, err = os.OpenFile(h.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	h.file, err = os.OpenFile(h.name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	return err
 }
 
@@ -47,5 +47,7 @@ func (h *hello) Events(_ context.Context, events []sdk.Event) error {
 
 func main() { sdk.Serve(plugin) }
 
-var plugin = sdk.Plugin{Name: "hello", Version: "0.1.0", Summary: "appends rates and events to a file",
-	Exporter: sdk.NewExporter(config{}, build)}
+var plugin = sdk.Plugin{
+	Name: "hello", Version: "0.1.0", Summary: "appends rates and events to a file",
+	Exporter: sdk.NewExporter(config{}, build),
+}

@@ -34,5 +34,7 @@ func (w *worker) Judge(batch []traffic.Record) error {
 
 func main() { sdk.Serve(plugin) }
 
-var plugin = sdk.Plugin{Name: "hello", Version: "0.1.0", Summary: "drops one port",
-	Filter: sdk.NewFilter(config{}, build)}
+var plugin = sdk.Plugin{
+	Name: "hello", Version: "0.1.0", Summary: "drops one port",
+	Filter: sdk.NewFilter(config{}, build),
+}

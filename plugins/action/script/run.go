@@ -51,7 +51,7 @@ func (c *call) run(ctx context.Context) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
-	err, why := c.wait(ctx, cmd.Process.Pid, done)
+	why, err := c.wait(ctx, cmd.Process.Pid, done)
 
 	_, lostOut := stdout.close()
 	last, lostErr := stderr.close()
@@ -62,18 +62,18 @@ func (c *call) run(ctx context.Context) error {
 }
 
 // wait waits for the script, or stops it. why says in the second case why.
-func (c *call) wait(ctx context.Context, pid int, done <-chan error) (err error, why string) {
+func (c *call) wait(ctx context.Context, pid int, done <-chan error) (why string, err error) {
 	timer := time.NewTimer(c.timeout)
 	defer timer.Stop()
 	select {
 	case err := <-done:
-		return err, ""
+		return "", err
 	case <-timer.C:
 		why = fmt.Sprintf("was stopped after %s (timeout)", c.timeout)
 	case <-ctx.Done():
 		why = "was stopped: " + context.Cause(ctx).Error()
 	}
-	return stopGroup(pid, done), why
+	return why, stopGroup(pid, done)
 }
 
 // stopGroup ends the process group that pid leads. The group keeps its number

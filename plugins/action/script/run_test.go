@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
 func TestExitStatus(t *testing.T) {

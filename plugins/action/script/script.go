@@ -12,8 +12,9 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
 // script calls the operator's program when attacks start and end.
@@ -132,7 +133,8 @@ func (s *script) call(e sdk.Event, action string) (*call, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot write attack %s as JSON: %w", e.ID, err)
 		}
-		c.stdin = append(line, '\n')
+		line = append(line, '\n')
+		c.stdin = line
 	case action == "ban":
 		c.stdin = textReport(e)
 	}

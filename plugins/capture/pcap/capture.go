@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
-	"github.com/hashicorp/go-hclog"
 )
 
 // The causes of loss beyond the parser's: their indices follow its outcomes'.

@@ -55,7 +55,7 @@ func checkFile(name string) (summary string, err error) {
 	info, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "No such file", err
+		return "No such file", errors.New("there is no file " + name)
 	case err != nil:
 		return "File cannot be read", err
 	case !info.Mode().IsRegular(): // opening a pipe would block, reading it would eat it

@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 		"too many":  {config{Files: slicesOf(good, maxFiles+1), Speed: 1, Length: lengthIP}, "files", "mergecap"},
 		"speed":     {config{Files: []string{good}, Speed: 0, Length: lengthIP}, "speed", "twice as fast"},
 		"length":    {config{Files: []string{good}, Speed: 1, Length: "ipv6"}, "length", `"frame"`},
-		"absent":    {config{Files: []string{good, dir + "/none"}, Speed: 1, Length: lengthIP}, "files[1]", "no such file"},
+		"absent":    {config{Files: []string{good, dir + "/none"}, Speed: 1, Length: lengthIP}, "files[1]", "there is no file"},
 		"directory": {config{Files: []string{dir}, Speed: 1, Length: lengthIP}, "files[0]", "a directory"},
 		"text":      {config{Files: []string{good, good, text}, Speed: 1, Length: lengthIP}, "files[2]", "neither pcap nor pcapng"},
 		"empty":     {config{Files: []string{empty}, Speed: 1, Length: lengthIP}, "files[0]", "too short"},

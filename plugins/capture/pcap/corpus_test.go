@@ -50,10 +50,10 @@ func TestCorpus(t *testing.T) {
 		path := filepath.Join(dir, name)
 		text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
 		if *update {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
+			if err := os.MkdirAll(dir, 0o750); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -9,8 +9,9 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 // Merging gives what a stable sort of all packets by their clamped time does.

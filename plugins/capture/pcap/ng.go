@@ -138,7 +138,7 @@ func (r *reader) skipBlock(total int) error {
 		return err
 	}
 	b, err := r.peek(4, "a block")
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return r.broken(err, "a block")
 	}
 	if err != nil {

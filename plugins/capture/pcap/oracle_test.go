@@ -15,11 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 // seeded makes n packets with rising times.

@@ -6,9 +6,10 @@ import (
 	"math"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
-	"github.com/hashicorp/go-hclog"
 )
 
 const (

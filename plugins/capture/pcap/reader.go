@@ -221,7 +221,7 @@ func (r *reader) peek(n int, what string) ([]byte, error) {
 	if err == nil {
 		return b, nil
 	}
-	if err == io.EOF && len(b) == 0 {
+	if errors.Is(err, io.EOF) && len(b) == 0 {
 		return nil, io.EOF
 	}
 	return nil, r.broken(err, what)
@@ -239,7 +239,7 @@ func (r *reader) skip(n int, what string) error {
 
 // broken turns a failed read inside what into damage.
 func (r *reader) broken(err error, what string) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return &damage{file: r.name, offset: r.offset, what: "the file is cut inside " + what, cut: true}
 	}
 	return &damage{file: r.name, offset: r.offset, what: "cannot read " + what, cause: err}

@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 const noon = int64(1_700_000_000) * 1e9

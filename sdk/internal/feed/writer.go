@@ -283,21 +283,20 @@ func (w *Writer) finish(ctx context.Context, ended bool) {
 	}
 	w.reserved, w.from = false, nil
 	w.drainFilters(ctx)
-	now := w.now
-	if !w.replay {
-		now = w.rt.clock()
-		w.roll(now)
-	}
-	end := (now/tick + 1) * tick
 	for {
-		w.flush(end, now, count.Window{All: true, Finished: ended && w.replay})
+		now := w.now
+		if !w.replay {
+			now = w.rt.clock()
+			w.roll(now)
+		}
+		w.flush(max(now/tick*tick+tick, w.boundary), now, count.Window{All: true, Finished: ended && w.replay})
 		if w.replay || w.table.Dirty() == 0 && w.sink.free() > 0 || ctx.Err() != nil || !w.sink.ready() {
 			break
 		}
 		w.sleep(ctx)
 	}
 	if ended && !w.replay {
-		w.flush(end, now, count.Window{Finished: true})
+		w.flush(w.boundary, w.boundary, count.Window{Finished: true})
 	}
 	w.finished = true
 	if w.sink.stream != nil {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -16,7 +17,7 @@ import (
 const (
 	maxDepth     = 16
 	maxItems     = 1000 // attributes and blocks in one block
-	maxTypeBytes = 16 << 10
+	maxTypeBytes = 4 << 10
 	maxText      = 4 << 10
 )
 
@@ -126,7 +127,7 @@ func (b *Block) check(labels []string, depth int) error {
 		if err := name("attribute", a.Name); err != nil {
 			return err
 		}
-		if a.Type == cty.NilType || a.Type.HasDynamicTypes() || hasCapsule(a.Type) {
+		if a.Type == cty.NilType || a.Type.HasDynamicTypes() {
 			return fmt.Errorf("schema: attribute %q needs a definite type", a.Name)
 		}
 	}
@@ -145,13 +146,31 @@ func (b *Block) check(labels []string, depth int) error {
 	return nil
 }
 
-func hasCapsule(t cty.Type) bool {
-	found := false
-	_ = cty.Walk(cty.UnknownVal(t), func(_ cty.Path, v cty.Value) (bool, error) {
-		found = found || v.Type().IsCapsuleType()
-		return true, nil
-	})
-	return found
+// UnmarshalJSON bounds the type, whose decoder takes time that grows with the
+// square of its depth.
+func (a *Attribute) UnmarshalJSON(b []byte) error {
+	type plain Attribute
+	in := struct {
+		*plain
+		Type json.RawMessage `json:"type"`
+	}{plain: (*plain)(a)}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	var err error
+	a.Type, err = typeOf(a.Name, in.Type)
+	return err
+}
+
+func typeOf(name string, b []byte) (cty.Type, error) {
+	if len(b) > maxTypeBytes {
+		return cty.NilType, fmt.Errorf("schema: the type of attribute %q is longer than %d bytes", Clean(name, 64), maxTypeBytes)
+	}
+	typ, err := ctyjson.UnmarshalType(b)
+	if err != nil {
+		return cty.NilType, fmt.Errorf("schema: attribute %q: %w", Clean(name, 64), err)
+	}
+	return typ, nil
 }
 
 // BlockToProto encodes a schema.
@@ -194,12 +213,9 @@ func blockFromProto(in *pb.Block, depth int) (Block, error) {
 		return b, fmt.Errorf("schema: blocks nest deeper than %d", maxDepth)
 	}
 	for _, a := range in.GetAttributes() {
-		if len(a.GetType()) > maxTypeBytes {
-			return b, fmt.Errorf("schema: the type of attribute %q is longer than %d bytes", Clean(a.GetName(), 64), maxTypeBytes)
-		}
-		typ, err := ctyjson.UnmarshalType(a.GetType())
+		typ, err := typeOf(a.GetName(), a.GetType())
 		if err != nil {
-			return b, fmt.Errorf("schema: attribute %q: %w", Clean(a.GetName(), 64), err)
+			return b, err
 		}
 		b.Attributes = append(b.Attributes, Attribute{
 			Name: a.GetName(), Type: typ, Required: a.GetRequired(), Sensitive: a.GetSensitive(), Summary: Clean(a.GetSummary(), maxText),

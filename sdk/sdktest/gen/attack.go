@@ -49,8 +49,10 @@ func newAttack(a Attack, rng *rand.Rand, ours *prefix.Table) *attack {
 
 func (a *attack) next(s *spec, rng *rand.Rand) {
 	random := rng.Uint64()
-	*s = spec{v6: a.v6, proto: a.proto, flags: a.flags, size: a.size, fill: a.fill, id: rng.Uint32(),
-		seq: uint32(random), ack: uint32(random >> 32), ttl: 40 + uint8(random>>8&15), sport: ephemeral(rng), dport: uint16(1 + rng.IntN(65535))}
+	*s = spec{
+		v6: a.v6, proto: a.proto, flags: a.flags, size: a.size, fill: a.fill, id: rng.Uint32(),
+		seq: uint32(random), ack: uint32(random >> 32), ttl: 40 + uint8(random>>8&15), sport: ephemeral(rng), dport: uint16(1 + rng.IntN(65535)),
+	}
 	if a.service != 0 {
 		s.sport, s.dport = a.service, a.port
 	}

@@ -93,7 +93,8 @@ func newBatch(seed uint64, hosts int, zipf float64, v6 bool) *batch {
 }
 
 func (b *batch) next(s *spec) {
-	rng, rank := b.rng, uint64(0)
+	rng := b.rng
+	var rank uint64
 	if b.zipf != nil {
 		rank = b.zipf.Uint64()
 	} else {

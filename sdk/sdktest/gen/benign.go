@@ -90,7 +90,7 @@ func (b *benign) next(s *spec, rng *rand.Rand) {
 	}
 	h := b.host[family].Uint64()
 	host, other := b.hosts[family][h], b.remotes[family][b.other.Uint64()]
-	*s = spec{v6: family == 1, ttl: 52 + uint8(other[15]&15), id: rng.Uint32(), seq: rng.Uint32(), ack: rng.Uint32()}
+	*s = spec{v6: family == 1, ttl: 52 + other[15]&15, id: rng.Uint32(), seq: rng.Uint32(), ack: rng.Uint32()}
 	if hash(host, host)%1000 < uint64(b.tagged*1000) {
 		s.vlan = benignVLAN
 	}

@@ -3,6 +3,7 @@ package gen
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -115,8 +116,10 @@ func TestRates(t *testing.T) {
 	for _, k := range Kinds() {
 		for _, target := range []netip.Addr{target4, target6} {
 			for _, d := range []Direction{Incoming, Outgoing} {
-				s := &Scenario{Seed: 3, Duration: 4 * time.Second, Networks: everything().Networks,
-					Attacks: []Attack{{Kind: k.Kind, Target: target, Direction: d, Start: time.Second, Duration: 2 * time.Second, PPS: 2500}}}
+				s := &Scenario{
+					Seed: 3, Duration: 4 * time.Second, Networks: everything().Networks,
+					Attacks: []Attack{{Kind: k.Kind, Target: target, Direction: d, Start: time.Second, Duration: 2 * time.Second, PPS: 2500}},
+				}
 				var perSecond [4]int
 				around := netip.PrefixFrom(target, target.BitLen())
 				if k.Kind == Carpet {
@@ -294,7 +297,7 @@ func TestWritePcap(t *testing.T) {
 		}
 		read++
 	})
-	if _, _, err := r.ReadPacketData(); err != io.EOF || read != n {
+	if _, _, err := r.ReadPacketData(); !errors.Is(err, io.EOF) || read != n {
 		t.Errorf("%d packets written, %d read, then %v", n, read, err)
 	}
 }

@@ -57,10 +57,14 @@ var (
 		FragmentFlood:    {description: "later fragments of UDP datagrams that never complete", proto: traffic.ProtoUDP, size: 1500, fragments: true},
 		DNSAmplification: {description: "large DNS answers from open resolvers (UDP 53), in fragments", proto: traffic.ProtoUDP, service: 53, size: 3200, reflectors: true, fill: fillDNSResponse},
 		NTPAmplification: {description: "NTP monlist answers (UDP 123), 468 octets each", proto: traffic.ProtoUDP, service: 123, size: 468, reflectors: true, fill: fillNTP},
-		SSDPAmplification: {description: "SSDP answers (UDP 1900) from home devices", proto: traffic.ProtoUDP, service: 1900, size: 330,
-			reflectors: true, fill: fillSSDP},
-		MemcachedAmplification: {description: "memcached values (UDP 11211), 1428 octets each", proto: traffic.ProtoUDP, service: 11211, size: 1428,
-			reflectors: true, fill: fillMemcached},
+		SSDPAmplification: {
+			description: "SSDP answers (UDP 1900) from home devices", proto: traffic.ProtoUDP, service: 1900, size: 330,
+			reflectors: true, fill: fillSSDP,
+		},
+		MemcachedAmplification: {
+			description: "memcached values (UDP 11211), 1428 octets each", proto: traffic.ProtoUDP, service: 11211, size: 1428,
+			reflectors: true, fill: fillMemcached,
+		},
 		Carpet: {description: "UDP flood spread over the 256 addresses that share all but the target's last octet", proto: traffic.ProtoUDP, size: 512, spread: true},
 	}
 )
