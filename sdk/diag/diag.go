@@ -110,7 +110,7 @@ func FromError(err error, summary string) Diagnostics {
 // find collects the diagnostics in err. Of joined errors the ones that are no
 // diagnostics are kept as well.
 func find(err error) Diagnostics {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked here, joined errors too
 	case nil:
 		return nil
 	case Diagnostic:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
@@ -53,7 +54,7 @@ func TestErrors(t *testing.T) {
 	if warning.HasErrors() || warning.Err() == nil || diag.Diagnostics(nil).Err() != nil {
 		t.Error("a warning is no error, and an empty list none at all")
 	}
-	both := append(warning, diag.Errorf(diag.Path{}.Attr("a"), "Wrong", ""))
+	both := append(slices.Clone(warning), diag.Errorf(diag.Path{}.Attr("a"), "Wrong", ""))
 	if !both.HasErrors() || both.Error() != "Odd: very\na: Wrong" {
 		t.Errorf("got %q", both.Error())
 	}

@@ -53,12 +53,15 @@ const MaxMessage = wire.MaxMessage
 // Handshake is what core and plugin must agree on before they speak.
 var Handshake = wire.Handshake
 
-// What a plugin says of itself, and the schema of its block. Block.ImpliedType
-// defines the value that Configure takes; Block.DecoderSpec decodes it.
 type (
+	// Description is what a plugin says of itself.
 	Description = wire.Description
-	Block       = wire.Block
-	Attribute   = wire.Attribute
+	// Block is the schema of a plugin's block. ImpliedType defines the value
+	// that Configure takes; DecoderSpec decodes it.
+	Block = wire.Block
+	// Attribute is one attribute of a Block.
+	Attribute = wire.Attribute
+	// NestedBlock is a block inside a Block.
 	NestedBlock = wire.NestedBlock
 )
 

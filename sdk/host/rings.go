@@ -110,7 +110,7 @@ func (p *Plugin) StreamDeltas(ctx context.Context, worker, generation uint32, gi
 			return callError(ctx, "Stream", err)
 		}
 		if len(m.GetDeltas())%128 != 0 {
-			return fmt.Errorf("Stream: the plugin sent %d bytes, which is no whole number of deltas", len(m.GetDeltas()))
+			return fmt.Errorf("stream of deltas: the plugin sent %d bytes, which is no whole number of deltas", len(m.GetDeltas()))
 		}
 		if err := give(m.GetDeltas()); err != nil {
 			return err

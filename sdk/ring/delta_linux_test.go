@@ -116,7 +116,7 @@ func TestDeltaReserve(t *testing.T) {
 		t.Fatalf("%d deltas after Publish(0)", got)
 	}
 	// A view outlives Close until it is published.
-	view = w.Reserve(8)
+	view := w.Reserve(8)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -109,7 +110,7 @@ func verdicts(t *testing.T, r *recordRing, from uint64) []traffic.Verdict {
 
 func wantVerdicts(t *testing.T, got []traffic.Verdict, want ...traffic.Verdict) {
 	t.Helper()
-	if fmt.Sprint(got) != fmt.Sprint(want) {
+	if !slices.Equal(got, want) {
 		t.Fatalf("verdicts %v, want %v", got, want)
 	}
 }

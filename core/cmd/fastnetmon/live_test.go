@@ -32,7 +32,9 @@ func start(t *testing.T, args ...string) *live {
 	go func() { l.done <- l.cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = l.cmd.Process.Kill() // it may have ended
-		_ = <-l.done
+		if err := <-l.done; err != nil && !t.Failed() {
+			t.Log("killed:", err)
+		}
 	})
 	return l
 }

@@ -224,7 +224,7 @@ func element(e hclsyntax.Expression, step diag.Step) hclsyntax.Expression {
 				return it.ValueExpr
 			}
 			if key, ok := it.KeyExpr.(*hclsyntax.ObjectConsKeyExpr); ok {
-				if s, ok := literalText(key.Wrapped.(hclsyntax.Expression)); ok && s == step.Name {
+				if s, ok := literalText(key.Wrapped); ok && s == step.Name {
 					return it.ValueExpr
 				}
 			}

@@ -1,3 +1,6 @@
+// Package config reads HCL into a typed configuration: every reference resolved,
+// every hostgroup carrying what it inherits, every fault shown with its file, line
+// and what to do.
 package config
 
 import (

@@ -109,9 +109,9 @@ func temporaryRuntimeDir() (dir string, remove func(), err error) {
 	if !filepath.IsAbs(base) {
 		base = ""
 	}
-	dir, err = os.MkdirTemp(base, "fnm") //nolint:gosec // the user's own environment names it
+	dir, err = os.MkdirTemp(base, "fnm")
 	if err != nil {
 		return "", nil, fmt.Errorf("a directory for sockets cannot be made: %w", err)
 	}
-	return dir, func() { os.RemoveAll(dir) }, nil
+	return dir, func() { os.RemoveAll(dir) }, nil //nolint:gosec // the user's own environment names it
 }
