@@ -194,10 +194,11 @@ func (d *Detector) take(cs []engine.Crossing) int {
 	}
 	for i := range cs[:n] {
 		a.Crossed = append(a.Crossed, d.crossed(&cs[i]))
-		if l := cs[i].Limit; l.Counter == engine.CounterTotal && l.Unit == engine.PacketRate {
-			a.PeakPPS = max(a.PeakPPS, cs[i].Value)
-		}
 	}
+	// What crossed is part of the total, and a burst's rate is newer than any
+	// average.
+	_, burst := d.e.Burst(a.alarm)
+	a.PeakPPS = max(a.PeakPPS, burst)
 	a.below, a.deadline = 0, first.At
 	a.measure(d.e.AlarmRates(a.alarm, first.At))
 	if kind == Started {
@@ -255,6 +256,12 @@ func (d *Detector) examine(a *attack, now int64) {
 		a.State = Active
 	}
 	a.measure(d.e.AlarmRates(a.alarm, now))
+	burst, peak := d.e.Burst(a.alarm)
+	a.PeakPPS = max(a.PeakPPS, peak)
+	if a.below != 0 && burst > a.below {
+		// Pulses that the average does not see are no quiet.
+		a.below, a.deadline = burst, burst+int64(a.quiet)
+	}
 	quiet, known := d.levels(a, now)
 	switch {
 	case quiet > now:

@@ -236,7 +236,38 @@ func TestOneAttackManyLimits(t *testing.T) {
 	}
 }
 
-// Limits that cross at the same moment: the first in order names the attack.
+// Half a second of three times the limit every eight seconds: the average is
+// always quiet, the attack is not.
+func TestPulsesAreOneAttack(t *testing.T) {
+	b := newBed(t, testConfig())
+	for range 10 {
+		b.run(500*time.Millisecond, flow{n: 1, pps: 3200, size: 60, tcp: 1})
+		b.run(7500 * time.Millisecond)
+	}
+	last := b.now - 7500*ms
+	for b.d.Open() > 0 {
+		b.run(time.Second)
+	}
+	var started, ended int
+	for _, e := range b.events {
+		switch e.Type {
+		case Started:
+			started++
+		case Ended:
+			ended++
+			if quiet := e.Time - last; quiet < 30*second || quiet > 31*second {
+				t.Errorf("ended %v after the last pulse", time.Duration(quiet))
+			}
+		}
+	}
+	if started != 1 || ended != 1 {
+		t.Errorf("%d attacks started and %d ended, want one", started, ended)
+	}
+	if peak := b.events[len(b.events)-1].Attack.PeakPPS; peak != 3200 {
+		t.Errorf("peak %v, want the pulses' 3200", peak)
+	}
+}
+
 func TestOrder(t *testing.T) {
 	b := newBed(t, testConfig())
 	b.run(2*time.Second, flow{n: 9, pps: 200000, size: 1000, udp: 1}, flow{n: 2, pps: 200000, size: 1000, udp: 1}, flow{n: 2, six: true, pps: 200000, size: 1000, udp: 1})

@@ -4,7 +4,7 @@
 // id, the list of limits crossed, the first one named. It is detected with the
 // first crossing, active from the next look on, and ends when the average of
 // every counter crossed has been below 0.75 of its limit for the group's quiet
-// time. It survives a change of configuration: a limit that is gone counts as
+// time, and no burst rule of theirs has held in it. It survives a change of configuration: a limit that is gone counts as
 // quiet.
 //
 // Like the engine it is pure and driven by the stream's clock. What it says

@@ -19,6 +19,21 @@ type alarm struct {
 	dir   uint8
 	open  bool
 	fired []uint32 // ids of limits
+	last  uint32   // step at which a burst rule of a fired limit last held
+	peak  float64  // largest packet rate that one of them gave
+}
+
+// burst notes that a burst rule of a fired limit holds again.
+func (a *alarm) burst(at uint32, l *limitPlan, value float64) {
+	a.last = max(a.last, at)
+	if l.isTraffic() {
+		a.peak = max(a.peak, value)
+	}
+}
+
+// isTraffic tells whether a limit is about packets that the total counts.
+func (l *limitPlan) isTraffic() bool {
+	return l.Unit == PacketRate && l.counter != 1+ring.CounterExempt
 }
 
 // Crossing is a limit that fired.
@@ -41,10 +56,13 @@ type Crossing struct {
 func (e *Engine) judge(r *ringState, w *row, no uint32, dir int, g *groupPlan, limits []limitPlan) {
 	for i := range limits {
 		l := &limits[i]
-		if e.hasFired(w.alarm[dir], l.ID) {
+		c := Crossing{}
+		if a := w.alarm[dir]; e.hasFired(a, l.ID) {
+			if e.burstFires(w, dir, g, l, &c) {
+				e.alarms[a].burst(r.end, l, c.Value)
+			}
 			continue
 		}
-		c := Crossing{}
 		if e.averageFires(w, dir, g, l, &c) || e.burstFires(w, dir, g, l, &c) {
 			e.fire(r, w, no, dir, l, c)
 		}
@@ -170,6 +188,9 @@ func (e *Engine) fire(r *ringState, w *row, no uint32, dir int, l *limitPlan, c 
 		w.alarm[dir] = a
 	}
 	e.alarms[a].fired = append(e.alarms[a].fired, l.ID)
+	if c.Rule.Ticks > 0 {
+		e.alarms[a].burst(r.end, l, c.Value)
+	}
 	ent := &e.cur.entries[w.entry]
 	c.Alarm, c.Target, c.Direction = a, w.prefix(), ring.Direction(dir)
 	c.Network, c.Group = ent.network, ent.group

@@ -69,6 +69,17 @@ func (e *Engine) AlarmRates(a Alarm, now int64) HostRates {
 	return e.rates(e.row(e.alarms[a].row), e.stepsAt(now))
 }
 
+// Burst tells when a burst rule of one of an alarm's limits last held, on the
+// stream's clock (0: never), and the largest packet rate that such a rule saw
+// (limits on packets only).
+func (e *Engine) Burst(a Alarm) (last int64, peak float64) {
+	al := &e.alarms[a]
+	if al.last != 0 {
+		last = e.nanos(al.last)
+	}
+	return last, al.peak
+}
+
 // Release ends an alarm: its limits may fire again, its host may leave.
 func (e *Engine) Release(a Alarm) {
 	if int(a) >= len(e.alarms) || !e.alarms[a].open {

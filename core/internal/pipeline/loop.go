@@ -111,7 +111,12 @@ func (l *loop) turn() {
 	for _, in := range l.inputs {
 		more = l.drain(in, turnBatches) || more
 	}
-	if l.now != nil {
+	switch {
+	case l.now == nil: // applyReplay moves the clock and decides
+	case more:
+		// A backlog brings its own time: the clock must not pass it by.
+		l.decide()
+	default:
 		l.engine.Advance(l.now())
 		l.decide()
 	}
