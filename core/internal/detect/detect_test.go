@@ -268,6 +268,7 @@ func TestPulsesAreOneAttack(t *testing.T) {
 	}
 }
 
+// Limits that cross at the same moment: the first in order names the attack.
 func TestOrder(t *testing.T) {
 	b := newBed(t, testConfig())
 	b.run(2*time.Second, flow{n: 9, pps: 200000, size: 1000, udp: 1}, flow{n: 2, pps: 200000, size: 1000, udp: 1}, flow{n: 2, six: true, pps: 200000, size: 1000, udp: 1})

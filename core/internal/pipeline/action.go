@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -19,31 +17,18 @@ type action struct {
 	inst    *plugin.Instance
 	queue   *delivery
 	running atomic.Pointer[plugin.Process]
-	diags   hcl.Diagnostics
 }
 
 func newAction(sys *system, p *prepared) *action {
 	a := &action{prepared: p, sys: sys}
 	a.inst = sys.instance(p, plugin.Hooks{
-		Configure: a.configure,
+		Configure: sys.configure(p),
 		Running:   func(proc *plugin.Process) { a.running.Store(proc) },
 		Gone:      func(*plugin.Process, error) { a.running.Store(nil) },
 	})
 	name := p.block.Name + "." + p.block.Instance
 	a.queue = newDelivery(name, actionLanes, p.block.Process.Timeout, sys.log, a.notify)
 	return a
-}
-
-func (a *action) configure(ctx context.Context, proc *plugin.Process) error {
-	diags, _, err := configure(ctx, a.sys.opt.Config, a.prepared, proc.Host(), "run", false)
-	if err != nil {
-		return err
-	}
-	if diags.HasErrors() {
-		a.diags = diags
-		return plugin.Refused(errDiagnosed)
-	}
-	return nil
 }
 
 func (a *action) notify(ctx context.Context, e sdk.Event) error {

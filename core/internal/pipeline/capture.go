@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
@@ -31,10 +29,8 @@ type capture struct {
 	wiring *wiring // of its pipeline
 	replay bool
 	inst   *plugin.Instance
-	diags  hcl.Diagnostics // why it was refused; read after the instance is done
 
 	generation uint32 // of the rings, one more for each process
-	setup      host.ConfigureResult
 	inputs     []*input
 	records    []*ring.RecordRing
 	process    atomic.Pointer[plugin.Process]
@@ -45,24 +41,12 @@ type capture struct {
 
 func newCapture(sys *system, p *prepared, w *wiring, replay bool) *capture {
 	c := &capture{prepared: p, sys: sys, wiring: w, replay: replay}
-	c.inst = sys.instance(p, plugin.Hooks{Configure: c.configure, Attach: c.attach, Gone: c.gone})
+	configure := sys.configure(p)
+	if replay {
+		configure = c.configureReplay
+	}
+	c.inst = sys.instance(p, plugin.Hooks{Configure: configure, Attach: c.attach, Gone: c.gone})
 	return c
-}
-
-func (c *capture) configure(ctx context.Context, proc *plugin.Process) error {
-	if c.replay {
-		return c.configureReplay(ctx, proc)
-	}
-	diags, result, err := configure(ctx, c.sys.opt.Config, c.prepared, proc.Host(), "run", false)
-	if err != nil {
-		return err
-	}
-	if diags.HasErrors() {
-		c.diags = diags
-		return plugin.Refused(errDiagnosed)
-	}
-	c.setup = result
-	return nil
 }
 
 // attach gives a new process its rings and plan, and the loop their other end.

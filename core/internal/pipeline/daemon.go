@@ -188,7 +188,7 @@ func (d *Daemon) start(ctx context.Context) hcl.Diagnostics {
 		}
 		startAll(ctx, instances)
 		for _, part := range stage {
-			diags = append(diags, refusal(part.inst, part.block, *part.diags)...)
+			diags = append(diags, refusal(part.inst, part.prepared)...)
 		}
 	}
 	return diags
@@ -196,27 +196,26 @@ func (d *Daemon) start(ctx context.Context) hcl.Diagnostics {
 
 // part is what starting and stopping needs to know of a block.
 type part struct {
-	inst  *plugin.Instance
-	block *config.Plugin
-	diags *hcl.Diagnostics
+	*prepared
+	inst *plugin.Instance
 }
 
 // stages lists all parts, downstream first.
 func (d *Daemon) stages() [3][]part {
 	var out [3][]part
 	for _, x := range d.exports {
-		out[0] = append(out[0], part{x.inst, x.block, &x.diags})
+		out[0] = append(out[0], part{x.prepared, x.inst})
 	}
 	for _, a := range d.actions {
-		out[0] = append(out[0], part{a.inst, a.block, &a.diags})
+		out[0] = append(out[0], part{a.prepared, a.inst})
 	}
 	for _, w := range d.wirings {
 		for _, f := range w.filters {
-			out[1] = append(out[1], part{f.inst, f.block, &f.diags})
+			out[1] = append(out[1], part{f.prepared, f.inst})
 		}
 	}
 	for _, c := range d.captures {
-		out[2] = append(out[2], part{c.inst, c.block, &c.diags})
+		out[2] = append(out[2], part{c.prepared, c.inst})
 	}
 	return out
 }

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
@@ -26,14 +24,13 @@ type export struct {
 	inst    *plugin.Instance
 	events  *delivery
 	running atomic.Pointer[plugin.Process]
-	diags   hcl.Diagnostics
 	missed  atomic.Uint64 // snapshots that could not be handed over
 }
 
 func newExport(sys *system, p *prepared) *export {
 	e := &export{prepared: p, sys: sys}
 	e.inst = sys.instance(p, plugin.Hooks{
-		Configure: e.configure,
+		Configure: sys.configure(p),
 		Running:   func(proc *plugin.Process) { e.running.Store(proc) },
 		Gone:      func(*plugin.Process, error) { e.running.Store(nil) },
 	})
@@ -46,18 +43,6 @@ func (e *export) timeout() time.Duration {
 		return t
 	}
 	return exportTimeout
-}
-
-func (e *export) configure(ctx context.Context, proc *plugin.Process) error {
-	diags, _, err := configure(ctx, e.sys.opt.Config, e.prepared, proc.Host(), "run", false)
-	if err != nil {
-		return err
-	}
-	if diags.HasErrors() {
-		e.diags = diags
-		return plugin.Refused(errDiagnosed)
-	}
-	return nil
 }
 
 func (e *export) notify(ctx context.Context, event sdk.Event) error {

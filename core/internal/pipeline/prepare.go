@@ -35,6 +35,10 @@ type prepared struct {
 	block *config.Plugin
 	found plugin.Found
 	about *host.Description
+
+	// Set by configure at each launch; read once the instance has come up.
+	diags hcl.Diagnostics // why the block was refused
+	setup host.ConfigureResult
 }
 
 // prepare finds the program of every block, asks what it is and checks the
@@ -195,9 +199,8 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 	proc, err := plugin.Launch(ctx, launchSpec(p, runtimeDir, opt.Log))
 	if err == nil {
 		defer proc.Stop(ctx)
-		var diags hcl.Diagnostics
-		if diags, _, err = configure(ctx, opt.Config, p, proc.Host(), "run", true); err == nil {
-			return diags
+		if err = p.tell(ctx, opt.Config, proc.Host(), true); err == nil {
+			return p.diags
 		}
 	}
 	return hcl.Diagnostics{{
@@ -205,13 +208,27 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 	}}
 }
 
-// configure hands a block's value to its plugin; complaints come back placed
-// at the lines they are about.
-func configure(ctx context.Context, cfg *config.Config, p *prepared, h *host.Plugin, mode string, validateOnly bool) (hcl.Diagnostics, host.ConfigureResult, error) {
+// tell hands a block's value to its plugin; complaints come back in diags,
+// placed at the lines they are about.
+func (p *prepared) tell(ctx context.Context, cfg *config.Config, h *host.Plugin, validateOnly bool) error {
 	result, said, err := h.Configure(ctx, host.ConfigureRequest{
-		Value: p.block.Value, Instance: p.block.Instance, Mode: mode, ValidateOnly: validateOnly,
+		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly,
 	})
-	return cfg.PluginDiagnostics(p.block, said), result, err
+	p.diags, p.setup = cfg.PluginDiagnostics(p.block, said), result
+	return err
+}
+
+// configure is the hook of every block that a configuration file holds.
+func (s *system) configure(p *prepared) func(context.Context, *plugin.Process) error {
+	return func(ctx context.Context, proc *plugin.Process) error {
+		if err := p.tell(ctx, s.opt.Config, proc.Host(), false); err != nil {
+			return err
+		}
+		if p.diags.HasErrors() {
+			return plugin.Refused(errDiagnosed)
+		}
+		return nil
+	}
 }
 
 // launchSpec is what every launch of a block has in common.

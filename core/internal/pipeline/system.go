@@ -73,13 +73,14 @@ func awaitUp(ctx context.Context, inst *plugin.Instance) {
 
 // refusal is why an instance failed for good, as a diagnostic where the plugin
 // gave none.
-func refusal(inst *plugin.Instance, b *config.Plugin, said hcl.Diagnostics) hcl.Diagnostics {
+func refusal(inst *plugin.Instance, p *prepared) hcl.Diagnostics {
 	if inst.Status().State != plugin.Failed {
 		return nil
 	}
-	if said.HasErrors() {
-		return said
+	if p.diags.HasErrors() {
+		return p.diags
 	}
+	b := p.block
 	return hcl.Diagnostics{{
 		Severity: hcl.DiagError, Summary: "Plugin failed", Subject: b.Range.Ptr(),
 		Detail: fmt.Sprintf("%s %q %q: %s", b.Kind, b.Name, b.Instance, inst.Status().Message),

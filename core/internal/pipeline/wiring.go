@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/hashicorp/hcl/v2"
-
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
@@ -33,7 +31,6 @@ type filter struct {
 	wiring *wiring
 	stage  int
 	inst   *plugin.Instance
-	diags  hcl.Diagnostics
 	proc   *plugin.Process // that has started; guarded by wiring.mu
 }
 
@@ -41,7 +38,7 @@ func newWiring(sys *system, blocks []*prepared) *wiring {
 	w := &wiring{sys: sys, rings: map[*capture][]*ring.RecordRing{}}
 	for stage, p := range blocks {
 		f := &filter{prepared: p, wiring: w, stage: stage}
-		f.inst = sys.instance(p, plugin.Hooks{Configure: f.configure, Attach: f.attach, Gone: f.gone})
+		f.inst = sys.instance(p, plugin.Hooks{Configure: sys.configure(p), Attach: f.attach, Gone: f.gone})
 		w.filters = append(w.filters, f)
 	}
 	return w
@@ -84,18 +81,6 @@ func (w *wiring) setRings(ctx context.Context, c *capture, rings []*ring.RecordR
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (f *filter) configure(ctx context.Context, proc *plugin.Process) error {
-	diags, _, err := configure(ctx, f.wiring.sys.opt.Config, f.prepared, proc.Host(), "run", false)
-	if err != nil {
-		return err
-	}
-	if diags.HasErrors() {
-		f.diags = diags
-		return plugin.Refused(errDiagnosed)
-	}
-	return nil
 }
 
 func (f *filter) attach(ctx context.Context, proc *plugin.Process) error {
