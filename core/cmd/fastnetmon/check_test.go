@@ -31,25 +31,25 @@ func TestCheckAsksThePlugins(t *testing.T) {
 		"missing plugin": {`capture "pcapp" "file" {
   files = ["x.pcap"]
 }
-`, []string{"Error: Missing plugin", "broken.hcl line 14", `capture "pcapp" "file"`, `did you mean capture "pcap"?`}},
+`, []string{"Error: Missing plugin", "broken.hcl line 13", `capture "pcapp" "file"`, `did you mean capture "pcap"?`}},
 		"unknown setting": {`capture "pcap" "file" {
   file = ["x.pcap"]
 }
-`, []string{"broken.hcl line 15", "file = ", `"files"`}},
+`, []string{"broken.hcl line 14", "file = ", `"files"`}},
 		"missing file": {`capture "pcap" "file" {
   files = ["there-is-none.pcap"]
 }
-`, []string{"broken.hcl line 15", `"there-is-none.pcap"`, "^^^^"}},
+`, []string{"broken.hcl line 14", `"there-is-none.pcap"`, "^^^^"}},
 		"wrong role": {`action "script" "notify" {
   role    = "notice"
   command = ["/bin/true"]
 }
-`, []string{"broken.hcl line 15", `"notice"`, "mitigate"}},
+`, []string{"broken.hcl line 14", `"notice"`, "mitigate"}},
 		"no such program": {`action "script" "notify" {
   role    = "notify"
   command = ["/no/such/program"]
 }
-`, []string{"broken.hcl line 16", "/no/such/program"}},
+`, []string{"broken.hcl line 15", "/no/such/program"}},
 		"reference too deep": {`action "script" "notify" {
   role    = "notify"
   command = ["/bin/true"]
@@ -59,7 +59,7 @@ pipeline "main" {
   captures = [capture.hello.x]
   actions  = [action.script.notify.edge]
 }
-`, []string{"broken.hcl line 21", "edge"}},
+`, []string{"broken.hcl line 20", "edge"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
