@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"unsafe"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
@@ -22,42 +23,90 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 			batch = batch[1:]
 			continue
 		}
-		n := min(int(r.left), len(batch), groupSize)
-		e.applyGroup(r, batch[:n])
+		n := min(int(r.left), len(batch))
+		e.applyRun(r, batch[:n])
 		r.left -= uint32(n)
 		batch = batch[n:]
 	}
 	return r.err
 }
 
-// applyGroup takes up to groupSize deltas. It first reads the index for all of
-// them, then the rows, so that the misses of the cache overlap.
-func (e *Engine) applyGroup(r *ringState, ds []ring.Delta) {
-	var tags, rows [groupSize]uint32
+// group is a few deltas on their way through applyRun.
+type group struct {
+	deltas []ring.Delta
+	tags   [groupSize]uint32
+	rows   [groupSize]candidate
+}
+
+// candidate is the first row that the index gives for a tag. It may be
+// another's: the keys decide.
+type candidate struct {
+	row *row // nil: none
+	no  uint32
+}
+
+// applyRun takes deltas in groups, three at a time: while one is applied, the
+// rows of the next and the index slots of the one after are on their way from
+// memory.
+func (e *Engine) applyRun(r *ringState, ds []ring.Delta) {
+	var groups [3]group
+	for at := 0; at < len(ds)+2*groupSize && r.err == nil; at += groupSize {
+		i := at / groupSize
+		e.hashGroup(&groups[i%3], ds[min(at, len(ds)):min(at+groupSize, len(ds))])
+		e.findGroup(&groups[(i+2)%3])
+		e.applyGroup(r, &groups[(i+1)%3])
+	}
+}
+
+// hashGroup computes the tags of a group and asks for its index slots.
+func (e *Engine) hashGroup(g *group, ds []ring.Delta) {
+	g.deltas = ds
+	var lines [groupSize]uintptr
+	n := 0
 	for i := range ds {
 		d := &ds[i]
-		if d.Kind == ring.KindHost || d.Kind == ring.KindPrefix || d.Kind == ring.KindCounter {
-			k0, k1 := words(&d.Addr)
-			tags[i] = e.idx.hash(k0, k1, rowKind(d), d.PrefixLen)
-			rows[i] = e.idx.peek(tags[i])
+		g.tags[i] = 0
+		if d.Kind != ring.KindHost && d.Kind != ring.KindPrefix && d.Kind != ring.KindCounter {
+			continue
 		}
+		k0, k1 := words(&d.Addr)
+		g.tags[i] = e.idx.hash(k0, k1, rowKind(d), d.PrefixLen)
+		lines[n] = uintptr(unsafe.Pointer(&e.idx.slots[e.idx.home(g.tags[i])]))
+		n++
 	}
-	var sink uint32
-	for i := range ds {
-		if rows[i] != 0 {
-			w := e.row(rows[i] - 1)
-			s := &w.dir[ds[i].Direction&1]
-			sink += uint32(w.k1) + uint32(s.avg[0]) + uint32(s.sums[0][0])
+	prefetch(&lines[0], n)
+}
+
+// findGroup looks the rows of a group up and asks for them.
+func (e *Engine) findGroup(g *group) {
+	var lines [3 * groupSize]uintptr
+	n := 0
+	for i := range g.deltas {
+		g.rows[i].row = nil
+		no := e.idx.peek(g.tags[i])
+		if no == 0 {
+			continue
 		}
+		w := e.row(no - 1)
+		g.rows[i] = candidate{w, no - 1}
+		s := &w.dir[g.deltas[i].Direction&1]
+		lines[n] = uintptr(unsafe.Pointer(w))
+		lines[n+1] = uintptr(unsafe.Pointer(s))
+		lines[n+2] = uintptr(unsafe.Pointer(&s.sums))
+		n += 3
 	}
-	e.sink = sink
-	for i := range ds {
-		d := &ds[i]
+	prefetch(&lines[0], n)
+}
+
+// applyGroup adds the deltas of a group.
+func (e *Engine) applyGroup(r *ringState, g *group) {
+	for i := range g.deltas {
+		d := &g.deltas[i]
 		switch d.Kind {
 		case ring.KindHost, ring.KindPrefix:
-			e.applyRow(r, d, tags[i], rows[i])
+			e.applyRow(r, d, g.tags[i], g.rows[i])
 		case ring.KindCounter:
-			e.applyCounter(r, d, tags[i], rows[i])
+			e.applyCounter(r, d, g.tags[i], g.rows[i])
 		case ring.KindTotal:
 			e.applyTotal(r, d)
 		case ring.KindLoss:
@@ -68,7 +117,8 @@ func (e *Engine) applyGroup(r *ringState, ds []ring.Delta) {
 			return
 		}
 	}
-	e.stats.Deltas += uint64(len(ds))
+	e.stats.Deltas += uint64(len(g.deltas))
+	g.deltas = nil
 }
 
 // rowKind is the kind of the row that a delta speaks of.
@@ -93,20 +143,16 @@ func wellFormed(d *ring.Delta) bool {
 // resolve finds the row of a delta and the entry to count it under, bringing
 // the row under the current plan and making it when it is missing. A nil entry
 // means refused; a nil row alone means that there is no room for one.
-func (e *Engine) resolve(r *ringState, d *ring.Delta, tag, candidate uint32) (*row, uint32, *entry) {
+func (e *Engine) resolve(r *ringState, d *ring.Delta, tag uint32, c candidate) (*row, uint32, *entry) {
 	if !wellFormed(d) {
 		e.refuse(r, RefusedShape)
 		return nil, 0, nil
 	}
 	k0, k1 := words(&d.Addr)
 	kind := rowKind(d)
-	var w *row
-	no := candidate - 1
-	if candidate != 0 {
-		w = e.row(no)
-		if w.k1 != k1 || w.k0 != k0 || w.kind != kind || w.plen != d.PrefixLen {
-			w = nil
-		}
+	w, no := c.row, c.no
+	if w != nil && (w.k1 != k1 || w.k0 != k0 || w.kind != kind || w.plen != d.PrefixLen) {
+		w = nil
 	}
 	if w == nil {
 		// Another row has the tag, or rows came and went within the group.
@@ -180,8 +226,8 @@ func (e *Engine) takeRow() (uint32, bool) {
 }
 
 // applyRow adds a host or prefix delta.
-func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag, candidate uint32) {
-	w, no, ent := e.resolve(r, d, tag, candidate)
+func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) {
+	w, no, ent := e.resolve(r, d, tag, c)
 	if ent == nil {
 		return
 	}
@@ -255,12 +301,12 @@ func (e *Engine) applyTotal(r *ringState, d *ring.Delta) {
 }
 
 // applyCounter adds what a user counter gained for a host.
-func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag, candidate uint32) {
+func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag uint32, c candidate) {
 	if d.ID >= MaxUser || r.plan.counters[d.ID] == 0 {
 		e.refuse(r, RefusedID)
 		return
 	}
-	w, no, ent := e.resolve(r, d, tag, candidate)
+	w, no, ent := e.resolve(r, d, tag, c)
 	if ent == nil {
 		return
 	}

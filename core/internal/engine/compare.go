@@ -105,7 +105,11 @@ func (e *Engine) roll(w *row, dir int, lay *layout) {
 			continue
 		}
 		for i := range lay.n[dir] {
-			closeTick(&s.runs[i], sums[i], &lay.pair[dir][i].rules)
+			if rules := &lay.pair[dir][i].rules; sums[i] > rules.min {
+				closeTick(&s.runs[i], sums[i], rules)
+			} else {
+				s.runs[i] = [maxRules]uint8{}
+			}
 		}
 		*sums = [rowPairs]ufloat{}
 	}

@@ -96,7 +96,6 @@ type Engine struct {
 	hand      uint32
 	idle      uint32 // steps
 	stats     Stats
-	sink      uint32
 }
 
 // New returns an engine without a plan: it refuses every flush until SetPlan.
