@@ -54,7 +54,7 @@ quick: lint ## lint and unit tests, no servers: under three minutes
 .PHONY: test
 test: go-version ## install what the tests need, then run them all, race detector on
 	.ci/install
-	$(GO) test $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) ./...
 
 .PHONY: soak
 soak: go-version ## full counts of the long tests; AREA=name picks a package path
@@ -62,7 +62,7 @@ soak: go-version ## full counts of the long tests; AREA=name picks a package pat
 
 .PHONY: bench
 bench: go-version ## benchmarks on seeded mixes, with memory figures
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./sdk/... ./core/...
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./sdk/... ./core/... ./plugins/...
 
 .PHONY: fuzz
 fuzz: go-version ## every fuzz target for FUZZTIME each

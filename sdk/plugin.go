@@ -195,7 +195,7 @@ func (f *factory) features() []string {
 	add(wire.FeatureInspector, reflect.TypeFor[Inspector](), wire.KindAction)
 	add(wire.FeatureSampler, reflect.TypeFor[Sampler](), wire.KindCapture)
 	add(wire.FeatureTap, reflect.TypeFor[Tap](), wire.KindExport)
-	add(wire.FeatureTable, reflect.TypeFor[Tabler](), all...)
+	add(wire.FeatureTable, reflect.TypeFor[Table](), all...)
 	add(wire.FeatureWorkers, reflect.TypeFor[Workers](), wire.KindCapture)
 	add(wire.FeatureHealth, reflect.TypeFor[Health](), all...)
 	return out

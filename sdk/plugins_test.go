@@ -158,8 +158,8 @@ func (h *hello) Notify(ctx context.Context, e sdk.Event) error {
 	return nil
 }
 
-func (h *hello) Table(_ context.Context, name string) (sdk.Table, error) {
-	return sdk.Table{Columns: []string{"name"}, Rows: [][]string{{name}}}, nil
+func (h *hello) Table(_ context.Context, name string) (sdk.Rows, error) {
+	return sdk.Rows{Columns: []string{"name"}, Rows: [][]string{{name}}}, nil
 }
 
 var helloAction = sdk.Plugin{

@@ -106,7 +106,7 @@ type Tap interface {
 	Tap(ctx context.Context, batch []traffic.Record) error
 }
 
-// Tabler gives rows for people: "fastnetmon exporters" and doctor.
-type Tabler interface {
-	Table(ctx context.Context, name string) (Table, error)
+// Table gives rows for people: "fastnetmon exporters" and doctor.
+type Table interface {
+	Table(ctx context.Context, name string) (Rows, error)
 }

@@ -92,7 +92,7 @@ func (s *server) Table(ctx context.Context, req *pb.TableRequest) (*pb.TableResp
 		return nil, err
 	}
 	defer done()
-	t, ok := inst.value.(Tabler)
+	t, ok := inst.value.(Table)
 	if !ok {
 		return nil, status.Error(codes.Unimplemented, "the plugin has no tables")
 	}

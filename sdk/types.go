@@ -61,9 +61,9 @@ type Crossing struct {
 
 // CounterRate is one counter's rate.
 type CounterRate struct {
-	Counter string
-	PPS     float64 // packets per second
-	BPS     float64 // bits per second
+	Counter string  `json:"counter"`
+	PPS     float64 `json:"pps"` // packets per second
+	BPS     float64 `json:"bps"` // bits per second
 }
 
 // Mitigation is one thing a plugin is asked to hold.
@@ -98,56 +98,56 @@ type MitigationStatus struct {
 
 // Snapshot is what exporters get each period.
 type Snapshot struct {
-	Time     time.Time
-	Period   time.Duration
-	Totals   []TotalRate
-	Networks []ScopeRate
-	Groups   []ScopeRate
-	Hosts    []HostRate // the top ones, by packets, both directions together
-	Attacks  []Event    // in progress: their newest event
-	Ledger   []LedgerRow
-	System   []Metric
+	Time     time.Time     `json:"time"`
+	Period   time.Duration `json:"period_ns"`
+	Totals   []TotalRate   `json:"totals"`
+	Networks []ScopeRate   `json:"networks"`
+	Groups   []ScopeRate   `json:"hostgroups"`
+	Hosts    []HostRate    `json:"hosts"`   // the top ones, by packets, both directions together
+	Attacks  []Event       `json:"attacks"` // in progress: their newest event
+	Ledger   []LedgerRow   `json:"ledger"`
+	System   []Metric      `json:"system"`
 }
 
 // TotalRate is the rate of all traffic in one direction and family.
 type TotalRate struct {
-	Direction string // incoming, outgoing, internal, other
-	Family    int    // 4 or 6
-	Counters  []CounterRate
-	Flows     float64
+	Direction string        `json:"direction"` // incoming, outgoing, internal, other
+	Family    int           `json:"family"`    // 4 or 6
+	Counters  []CounterRate `json:"counters"`
+	Flows     float64       `json:"flows"`
 }
 
 // ScopeRate is the rate of a network or hostgroup.
 type ScopeRate struct {
-	Name      string
-	Direction string
-	Counters  []CounterRate
-	Flows     float64
+	Name      string        `json:"name"`
+	Direction string        `json:"direction"`
+	Counters  []CounterRate `json:"counters"`
+	Flows     float64       `json:"flows"`
 }
 
 // HostRate is the rate of a host.
 type HostRate struct {
-	Host      netip.Prefix
-	Group     string
-	Network   string
-	Direction string
-	Counters  []CounterRate
-	Flows     float64
+	Host      netip.Prefix  `json:"host"`
+	Group     string        `json:"hostgroup"`
+	Network   string        `json:"network"`
+	Direction string        `json:"direction"`
+	Counters  []CounterRate `json:"counters"`
+	Flows     float64       `json:"flows"`
 }
 
 // LedgerRow accounts for one input: Received = Used + Σ Dropped + InFlight.
 type LedgerRow struct {
-	Input    string
-	Received uint64
-	Used     uint64
-	InFlight uint64
-	Dropped  map[string]uint64 // by cause
+	Input    string            `json:"input"`
+	Received uint64            `json:"received"`
+	Used     uint64            `json:"used"`
+	InFlight uint64            `json:"in_flight"`
+	Dropped  map[string]uint64 `json:"dropped"` // by cause
 }
 
 // Metric is one number about the program itself.
 type Metric struct {
-	Name  string
-	Value float64
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
 }
 
 // Evidence is what an Inspector judges.
@@ -179,8 +179,8 @@ type Finding struct {
 	Detail     string
 }
 
-// Table is rows for people.
-type Table struct {
+// Rows is a table for people.
+type Rows struct {
 	Columns []string
 	Rows    [][]string
 }

@@ -99,12 +99,12 @@ func healthFromProto(m *pb.WatchResponse) Health {
 }
 
 // Table asks for rows for people.
-func (p *Plugin) Table(ctx context.Context, name string) (sdk.Table, error) {
+func (p *Plugin) Table(ctx context.Context, name string) (sdk.Rows, error) {
 	resp, err := p.base.Table(ctx, &pb.TableRequest{Name: name})
 	if err != nil {
-		return sdk.Table{}, callError(ctx, "Table", err)
+		return sdk.Rows{}, callError(ctx, "Table", err)
 	}
-	var t sdk.Table
+	var t sdk.Rows
 	for _, c := range resp.GetColumns() {
 		t.Columns = append(t.Columns, wire.Clean(c, maxText))
 	}

@@ -79,7 +79,7 @@ type mirror struct {
 	snapshot   sdk.Snapshot
 	evidence   sdk.Evidence
 	findings   []sdk.Finding
-	table      sdk.Table
+	table      sdk.Rows
 	tableName  string
 	status     sdk.MitigationStatus
 	sample     sdk.Sample
@@ -105,7 +105,7 @@ func (m *mirror) Inspect(_ context.Context, e sdk.Evidence) ([]sdk.Finding, erro
 	return m.findings, nil
 }
 
-func (m *mirror) Table(_ context.Context, name string) (sdk.Table, error) {
+func (m *mirror) Table(_ context.Context, name string) (sdk.Rows, error) {
 	m.tableName = name
 	return m.table, nil
 }
@@ -175,7 +175,7 @@ func TestEveryFieldTravels(t *testing.T) {
 		same(t, "Evidence", m.evidence, evidence)
 		same(t, "Finding", findings, m.findings)
 
-		m.table = random[sdk.Table](r)
+		m.table = random[sdk.Rows](r)
 		table, err := action.Table("routers")
 		ok(t, err)
 		same(t, "Table", table, m.table)

@@ -298,7 +298,7 @@ func (h *Harness) Judge(records []traffic.Record) ([]traffic.Record, error) {
 }
 
 // Table asks for rows for people, having started the plugin if need be.
-func (h *Harness) Table(name string) (sdk.Table, error) {
+func (h *Harness) Table(name string) (sdk.Rows, error) {
 	h.t.Helper()
 	h.Start()
 	ctx, cancel := h.call()

@@ -16,11 +16,14 @@ func checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE|DIRECTORY]",
 		Short: "Check a configuration, plugin blocks included",
-		Long: `Check reads a configuration and asks each plugin in it about its own block. Nothing is opened, started or changed.
-The exit status is 0 when the configuration can be run (warnings may be shown), 2 when it cannot.`,
+		Long: `Check reads a configuration and asks each plugin in it about its own block. No traffic is captured and nothing is changed.
+The exit status is 0 when nothing is wrong (warnings may be shown), 2 when something is.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
+				if named != "" {
+					return fmt.Errorf("two configurations, %s and %s: name one", named, args[0])
+				}
 				named = args[0]
 			}
 			path, err := configPath(named)
@@ -38,14 +41,21 @@ The exit status is 0 when the configuration can be run (warnings may be shown), 
 			if err := showDiagnostics(cmd.ErrOrStderr(), diags, files(cfg)); err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s is valid%s: %d networks, %d hostgroups, %d pipelines, revision %s\n",
-				path, warnings(len(diags)), len(cfg.Networks), len(cfg.Groups), len(cfg.Pipelines), cfg.Revision)
-			return nil
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid%s: %s, %s, %s, revision %s\n", path, warnings(len(diags)),
+				plural(len(cfg.Networks), "network"), plural(len(cfg.Groups), "hostgroup"), plural(len(cfg.Pipelines), "pipeline"), cfg.Revision)
+			return failure(err)
 		},
 	}
 	cmd.Flags().StringVar(&named, "config", "", "the same as the argument")
 	logs.add(cmd, "error")
 	return cmd
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func warnings(n int) string {

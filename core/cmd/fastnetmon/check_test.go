@@ -127,7 +127,7 @@ func TestPluginList(t *testing.T) {
 	}
 	for _, name := range []string{"capture-pcap", "action-script"} {
 		p := found[name]
-		if p.Version == "" || p.Error != "" || p.Path != filepath.Join(filepath.Dir(binary), "plugins", name) {
+		if p.Version == "" || p.Error != "" || p.Path != filepath.Join(filepath.Dir(program), "plugins", name) {
 			t.Errorf("%s: %+v", name, p)
 		}
 	}

@@ -29,6 +29,14 @@ func configPath(named string) (string, error) {
 	return "", fmt.Errorf("no configuration: looked for %s; write one, or name it with --config", strings.Join(configPlaces, ", "))
 }
 
+// failure marks an error as one of running, not of the command line.
+func failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{exitFailure, err}
+}
+
 // showDiagnostics prints what is wrong with a configuration; it returns an
 // error when any of it forbids to go on.
 func showDiagnostics(w io.Writer, diags hcl.Diagnostics, files map[string]*hcl.File) error {

@@ -77,7 +77,7 @@ rates, the attack, what fired, what the script was told, and the end. It sends n
 			if bad := showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files); bad != nil {
 				return bad
 			}
-			return show.verdict(err)
+			return show.verdict(cmd.Context(), err)
 		},
 	}
 	logs.add(cmd, "error")
@@ -189,10 +189,12 @@ func (s *demoScreen) copyLines(r io.Reader) int64 {
 }
 
 // verdict says whether the demo showed what it promises.
-func (s *demoScreen) verdict(err error) error {
+func (s *demoScreen) verdict(ctx context.Context, err error) error {
 	switch {
 	case err != nil:
 		return &exitError{exitFailure, err}
+	case ctx.Err() != nil:
+		return &exitError{exitFailure, ctx.Err()}
 	case s.started != 1 || s.ended != 1 || s.calls != 2:
 		return &exitError{exitFailure, fmt.Errorf("the demo saw %d attacks start and %d end, and %d calls of the script; 1, 1 and 2 were expected", s.started, s.ended, s.calls)}
 	}

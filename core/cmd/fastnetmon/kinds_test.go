@@ -86,7 +86,7 @@ func TestRunAllKinds(t *testing.T) {
 	if event.Target != "203.0.113.7" || event.Threshold != "flood" {
 		t.Errorf("the exported event: %+v", event)
 	}
-	if left, err := os.ReadDir(filepath.Join(dir, "run")); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(filepath.Join(dir, "run")); err != nil || len(left) != 1 || left[0].Name() != "lock" {
 		t.Errorf("left in the runtime directory: %v, %v", left, err)
 	}
 }

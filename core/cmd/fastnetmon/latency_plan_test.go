@@ -2,7 +2,7 @@ package main
 
 import (
 	"bufio"
-	octets "encoding/binary"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -146,7 +146,7 @@ func writeSchedule(path string, floods []flood, packets []floodPacket) error {
 	w := bufio.NewWriterSize(f, 1<<20)
 	for _, p := range packets {
 		var entry [32]byte
-		octets.LittleEndian.PutUint64(entry[:], uint64(p.offset))
+		binary.LittleEndian.PutUint64(entry[:], uint64(p.offset))
 		if floods[p.flood].outgoing {
 			entry[8] = 1
 		}
@@ -171,7 +171,7 @@ func readPlayed(path string, packets int) ([]int64, error) {
 	}
 	times := make([]int64, packets)
 	for i := range times {
-		times[i] = int64(octets.LittleEndian.Uint64(b[i*8:]))
+		times[i] = int64(binary.LittleEndian.Uint64(b[i*8:]))
 	}
 	return times, nil
 }

@@ -64,7 +64,7 @@ type watched struct {
 // watch starts the daemon.
 func watch(tb testing.TB, config string) *watched {
 	tb.Helper()
-	w := &watched{cmd: exec.Command(binary, "run", "--config", config, "--log-json"), done: make(chan error, 1)}
+	w := &watched{cmd: exec.Command(program, "run", "--config", config, "--log-json"), done: make(chan error, 1)}
 	w.cmd.Dir = repository
 	w.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stderr, err := w.cmd.StderrPipe()

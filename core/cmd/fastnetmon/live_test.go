@@ -22,7 +22,7 @@ type live struct {
 
 func start(t *testing.T, args ...string) *live {
 	t.Helper()
-	l := &live{cmd: exec.Command(binary, args...), stderr: &bytes.Buffer{}, done: make(chan error, 1)}
+	l := &live{cmd: exec.Command(program, args...), stderr: &bytes.Buffer{}, done: make(chan error, 1)}
 	l.cmd.Dir = repository
 	l.cmd.Stderr = l.stderr
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -153,7 +153,7 @@ func waitForLines(t *testing.T, path string, n int, limit time.Duration, l *live
 
 // processes lists what runs with the program's folder in its command line.
 func processes() string {
-	out, err := exec.Command("pgrep", "-af", filepath.Dir(binary)).Output()
+	out, err := exec.Command("pgrep", "-af", filepath.Dir(program)).Output()
 	if err != nil {
 		return ""
 	}

@@ -37,9 +37,15 @@ var errShown = errors.New("")
 func shown(code int) error { return &exitError{code: code, err: errShown} }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	// A reader that goes away is an error where something is written to it, not
+	// the end of everything that has to be tidied up.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal is not asked to wait
+	}()
 	err := rootCommand().ExecuteContext(ctx)
-	stop()
 	if err == nil {
 		return
 	}
@@ -47,6 +53,9 @@ func main() {
 	var coded *exitError
 	if errors.As(err, &coded) {
 		code = coded.code
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		code, err = exitFailure, errors.New("interrupted")
 	}
 	if !errors.Is(err, errShown) {
 		fmt.Fprintln(os.Stderr, "fastnetmon:", err)

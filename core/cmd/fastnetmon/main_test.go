@@ -17,7 +17,7 @@ import (
 // once for all of them.
 var (
 	repository string // root of the checkout
-	binary     string // bin/fastnetmon, plugins beside it
+	program    string // bin/fastnetmon, plugins beside it
 )
 
 func TestMain(m *testing.M) {
@@ -39,8 +39,8 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	binary = filepath.Join(dir, "fastnetmon")
-	targets := map[string]string{"core/cmd/fastnetmon": binary}
+	program = filepath.Join(dir, "fastnetmon")
+	targets := map[string]string{"core/cmd/fastnetmon": program}
 	for _, pattern := range []string{"plugins/*/*/main.go", "examples/plugins/*/main.go"} {
 		mains, err := filepath.Glob(filepath.Join(repository, pattern))
 		if err != nil {
@@ -86,7 +86,7 @@ func runIn(t *testing.T, dir string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

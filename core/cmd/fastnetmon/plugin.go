@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,9 @@ func pluginCommand() *cobra.Command {
 		Use:   "plugin",
 		Short: "Show installed plugins",
 		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
 	}
 	cmd.AddCommand(pluginListCommand(), pluginDescribeCommand())
 	return cmd
@@ -51,12 +55,12 @@ func pluginListCommand() *cobra.Command {
 				all = append(all, row)
 			}
 			if asJSON {
-				return printJSON(cmd.OutOrStdout(), all)
+				return failure(printJSON(cmd.OutOrStdout(), all))
 			}
 			if len(all) == 0 {
-				fmt.Fprintln(cmd.ErrOrStderr(), "no plugins in", finder.Dirs)
+				fmt.Fprintln(cmd.ErrOrStderr(), "no plugins in", strings.Join(finder.Dirs, ", "))
 			}
-			return printPlugins(cmd.OutOrStdout(), all)
+			return failure(printPlugins(cmd.OutOrStdout(), all))
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON list")
@@ -89,12 +93,14 @@ func pluginDescribeCommand() *cobra.Command {
 					return &exitError{exitFailure, err}
 				}
 				path = found.Path
+			} else if !strings.Contains(path, "/") {
+				return fmt.Errorf("%q is no path: name a kind and a plugin, as in: plugin describe capture pcap", path)
 			}
 			about, err := plugin.Describe(cmd.Context(), path)
 			if err != nil {
 				return &exitError{exitFailure, err}
 			}
-			return printJSON(cmd.OutOrStdout(), about)
+			return failure(printJSON(cmd.OutOrStdout(), about))
 		},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,12 @@ func replayCommand() *cobra.Command {
 that the configuration's networks, hostgroups and thresholds give. Captures of the configuration are not used, no action and no
 export is called. After the last packet the clock runs on without traffic until every attack has ended. The same input gives
 the same output.`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("no capture to replay: name one or more pcap or pcapng files")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path, err := configPath(named)
 			if err != nil {
@@ -43,7 +49,11 @@ the same output.`,
 			if flushed := out.Flush(); err == nil {
 				err = flushed
 			}
-			if err != nil {
+			var bad *pipeline.InputError
+			switch {
+			case errors.As(err, &bad):
+				return &exitError{exitConfig, err}
+			case err != nil:
 				return &exitError{exitFailure, err}
 			}
 			return nil

@@ -2,7 +2,10 @@ package main
 
 import (
 	"bufio"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strconv"
@@ -49,12 +52,18 @@ The kinds are shown by --list.`,
 			if err := readScenario(s, networks, attacks); err != nil {
 				return err
 			}
+			if err := s.Check(); err != nil {
+				return err
+			}
+			if err := mayOverwrite(out); err != nil {
+				return err
+			}
 			n, err := writeCapture(out, s)
 			if err != nil {
-				return &exitError{exitFailure, err}
+				return failure(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%s: %d packets in %s, seed %d\n", out, n, s.Duration, s.Seed)
-			return nil
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d packets in %s, seed %d\n", out, n, s.Duration, s.Seed)
+			return failure(err)
 		},
 	}
 	f := cmd.Flags()
@@ -119,6 +128,24 @@ func readAttack(text string) (gen.Attack, error) {
 		}
 	}
 	return a, nil
+}
+
+// mayOverwrite refuses to replace a file that is no capture.
+func mayOverwrite(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil //nolint:nilerr // there is nothing to lose; writing will tell what is wrong
+	}
+	defer f.Close()
+	var head [4]byte
+	if n, err := f.Read(head[:]); n == 0 && errors.Is(err, io.EOF) {
+		return nil
+	}
+	switch binary.LittleEndian.Uint32(head[:]) {
+	case 0xa1b2c3d4, 0xa1b23c4d, 0xd4c3b2a1, 0x4d3cb2a1, 0x0a0d0d0a:
+		return nil
+	}
+	return fmt.Errorf("%s exists and is no capture: remove it first, or write to another file", path)
 }
 
 // writeCapture writes the whole capture, or no file.

@@ -37,6 +37,7 @@ type capture struct {
 	stop       context.CancelFunc // ends what waits on the rings
 	waiting    sync.WaitGroup
 	account    account
+	refused    *InputError // replay: what is wrong with its files
 }
 
 func newCapture(sys *system, p *prepared, w *wiring, replay bool) *capture {

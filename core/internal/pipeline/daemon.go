@@ -30,7 +30,8 @@ type Daemon struct {
 	wirings  []*wiring
 	actions  map[*config.Plugin]*action
 	exports  map[*config.Plugin]*export
-	loss     lossMeter // of the loop's goroutine
+	loss     lossMeter // of the loop's goroutine, as all below
+	wall     wallClock
 }
 
 // New prepares a daemon; Run does the work.
@@ -166,7 +167,7 @@ func (d *Daemon) work(ctx context.Context) hcl.Diagnostics {
 			periods.Go(func() { x.run(periodic, d.snapshot) })
 		}
 		periods.Go(func() { d.everySecond(periodic) })
-		d.sys.log.Info("running", "captures", len(d.captures), "actions", len(d.actions), "exports", len(d.exports))
+		d.sys.log.Info("running", "captures", len(d.captures), "actions", len(d.actions), "exports", len(d.exports), "not_running", d.notRunning())
 		d.wait(ctx)
 		stopPeriodic()
 		periods.Wait()
@@ -192,6 +193,19 @@ func (d *Daemon) start(ctx context.Context) hcl.Diagnostics {
 		}
 	}
 	return diags
+}
+
+// notRunning counts the parts that have not come up, and are tried again.
+func (d *Daemon) notRunning() int {
+	n := 0
+	for _, stage := range d.stages() {
+		for _, p := range stage {
+			if s := p.inst.Status().State; s != plugin.Running && s != plugin.Finished {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // part is what starting and stopping needs to know of a block.
@@ -244,7 +258,8 @@ func (d *Daemon) stop(queues *sync.WaitGroup, end context.CancelFunc) {
 	stages := d.stages()
 	stopAll(ctx, stages[2])
 	stopAll(ctx, stages[1])
-	d.sys.loop.do(d.sys.loop.turn)
+	// Nothing comes in any more: from here on quiet would not mean quiet.
+	d.sys.loop.do(d.sys.loop.freeze)
 	for _, a := range d.actions {
 		a.queue.finish()
 	}
@@ -301,7 +316,7 @@ func (d *Daemon) openAttacks() []sdk.Event {
 	var out []sdk.Event
 	for _, a := range d.sys.loop.detector.Attacks(now) {
 		e := detect.Event{Type: detect.Updated, Time: now, Attack: a}
-		out = append(out, d.describe(&e, nil))
+		out = append(out, d.describe(&e))
 	}
 	return out
 }

@@ -147,7 +147,7 @@ func (d *delivery) runLane(ctx context.Context, l *lane) {
 			pause = breakerPause
 			continue
 		}
-		// The breaker: what fails gets a rest, and its events wait.
+		// The breaker: what does not answer gets a rest, and its events wait.
 		if !closed && sleep(ctx, pause) {
 			pause = min(2*pause, breakerMax)
 		}
@@ -155,23 +155,28 @@ func (d *delivery) runLane(ctx context.Context, l *lane) {
 }
 
 // deliver tries one event until it is taken, refused for good, or out of tries.
-func (d *delivery) deliver(ctx context.Context, e sdk.Event) bool {
+// While the plugin is down the event waits. False means that the plugin did not
+// answer; an answer, were it a refusal, is true.
+func (d *delivery) deliver(ctx context.Context, e sdk.Event) (answered bool) {
 	wait := retryPause
-	for try := 1; ; try++ {
+	for try := 1; ; {
 		call, cancel := context.WithTimeout(ctx, d.timeout)
 		err := d.notify(call, e)
+		late := call.Err() != nil
 		cancel()
-		if err == nil {
+		switch {
+		case err == nil:
 			d.delivered.Add(1)
 			return true
+		case errors.Is(err, errNotRunning) && sleep(ctx, retryPause):
+			continue
+		case sdk.IsRetry(err) && try < deliveryTries && sleep(ctx, wait):
+			try, wait = try+1, 2*wait
+			continue
 		}
-		again := sdk.IsRetry(err) || errors.Is(err, errNotRunning)
-		if !again || try >= deliveryTries || !sleep(ctx, wait) {
-			d.failed.Add(1)
-			d.log.Error("the plugin failed", "plugin", d.name, "event", e.Type, "attack", e.ID, "target", e.Target, "tries", try, "error", err)
-			return false
-		}
-		wait *= 2
+		d.failed.Add(1)
+		d.log.Error("an event was not delivered", "plugin", d.name, "event", e.Type, "attack", e.ID, "target", e.Target, "tries", try, "error", err)
+		return !late && !sdk.IsRetry(err)
 	}
 }
 

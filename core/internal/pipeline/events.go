@@ -27,23 +27,60 @@ func detectConfig(cfg *config.Config, names *idSets, limits map[uint32]limit, se
 	return out
 }
 
-// wallClock turns a time of the live stream's clock into one people know.
-func wallClock(mono int64) time.Time {
-	return time.Now().Add(time.Duration(mono - count.Monotonic()))
+// wallClock turns times of the live stream's clock into those people know. A
+// moment of an attack keeps the time it was first given, whatever happens to
+// the time of day while the attack lasts. The loop's goroutine owns it.
+type wallClock struct {
+	given map[string]map[int64]time.Time // by attack
 }
 
-// describe makes the event that plugins see. Of an action it carries the
-// action's own mode.
-func (d *Daemon) describe(e *detect.Event, block *config.Plugin) sdk.Event {
-	out := e.SDK(wallClock)
-	l := d.first(e)
-	mode := d.opt.Config.EffectiveMode(l.group, l.threshold, block)
-	out.Mode, out.WouldHave = string(mode), mode == config.Monitor
+// event converts an event.
+func (w *wallClock) event(e *detect.Event) sdk.Event {
+	if w.given == nil {
+		w.given = map[string]map[int64]time.Time{}
+	}
+	given := w.given[e.Attack.ID]
+	if given == nil {
+		given = map[int64]time.Time{}
+		w.given[e.Attack.ID] = given
+	}
+	lastCrossing := e.Attack.Started
+	for i := range e.Attack.Crossed {
+		lastCrossing = max(lastCrossing, e.Attack.Crossed[i].At)
+	}
+	offset := time.Now().Add(-time.Duration(count.Monotonic()))
+	out := e.SDK(func(mono int64) time.Time {
+		t, ok := given[mono]
+		if !ok {
+			t = offset.Add(time.Duration(mono))
+			if mono <= lastCrossing {
+				given[mono] = t
+			}
+		}
+		return t
+	})
+	if e.Type == detect.Ended {
+		delete(w.given, e.Attack.ID)
+	}
+	return out
+}
+
+// describe makes the event that everybody sees.
+func (d *Daemon) describe(e *detect.Event) sdk.Event {
+	out := d.wall.event(e)
+	d.setMode(&out, e, nil)
 	if p := d.opt.Config.Pipelines; len(p) == 1 {
 		out.Pipeline = p[0].Name
 	}
 	out.LossRatio = d.loss.ratio(d.ledger())
 	return out
+}
+
+// setMode fills in the mode: for an action its own may be less than the rest.
+func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) {
+	l := d.first(e)
+	mode := d.opt.Config.EffectiveMode(l.group, l.threshold, block)
+	out.Mode, out.WouldHave = string(mode), mode == config.Monitor
 }
 
 // first is the limit that an attack crossed first.
@@ -59,11 +96,13 @@ func (d *Daemon) first(e *detect.Event) limit {
 func (d *Daemon) deliver(events []detect.Event) {
 	for i := range events {
 		e := &events[i]
-		seen := d.describe(e, nil)
+		seen := d.describe(e)
 		d.logEvent(&seen)
 		for _, ref := range actionsFor(d.opt.Config, d.first(e)) {
 			if a := d.actions[ref.Block]; a != nil {
-				a.queue.offer(d.describe(e, ref.Block))
+				told := seen
+				d.setMode(&told, e, ref.Block)
+				a.queue.offer(told)
 			}
 		}
 		for _, x := range d.exports {

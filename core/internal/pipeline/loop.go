@@ -56,6 +56,7 @@ type loop struct {
 	kick     chan struct{} // holds one token while some ring may have deltas
 	stopped  chan struct{}
 	buf      []ring.Delta
+	frozen   bool // the daemon is stopping: nothing comes in any more
 }
 
 func newLoop(e *engine.Engine, d *detect.Detector, log hclog.Logger, now func() int64, deliver func([]detect.Event)) *loop {
@@ -105,8 +106,17 @@ func (l *loop) wake() {
 	}
 }
 
+// freeze takes a last turn and stops the clock.
+func (l *loop) freeze() {
+	l.turn()
+	l.frozen = true
+}
+
 // turn reads every ring, moves the clock and lets the detector decide.
 func (l *loop) turn() {
+	if l.frozen {
+		return
+	}
 	more := false
 	for _, in := range l.inputs {
 		more = l.drain(in, turnBatches) || more

@@ -196,7 +196,7 @@ func allBlocks(cfg *config.Config) []*config.Plugin {
 
 // validate has a plugin judge its own block.
 func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) hcl.Diagnostics {
-	proc, err := plugin.Launch(ctx, launchSpec(p, runtimeDir, opt.Log))
+	proc, err := plugin.Launch(ctx, launchSpec(p, opt.Config.Dir, runtimeDir, opt.Log))
 	if err == nil {
 		defer proc.Stop(ctx)
 		if err = p.tell(ctx, opt.Config, proc.Host(), true); err == nil {
@@ -231,12 +231,13 @@ func (s *system) configure(p *prepared) func(context.Context, *plugin.Process) e
 	}
 }
 
-// launchSpec is what every launch of a block has in common.
-func launchSpec(p *prepared, runtimeDir string, log hclog.Logger) plugin.Spec {
+// launchSpec is what every launch of a block has in common. Relative paths in
+// the block start at dir, that of the configuration.
+func launchSpec(p *prepared, dir, runtimeDir string, log hclog.Logger) plugin.Spec {
 	process := p.block.Process
 	return plugin.Spec{
 		Kind: p.block.Kind, Name: p.block.Name, Instance: p.block.Instance,
-		Path: p.found.Path, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
+		Path: p.found.Path, Dir: dir, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
 		StartTimeout: process.StartTimeout, RuntimeDir: runtimeDir, Logger: log,
 	}
 }

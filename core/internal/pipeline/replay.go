@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/zclconf/go-cty/cty"
@@ -45,6 +46,12 @@ func Replay(ctx context.Context, opt Options, files []string, emit func(Output) 
 	}
 	return r.run(ctx)
 }
+
+// InputError says that a file to be replayed is not one that can be.
+type InputError struct{ err error }
+
+func (e *InputError) Error() string { return e.err.Error() }
+func (e *InputError) Unwrap() error { return e.err }
 
 // replay is one run of Replay.
 type replay struct {
@@ -121,8 +128,13 @@ func (c *capture) configureReplay(ctx context.Context, proc *plugin.Process) err
 	if err != nil {
 		return err
 	}
-	if err := said.Err(); err != nil {
-		return plugin.Refused(err)
+	if said.HasErrors() {
+		var texts []string
+		for _, d := range said {
+			texts = append(texts, d.Detail) // its path is one that nobody wrote
+		}
+		c.refused = &InputError{errors.New(strings.Join(texts, "; "))}
+		return plugin.Refused(c.refused)
 	}
 	c.setup = result
 	return nil
@@ -164,6 +176,9 @@ func (r *replay) await(ctx context.Context, filters []*plugin.Instance) error {
 		case plugin.Finished:
 			return nil
 		case plugin.Failed, plugin.Stopped, plugin.BackingOff:
+			if r.capture.refused != nil {
+				return r.capture.refused
+			}
 			return errors.New(s.Message)
 		}
 		for _, inst := range filters {
@@ -207,6 +222,14 @@ func (r *replay) deliver(events []detect.Event) {
 }
 
 func packetClock(ns int64) time.Time { return time.Unix(0, ns).UTC() }
+
+// lastMoment is no time at all where there was no packet.
+func lastMoment(clock int64) time.Time {
+	if clock <= int64(time.Second) {
+		return time.Time{}
+	}
+	return packetClock(clock)
+}
 
 // applyReplay adds deltas and decides after each whole flush, and on the way to
 // it wherever time alone changes something: what comes out must not depend on
@@ -267,7 +290,7 @@ func (r *replay) finish() {
 func (r *replay) summary() *Summary {
 	e := r.d.sys.loop.engine
 	s := &Summary{
-		Time: packetClock(e.Clock()), Attacks: r.attacks, Ledger: r.d.ledger(),
+		Time: lastMoment(e.Clock()), Attacks: r.attacks, Ledger: r.d.ledger(),
 		Directions: map[string]Volume{}, Families: map[string]Volume{}, Protocols: map[string]Volume{}, Counters: map[string]Volume{},
 	}
 	addTo := func(m map[string]Volume, key string, v Volume) {

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
@@ -36,7 +38,7 @@ func (s *system) token() uint64 { return s.tokens.Add(1) }
 func (s *system) instance(p *prepared, hooks plugin.Hooks) *plugin.Instance {
 	process := p.block.Process
 	return plugin.NewInstance(plugin.Config{
-		Spec: launchSpec(p, s.runtimeDir, s.log), Hooks: hooks,
+		Spec: launchSpec(p, s.opt.Config.Dir, s.runtimeDir, s.log), Hooks: hooks,
 		MinBackoff: process.Backoff, MaxBackoff: process.MaxBackoff, CallTimeout: process.StartTimeout,
 	})
 }
@@ -87,20 +89,41 @@ func refusal(inst *plugin.Instance, p *prepared) hcl.Diagnostics {
 	}}
 }
 
-// runtimeDir returns the directory for sockets. The default one belongs to
-// root: an ordinary user who has not named another gets one that goes again.
-func runtimeDir(d config.Daemon, log hclog.Logger) (dir string, remove func(), err error) {
-	err = os.MkdirAll(d.RuntimeDir, 0o700)
+// runtimeDir returns the directory for sockets, for this process alone. The
+// default one belongs to root: an ordinary user who has not named another gets
+// one that goes again.
+func runtimeDir(d config.Daemon, log hclog.Logger) (dir string, release func(), err error) {
+	release, err = lockDir(d.RuntimeDir)
 	if err == nil {
-		return d.RuntimeDir, func() {}, nil
+		return d.RuntimeDir, release, nil
 	}
-	if os.IsPermission(err) && d.RuntimeDir == config.DefaultRuntimeDir {
+	if errors.Is(err, os.ErrPermission) && d.RuntimeDir == config.DefaultRuntimeDir {
 		if dir, remove, err := temporaryRuntimeDir(); err == nil {
-			log.Info("the runtime directory is not ours to make; using another", "wanted", d.RuntimeDir, "used", dir)
+			log.Info("the runtime directory is not ours to use; using another", "wanted", d.RuntimeDir, "used", dir)
 			return dir, remove, nil
 		}
 	}
-	return "", nil, fmt.Errorf("the runtime directory cannot be made: %w; set daemon { runtime_dir } to a directory that this user may write", err)
+	return "", nil, fmt.Errorf("the runtime directory cannot be used: %w; set daemon { runtime_dir } to a directory that this user may write and no other daemon uses", err)
+}
+
+// lockDir makes a directory and takes its lock, which the kernel frees when
+// this process ends, however it does.
+func lockDir(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is in use by another daemon", dir)
+		}
+		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // temporaryRuntimeDir makes a directory for sockets that goes again: for what

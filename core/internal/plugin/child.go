@@ -14,6 +14,7 @@ import (
 type childSpec struct {
 	program *program
 	args    []string // without the program's name
+	dir     string   // "" ours
 	env     []string
 	stdout  *os.File
 	stderr  *os.File
@@ -50,13 +51,7 @@ func (c *child) keep(spec childSpec, started chan<- error) {
 		started <- err
 		return
 	}
-	cmd, release, err := command(spec)
-	if err != nil {
-		started <- err
-		return
-	}
-	err = startBusy(cmd)
-	release()
+	cmd, err := startBusy(spec)
 	if err != nil {
 		started <- err
 		return
@@ -69,36 +64,33 @@ func (c *child) keep(spec childSpec, started chan<- error) {
 
 // startBusy starts the process. A program just written may still be open for
 // writing in a process that another goroutine is forking at this moment.
-func startBusy(cmd *exec.Cmd) error {
+func startBusy(spec childSpec) (*exec.Cmd, error) {
 	for try := 1; ; try++ {
-		err := cmd.Start()
+		cmd, err := start(spec)
 		if !errors.Is(err, syscall.ETXTBSY) || try == 5 {
-			return err
+			return cmd, err
 		}
 		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
-		again := *cmd
-		*cmd = exec.Cmd{
-			Path: again.Path, Args: again.Args, Env: again.Env, Stdout: again.Stdout,
-			Stderr: again.Stderr, ExtraFiles: again.ExtraFiles, SysProcAttr: again.SysProcAttr,
-		}
 	}
 }
 
-// command builds the command; release closes what only its start needs.
-func command(spec childSpec) (*exec.Cmd, func(), error) {
+func start(spec childSpec) (*exec.Cmd, error) {
 	path, extra, release, err := execPath(spec.program, spec.extra)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return &exec.Cmd{
+	defer release()
+	cmd := &exec.Cmd{
 		Path:        path,
 		Args:        append([]string{spec.program.path}, spec.args...),
+		Dir:         spec.dir,
 		Env:         spec.env,
 		Stdout:      spec.stdout,
 		Stderr:      spec.stderr,
 		ExtraFiles:  extra,
 		SysProcAttr: processAttributes(spec.id),
-	}, release, nil
+	}
+	return cmd, cmd.Start()
 }
 
 // signal sends sig to the process and its group; nothing once it has ended.

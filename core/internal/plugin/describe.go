@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,7 +30,7 @@ func identify(d *host.Description, kind, name string) error {
 // seconds and one mebibyte. The program sees the same clean environment as a
 // launched plugin, and nothing of it is left running.
 func Describe(ctx context.Context, path string) (*host.Description, error) {
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, describeTimeout, fmt.Errorf("no answer within %s", describeTimeout))
 	defer cancel()
 	text, diagnosis, err := runDescribe(ctx, path)
 	if err != nil {
@@ -71,7 +69,7 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 			}
 			return true
 		},
-		func(p []byte) bool { errs.Write(p); return true })
+		errs.take)
 	if err != nil {
 		return nil, "", explainExec(path, err)
 	}
@@ -80,10 +78,7 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 	case <-excess:
 		c.kill(killLimit)
 	case <-ctx.Done():
-		err = fmt.Errorf("no answer within %s", describeTimeout)
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = ctx.Err()
-		}
+		err = context.Cause(ctx)
 		c.kill(killLimit)
 	}
 	pipes.finish()
@@ -98,23 +93,4 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 		return nil, "", fmt.Errorf("it ended with %s%s", c.state, quoted(out))
 	}
 	return stdout.Bytes(), quoted(out), nil
-}
-
-// environment is the whole environment of a plugin: what programs need to
-// work, the block's own, then what we and go-plugin tell it. The last one of a
-// name wins, so a block cannot change what the contract sets.
-func environment(own map[string]string, contract []string) ([]string, error) {
-	var env []string
-	for _, name := range []string{"PATH", "LANG", "LC_ALL", "TZ", "TMPDIR"} {
-		if value, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	for name, value := range own {
-		if name == "" || bytes.ContainsAny([]byte(name), "=\x00") || bytes.ContainsRune([]byte(value), 0) {
-			return nil, fmt.Errorf("process.env: %q is not a name and value that an environment can hold", name)
-		}
-		env = append(env, name+"="+value)
-	}
-	return append(env, contract...), nil
 }

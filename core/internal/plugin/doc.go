@@ -1,7 +1,9 @@
 // Package plugin finds, launches, supervises and ends plugin processes.
 //
 // Read in this order: find.go (where programs are and which are refused),
-// child.go (one process in a group of its own that dies with us), runner.go
-// (what go-plugin is given instead of its own runner), process.go (one launch,
-// from exec to Describe, and its end), instance.go (keeps one block alive).
+// child.go (one process in a group of its own that dies with us), identity.go
+// (with whose rights), runner.go (what go-plugin is given instead of its own
+// runner), stderr.go (what becomes of a plugin's output), process.go and stop.go
+// (one launch, from exec to Describe, and its end), instance.go and watch.go
+// (keep one block alive).
 package plugin

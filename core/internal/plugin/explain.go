@@ -33,7 +33,7 @@ func explainExec(path string, err error) error {
 	return fmt.Errorf("cannot start %s: %s (%w)", path, why, err)
 }
 
-// machine names the architecture of an ELF file where it is not ours.
+// machine names the architecture that an ELF file was built for, and ours.
 func machine(path string) string {
 	file, err := elf.Open(path)
 	if err != nil {

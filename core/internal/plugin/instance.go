@@ -275,7 +275,7 @@ func (i *Instance) takeDown(p *Process, err error) error {
 func endedSoon(p *Process, err error) bool {
 	wait := time.Duration(0)
 	if errors.Is(err, host.ErrGone) {
-		wait = 500 * time.Millisecond
+		wait = killLimit
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -74,9 +74,9 @@ func startInstance(t *testing.T, behaviour string, edit func(*Config)) (*Instanc
 	t.Helper()
 	noTrace(t)
 	spec, log := stubSpec(t, behaviour)
-	spec.DrainTimeout = 500 * time.Millisecond
+	spec.DrainTimeout = patience / 6
 	s := &story{}
-	config := Config{Spec: spec, Hooks: s.hooks(), MinBackoff: 20 * time.Millisecond, MaxBackoff: 100 * time.Millisecond}
+	config := Config{Spec: spec, Hooks: s.hooks(), MinBackoff: 20 * time.Millisecond, MaxBackoff: 100 * time.Millisecond, WatchInterval: patience}
 	if edit != nil {
 		edit(&config)
 	}
@@ -145,9 +145,8 @@ func TestInstanceReplacesSick(t *testing.T) {
 	} {
 		t.Run(behaviour, func(t *testing.T) {
 			i, s, _ := startInstance(t, behaviour, func(c *Config) {
-				c.WatchInterval = 100 * time.Millisecond
-				if behaviour == "crashes" {
-					c.WatchInterval = time.Second
+				if reason == "no word of health" {
+					c.WatchInterval = 100 * time.Millisecond
 				}
 			})
 			eventually(t, "it was replaced", func() bool { return len(s.launched()) >= 2 })
@@ -221,17 +220,17 @@ func TestInstanceStopAnytime(t *testing.T) {
 	long := func(c *Config) { c.MinBackoff, c.MaxBackoff = time.Hour, time.Hour }
 	i, _, _ := startInstance(t, "exits", long)
 	waitState(t, i, BackingOff)
-	within(t, 2*time.Second, "stopping while backing off", func(ctx context.Context) { i.Stop(ctx) })
+	within(t, "stopping while backing off", func() { i.Stop(context.Background()) })
 
 	i, _, _ = startInstance(t, "mute", long)
 	waitState(t, i, Launching)
-	within(t, 4*time.Second, "stopping while launching", func(ctx context.Context) { i.Stop(ctx) })
+	within(t, "stopping while launching", func() { i.Stop(context.Background()) })
 
 	i, _, _ = startInstance(t, "good", func(c *Config) {
 		c.Hooks.Configure = func(ctx context.Context, _ *Process) error { <-ctx.Done(); return ctx.Err() }
 	})
 	waitState(t, i, Configuring)
-	within(t, 4*time.Second, "stopping while configuring", func(ctx context.Context) { i.Stop(ctx) })
+	within(t, "stopping while configuring", func() { i.Stop(context.Background()) })
 	if st := i.Status().State; st != Stopped {
 		t.Errorf("state %s", st)
 	}
@@ -246,9 +245,9 @@ func TestInstanceStopAnytime(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	b := backoff{least: 500 * time.Millisecond, most: time.Minute}
-	want := []time.Duration{500, 1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000}
-	for n, ms := range want {
-		middle := ms * time.Millisecond
+	want := []float64{0.5, 1, 2, 4, 8, 16, 32, 60, 60}
+	for n, seconds := range want {
+		middle := time.Duration(seconds * float64(time.Second))
 		if d := b.delay(); d < middle*8/10 || d > middle*12/10 {
 			t.Errorf("delay %d is %s, want about %s", n, d, middle)
 		}

@@ -10,14 +10,21 @@ import (
 
 // checkPath refuses a file that somebody else could have put there or changed.
 func checkPath(path string) error {
-	if !filepath.IsAbs(path) {
-		return fmt.Errorf("%s: a plugin's path must be absolute", path)
+	if err := absolute(path); err != nil {
+		return err
 	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
 	return permitted(path, info)
+}
+
+func absolute(path string) error {
+	if !filepath.IsAbs(path) {
+		return fmt.Errorf("%s: a plugin's path must be absolute", path)
+	}
+	return nil
 }
 
 // permitted is asked twice: of the path when searching and of the opened

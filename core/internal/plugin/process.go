@@ -24,10 +24,11 @@ const DefaultStartTimeout = 10 * time.Second
 // DefaultDrainTimeout bounds the time a plugin has to flush when it stops.
 const DefaultDrainTimeout = 10 * time.Second
 
-// Bounds of the steps that end a process.
+// Times of the steps that end a process.
 const (
-	exitGrace = time.Second // from being asked to stop to SIGTERM
-	termGrace = time.Second // from SIGTERM to SIGKILL
+	exitGrace = time.Second            // from being asked to stop to SIGTERM
+	termGrace = time.Second            // from SIGTERM to SIGKILL
+	lastWords = 250 * time.Millisecond // to end by itself after a failed launch
 )
 
 // Spec is what one process is launched with.
@@ -40,6 +41,7 @@ type Spec struct {
 	SHA256 []byte // that the program must have; empty: any
 
 	Env          map[string]string
+	Dir          string        // working directory, which its user must be able to enter; "" ours
 	User         string        // whose rights it gets; "" ours
 	Capabilities []string      // that it keeps, as CAP_NET_RAW
 	StartTimeout time.Duration // 0: DefaultStartTimeout
@@ -55,6 +57,7 @@ type Process struct {
 	log         hclog.Logger
 	run         atomic.Pointer[processRunner]
 	out         *output
+	synced      [2]*stream // what go-plugin hands on of stdout and stderr
 	client      *goplugin.Client
 	host        *host.Plugin
 	description *host.Description
@@ -99,8 +102,14 @@ func Launch(ctx context.Context, spec Spec) (*Process, error) {
 }
 
 func launch(ctx context.Context, spec Spec) (*Process, error) {
+	if err := absolute(spec.Path); err != nil {
+		return nil, err
+	}
 	id, err := resolveIdentity(spec.User, spec.Capabilities, spec.Logger)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkDir(spec.Dir); err != nil {
 		return nil, err
 	}
 	if err := prepareRuntimeDir(spec.RuntimeDir, id.credential != nil); err != nil {
@@ -112,17 +121,22 @@ func launch(ctx context.Context, spec Spec) (*Process, error) {
 	}
 	p := &Process{
 		spec: spec, log: spec.Logger, files: files, out: newOutput(spec.Logger, newLimiter()),
-
 		closed: make(chan struct{}), done: make(chan struct{}), released: make(chan struct{}),
 	}
-	ctx, cancel := context.WithTimeout(ctx, spec.StartTimeout)
+	p.synced = [2]*stream{p.out.stream(), p.out.stream()}
+	caller := ctx
+	ctx, cancel := context.WithTimeout(caller, spec.StartTimeout)
 	defer cancel()
 	// A configuration serves one client: go-plugin changes it.
 	p.client = goplugin.NewClient(p.config(ctx, id))
 	err = p.connect(ctx)
 	files.closeInherited()
 	if err != nil {
-		return nil, p.abandon(ctx, err)
+		err = p.abandon(ctx, err)
+		if caller.Err() != nil {
+			err = caller.Err()
+		}
+		return nil, err
 	}
 	p.log = p.log.With("pid", p.PID())
 	p.log.Debug("plugin launched", "version", p.description.Version, "path", spec.Path)
@@ -132,7 +146,6 @@ func launch(ctx context.Context, spec Spec) (*Process, error) {
 
 // config builds the client configuration of one launch.
 func (p *Process) config(ctx context.Context, id identity) *goplugin.ClientConfig {
-	stdout, stderr := p.out.stream(), p.out.stream()
 	return &goplugin.ClientConfig{
 		HandshakeConfig:  host.Handshake,
 		VersionedPlugins: host.PluginSets(),
@@ -142,8 +155,8 @@ func (p *Process) config(ctx context.Context, id identity) *goplugin.ClientConfi
 		StartTimeout:     p.spec.StartTimeout,
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.spec.RuntimeDir},
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}), // we tell what happens ourselves
-		SyncStdout:       stdout,
-		SyncStderr:       stderr,
+		SyncStdout:       p.synced[0],
+		SyncStderr:       p.synced[1],
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(host.MaxMessage)),
 			// The socket is unlinked: a connection given up as idle could not be made again.
@@ -164,16 +177,20 @@ func (p *Process) config(ctx context.Context, id identity) *goplugin.ClientConfi
 // connect goes from exec to Describe. When ctx ends, the process is killed,
 // and with it everything that waits for it.
 func (p *Process) connect(ctx context.Context) error {
-	result := make(chan error, 1)
-	go func() { result <- p.handshake(ctx) }()
+	var err error
+	done := make(chan struct{})
+	go func() {
+		err = p.handshake(ctx)
+		close(done)
+	}()
 	select {
-	case err := <-result:
+	case <-done:
 		return err
 	case <-ctx.Done():
 	}
 	p.killNow()
 	select {
-	case <-result:
+	case <-done:
 	case <-time.After(killLimit):
 	}
 	return ctx.Err()
@@ -227,15 +244,12 @@ func (p *Process) abandon(ctx context.Context, cause error) error {
 	ended := false
 	if run != nil && run.running() != nil {
 		// What ended by itself is about to say so; give it the moment.
-		run.running().wait(50 * time.Millisecond)
+		run.running().wait(lastWords)
 		ended = run.endedItself() && ctx.Err() == nil
 	}
 	p.killNow()
 	p.release()
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return ctx.Err()
-	case run == nil || run.running() == nil || errors.Is(cause, errMismatch):
+	if run == nil || run.running() == nil || errors.Is(cause, errMismatch) {
 		return cause
 	}
 	if version, ok := run.protocol(); ok && version != int(host.Handshake.ProtocolVersion) {
@@ -277,7 +291,7 @@ func (p *Process) PID() int { return p.run.Load().running().pid }
 // Done is closed when the process has ended, whoever ended it.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Exit is how it ended; only after Done.
+// Exit is how it ended; it waits for Done.
 func (p *Process) Exit() Exit {
 	<-p.done
 	return p.exit

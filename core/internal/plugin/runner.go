@@ -111,9 +111,12 @@ func (p *processRunner) Start(context.Context) error {
 		return err
 	}
 	p.started = time.Now()
-	c, pipes, err := startPiped(childSpec{program: program, env: p.env, extra: p.inherits, id: p.id},
-		p.takeStdout, func(b []byte) bool { stderr.Write(b); return true })
+	c, pipes, err := startPiped(childSpec{program: program, dir: p.spec.Dir, env: p.env, extra: p.inherits, id: p.id},
+		p.takeStdout, stderr.take)
 	if err != nil {
+		if why := explainDir(p.spec.Dir, p.spec.User, p.id, err); why != nil {
+			return why
+		}
 		return explainExec(p.spec.Path, err)
 	}
 	p.child = c

@@ -3,37 +3,20 @@ package plugin
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
-var builtDir string // "" until something was built
-
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "fnmsdk")
-	if err != nil {
-		return "", err
-	}
-	builtDir = dir
-	path := filepath.Join(dir, "action-sdkplugin")
-	cmd := exec.Command("go", "build", "-o", path, "./testdata/sdkplugin")
-	cmd.Stderr = os.Stderr
-	return path, cmd.Run()
-})
-
-// sdkProgram builds the plugin of testdata/sdkplugin once for all tests.
+// sdkProgram returns the path of testdata/sdkplugin.
 func sdkProgram(t testing.TB) string {
 	t.Helper()
-	path, err := buildOnce()
-	if err != nil {
+	path := filepath.Join(t.TempDir(), "action-sdkplugin")
+	if err := os.Symlink(built(t, "sdkplugin"), path); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -46,7 +29,7 @@ func TestSDKPlugin(t *testing.T) {
 	path := sdkProgram(t)
 	log, text := newLog()
 	i := NewInstance(Config{
-		Spec: Spec{Kind: "action", Name: "sdkplugin", Instance: "test", Path: path, RuntimeDir: runtimeDir(t), Logger: log},
+		Spec: Spec{Kind: "action", Name: "sdkplugin", Instance: "test", Path: path, RuntimeDir: runtimeDir(t), Logger: log, StartTimeout: patience},
 		Hooks: Hooks{
 			Configure: func(ctx context.Context, p *Process) error {
 				_, diags, err := p.Host().Configure(ctx, host.ConfigureRequest{
@@ -65,12 +48,15 @@ func TestSDKPlugin(t *testing.T) {
 		eventually(t, "the log has "+want, func() bool { return strings.Contains(text.String(), want) })
 	}
 	waitState(t, i, Running)
-	within(t, 5*time.Second, "stopping", i.Stop)
+	within(t, "stopping", func() { i.Stop(context.Background()) })
 	got := text.String()
 	for _, want := range []string{"closed in order", "plugin stopped", `how="exit code 0"`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the log lacks %q", want)
 		}
+	}
+	if strings.Contains(got, "plugin_instance") {
+		t.Errorf("the instance is told twice:\n%s", got)
 	}
 	if strings.Count(got, "[ERROR]") != 1 || strings.Count(got, "[WARN]") != 1 || strings.Contains(got, "left out") {
 		t.Errorf("log:\n%s", got)

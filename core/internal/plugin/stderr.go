@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +29,7 @@ const (
 // bytes are, keeps at most a line in memory and limits how much is logged.
 type output struct {
 	log   hclog.Logger
+	own   map[string]string // fields that every line of log has
 	mu    sync.Mutex
 	limit *limiter
 	kept  []string // the newest lines, oldest first
@@ -36,7 +37,10 @@ type output struct {
 }
 
 func newOutput(log hclog.Logger, limit *limiter) *output {
-	o := &output{log: log, limit: limit}
+	o := &output{log: log, limit: limit, own: map[string]string{}}
+	for own := range slices.Chunk(log.ImpliedArgs(), 2) {
+		o.own[fmt.Sprint(own[0])] = fmt.Sprint(own[len(own)-1])
+	}
 	limit.report = func(cause string, n int) {
 		log.Warn("lines of plugin output left out", "count", n, "like", cause)
 	}
@@ -74,6 +78,12 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, nil
 }
 
+// take is Write for those who hand bytes on until they hear false.
+func (s *stream) take(p []byte) bool {
+	_, _ = s.Write(p)
+	return true
+}
+
 // end takes what is left without a newline.
 func (s *stream) end() {
 	s.out.mu.Lock()
@@ -106,11 +116,14 @@ func (o *output) panicked() []string {
 }
 
 func (o *output) take(line []byte) {
+	if o.takeTrace(line) {
+		return
+	}
 	if !o.limit.allow(line) {
 		o.keep(clean(line, maxKept))
 		return
 	}
-	if entry, ok := parseEntry(line); ok {
+	if entry, ok := parseEntry(line, o.own); ok {
 		o.keep(fmt.Sprintf("[%s] %s", strings.ToUpper(entry.level.String()), cut(entry.message, maxKept)))
 		o.log.Log(entry.level, entry.message, entry.fields...)
 		return
@@ -121,16 +134,24 @@ func (o *output) take(line []byte) {
 	switch {
 	case level != hclog.NoLevel:
 		o.log.Log(level, rest)
-	case strings.HasPrefix(text, "panic: ") || strings.HasPrefix(text, "fatal error: "):
-		o.crash = []string{cut(text, maxKept)}
-	case len(o.crash) > 0 && len(o.crash) < panicLines:
-		// The trace is told once, when the process has ended.
-		o.crash = append(o.crash, cut(text, maxKept))
 	case len(o.crash) > 0:
 		o.log.Error(text)
 	default:
 		o.log.Info(text)
 	}
+}
+
+// takeTrace takes the first lines of a panic or fatal error, which are told
+// once, when the process has ended; what was logged before does not limit them.
+func (o *output) takeTrace(line []byte) bool {
+	begins := bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: "))
+	if line[0] == '{' || len(o.crash) == 0 && !begins || len(o.crash) == panicLines {
+		return false
+	}
+	text := clean(line, maxKept)
+	o.keep(text)
+	o.crash = append(o.crash, text)
+	return true
 }
 
 func (o *output) keep(line string) {
@@ -171,7 +192,7 @@ type entry struct {
 
 // parseEntry takes a JSON object with a message or a level; values of any type
 // are taken as they come.
-func parseEntry(line []byte) (entry, bool) {
+func parseEntry(line []byte, own map[string]string) (entry, bool) {
 	if line[0] != '{' {
 		return entry{}, false
 	}
@@ -193,29 +214,32 @@ func parseEntry(line []byte) (entry, bool) {
 	if hasMessage {
 		e.message = render(message)
 	}
-	e.fields = fields(object)
+	e.fields = fields(object, own)
 	return e, true
 }
 
-// fields returns keys and values in the order of their keys. Ours (time and
-// module) are left out: the log has its own.
-func fields(object map[string]any) []any {
+// fields returns keys and values in the order of their keys, without hclog's
+// own and without repeating what every line of the log says.
+func fields(object map[string]any, own map[string]string) []any {
 	keys := make([]string, 0, len(object))
 	for key := range object {
 		if key != "" && key[0] != '@' {
 			keys = append(keys, key)
 		}
 	}
-	sort.Strings(keys)
+	slices.Sort(keys)
 	keys = keys[:min(len(keys), maxFields)]
 	list := make([]any, 0, 2*len(keys))
 	for _, key := range keys {
-		name := clean([]byte(key), 64)
+		name, value := clean([]byte(key), 64), render(object[key])
 		switch name {
 		case "kind", "plugin", "instance", "pid":
+			if value == own[name] {
+				continue
+			}
 			name = "plugin_" + name // the log's own say who speaks
 		}
-		list = append(list, name, render(object[key]))
+		list = append(list, name, value)
 	}
 	return list
 }

@@ -92,6 +92,31 @@ func TestStderrPanic(t *testing.T) {
 	}
 }
 
+// A panic after much chatter is collected all the same, and one that is told
+// again does not push out the first.
+func TestStderrPanicAfterSpam(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // the limit is one of time
+		log, b := newLog()
+		out := newOutput(log, newLimiter())
+		s := out.stream()
+		for range 2 * lineBurst {
+			fmt.Fprintln(s, "chatter")
+		}
+		before := b.count("\n")
+		fmt.Fprint(s, "panic: boom\nmain.main()\nfatal error: late\n"+`{"@message":"structured"}`+"\n")
+		if got := strings.Join(out.panicked(), "|"); got != "panic: boom|main.main()|fatal error: late" {
+			t.Errorf("collected %q", got)
+		}
+		for range panicLines {
+			fmt.Fprintln(s, "more")
+		}
+		if len(out.panicked()) != panicLines || b.count("more") != 1 || b.count("\n") != before+2 {
+			t.Errorf("%d lines collected, %d logged, %d of them more", len(out.panicked()), b.count("\n")-before, b.count("more"))
+		}
+		out.end()
+	})
+}
+
 func TestStderrKeepsTheNewest(t *testing.T) {
 	out := newOutput(hclog.NewNullLogger(), newLimiter())
 	s := out.stream()

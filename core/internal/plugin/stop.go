@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Stop ends the process: it is asked to drain until ctx is done or DrainTimeout is over, then to exit,
-// then made to. It returns when the process is gone, within ctx and four
-// seconds more, even if the plugin is stopped or hangs. It may be called
-// several times and by several goroutines.
+// Stop ends the process: it is asked to drain until ctx is done or
+// DrainTimeout is over, then to exit, then made to. It returns when the process
+// is gone, or at the latest six seconds after the drain, even if the plugin is
+// stopped or hangs. It may be called several times and by several goroutines.
 func (p *Process) Stop(ctx context.Context) Exit {
 	p.stopOnce.Do(func() {
 		p.stopping.Store(true)
@@ -21,7 +21,7 @@ func (p *Process) Stop(ctx context.Context) Exit {
 	select {
 	case <-p.released:
 		return p.exit
-	case <-time.After(exitGrace + termGrace + killLimit):
+	case <-time.After(2 * killLimit):
 		p.log.Error("plugin process does not end though it was killed; it hangs in the kernel")
 		return Exit{Code: -1}
 	}
@@ -140,6 +140,9 @@ func (p *Process) release() {
 		if err := os.RemoveAll(run.dir); err != nil {
 			p.log.Warn("the directory of a plugin's socket cannot be removed", "error", err)
 		}
+	}
+	for _, s := range p.synced {
+		s.end()
 	}
 	p.out.end()
 	p.files.close()

@@ -32,24 +32,22 @@ func build(c config, _ sdk.Env) (*hello, error) {
 	}}, nil
 }
 
-// Run gives its packets in ten batches a second until ctx is done.
+// Run gives its packets in ten batches a second. It must return soon after ctx
+// is done.
 func (h *hello) Run(ctx context.Context, w *sdk.Writer) error {
-	for tick := time.Tick(100 * time.Millisecond); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-tick:
-			h.packet.Time = now.UnixNano()
-			for left := h.pps / 10; left > 0; {
-				records := w.Reserve(left) // may be fewer; they hold old bytes
-				for i := range records {
-					records[i] = h.packet
-				}
-				w.Commit(len(records), nil) // nil: there are no frames to show
-				left -= len(records)
+	tick := time.Tick(100 * time.Millisecond)
+	for ctx.Err() == nil {
+		h.packet.Time = (<-tick).UnixNano()
+		for left := h.pps / 10; left > 0; {
+			records := w.Reserve(left) // may be fewer; they hold old bytes
+			for i := range records {
+				records[i] = h.packet
 			}
+			w.Commit(len(records), nil) // nil: there are no frames to show
+			left -= len(records)
 		}
 	}
+	return nil
 }
 
 func main() { sdk.Serve(plugin) }

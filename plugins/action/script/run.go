@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ type call struct {
 	env     []string
 	stdin   []byte
 	timeout time.Duration
+	now     <-chan struct{} // when closed, a script that is being stopped has no grace left
 	log     hclog.Logger
 }
 
@@ -35,6 +37,7 @@ type call struct {
 // The script leads a process group of its own, and at the timeout the whole
 // group gets SIGTERM and, two seconds later, SIGKILL. A process that the
 // script has left in the background when it ends by itself is left alone.
+// Where the plugin itself dies, the system kills the script (see attributes).
 func (c *call) run(ctx context.Context) error {
 	stdout := &output{emit: func(line string) { c.log.Info("script says", "line", line) }}
 	stderr := &output{emit: func(line string) { c.log.Warn("script says", "line", line) }}
@@ -44,13 +47,12 @@ func (c *call) run(ctx context.Context) error {
 	// and takes a broken pipe for an end.
 	cmd.Stdin = bytes.NewReader(c.stdin)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = attributes()
 	cmd.WaitDelay = pipeDelay
-	if err := cmd.Start(); err != nil {
+	done, err := start(cmd)
+	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", c.argv[0], err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
 	why, err := c.wait(ctx, cmd.Process.Pid, done)
 
 	_, lostOut := stdout.close()
@@ -59,6 +61,22 @@ func (c *call) run(ctx context.Context) error {
 		c.log.Warn("the script said more than is logged", "limit_bytes", maxOutput, "lost_bytes", lost)
 	}
 	return c.verdict(err, why, last)
+}
+
+// start starts the script on a thread of its own, which lives until the script
+// has ended: the system takes the thread's end for its parent's death.
+func start(cmd *exec.Cmd) (done <-chan error, err error) {
+	started, ended := make(chan error, 1), make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			ended <- cmd.Wait()
+		}
+	}()
+	return ended, <-started
 }
 
 // wait waits for the script, or stops it. why says in the second case why.
@@ -73,17 +91,24 @@ func (c *call) wait(ctx context.Context, pid int, done <-chan error) (why string
 	case <-ctx.Done():
 		why = "was stopped: " + context.Cause(ctx).Error()
 	}
-	return why, stopGroup(pid, done)
+	return why, c.stopGroup(pid, done)
 }
 
 // stopGroup ends the process group that pid leads. The group keeps its number
 // while any of its processes lives, so that nothing else is ever hit.
-func stopGroup(pid int, done <-chan error) error {
+func (c *call) stopGroup(pid int, done <-chan error) error {
 	_ = syscall.Kill(-pid, syscall.SIGTERM)
 	end := time.NewTimer(grace)
 	defer end.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
+	kill := func(reaped bool, err error) error {
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		if !reaped {
+			err = <-done
+		}
+		return err
+	}
 	var err error
 	for reaped := false; ; {
 		select {
@@ -94,11 +119,9 @@ func stopGroup(pid int, done <-chan error) error {
 				return err
 			}
 		case <-end.C:
-			_ = syscall.Kill(-pid, syscall.SIGKILL)
-			if !reaped {
-				err = <-done
-			}
-			return err
+			return kill(reaped, err)
+		case <-c.now:
+			return kill(reaped, err)
 		}
 	}
 }

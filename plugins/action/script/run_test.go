@@ -42,6 +42,20 @@ func TestCannotStart(t *testing.T) {
 	}
 }
 
+// appears waits for a file that a script writes.
+func appears(t *testing.T, path string) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		if b, _ := os.ReadFile(path); len(b) > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("%s does not appear", path)
+			return
+		}
+	}
+}
+
 // gone waits for a process to end; the test's own deadline is the limit.
 func gone(t *testing.T, dir, pidFile string) {
 	t.Helper()
@@ -90,12 +104,7 @@ sleep 600 & echo $! > "$1/child.pid"
 wait`, nil)
 	closed := make(chan error, 1)
 	go func() {
-		for {
-			if b, _ := os.ReadFile(filepath.Join(dir, "child.pid")); len(b) > 0 {
-				break
-			}
-			time.Sleep(time.Millisecond)
-		}
+		appears(t, filepath.Join(dir, "child.pid"))
 		closed <- s.Close(context.Background())
 	}()
 	begin := time.Now()
@@ -109,6 +118,32 @@ wait`, nil)
 	// Where nobody waits for orphans, their zombies keep the group alive.
 	if took := time.Since(begin); took > grace+time.Second {
 		t.Errorf("took %s", took)
+	}
+	gone(t, dir, "leader.pid")
+	gone(t, dir, "child.pid")
+}
+
+// Where the plugin has no time left to stop, a script that ignores SIGTERM is
+// killed with its children, and Close does not wait for any grace.
+func TestKilledAtClose(t *testing.T) {
+	s, dir, _ := setup(t, `trap '' TERM
+echo $$ > "$1/leader.pid"
+sh -c 'trap "" TERM; echo $$ > "$1/child.pid"; while :; do sleep 1; done' sh "$1" &
+while :; do sleep 1; done`, nil)
+	called := make(chan error, 1)
+	go func() { called <- s.Notify(t.Context(), attack()) }()
+	appears(t, filepath.Join(dir, "child.pid"))
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	begin := time.Now()
+	if err := s.Close(over); err != nil {
+		t.Log(err) // on a busy machine its death may take longer
+	}
+	if took := time.Since(begin); took > grace {
+		t.Errorf("took %s", took)
+	}
+	if err := <-called; err == nil || !strings.Contains(err.Error(), "the plugin stops") {
+		t.Errorf("error %v", err)
 	}
 	gone(t, dir, "leader.pid")
 	gone(t, dir, "child.pid")

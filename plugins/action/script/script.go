@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -25,6 +26,8 @@ type script struct {
 
 	life context.Context // ends with Close, and with it every run
 	stop context.CancelFunc
+	late context.Context // ends when Close has no time left
+	kill context.CancelFunc
 	runs sync.WaitGroup
 
 	mu     sync.Mutex
@@ -34,8 +37,9 @@ type script struct {
 
 func newScript(cfg config, log hclog.Logger) *script {
 	life, stop := context.WithCancel(context.Background())
+	late, kill := context.WithCancel(context.Background())
 	return &script{
-		cfg: cfg, log: log, life: life, stop: stop,
+		cfg: cfg, log: log, life: life, stop: stop, late: late, kill: kill,
 		slots:  make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
 		queues: map[netip.Prefix]chan struct{}{},
 		banned: map[string]bool{},
@@ -69,7 +73,12 @@ func (s *script) Notify(ctx context.Context, e sdk.Event) error {
 
 var errStopped = errors.New("the plugin stops")
 
-// Close stops the scripts that still run: nothing would look after them.
+// lastMoment is what Close takes, when its time is over, for the scripts to
+// obey, and for their death. A plugin whose core is gone has 250 ms for both.
+const lastMoment = 100 * time.Millisecond
+
+// Close stops the scripts that still run: nothing would look after them. It
+// leaves none behind, even where no time is left to ask them.
 func (s *script) Close(ctx context.Context) error {
 	s.stop()
 	over := make(chan struct{})
@@ -81,8 +90,16 @@ func (s *script) Close(ctx context.Context) error {
 	case <-over:
 		return nil
 	case <-ctx.Done():
-		return errors.New("a script that was told to stop still runs")
 	}
+	for _, last := range []func(){func() {}, s.kill} {
+		last()
+		select {
+		case <-over:
+			return nil
+		case <-time.After(lastMoment):
+		}
+	}
+	return errors.New("a script that was killed has not ended yet")
 }
 
 // action says what the script is called with; "" is not at all.
@@ -125,6 +142,7 @@ func (s *script) call(e sdk.Event, action string) (*call, error) {
 		argv:    argv,
 		env:     s.environment(e, action),
 		timeout: s.cfg.Timeout,
+		now:     s.late.Done(),
 		log:     s.log.With("attack", e.ID, "target", target, "action", action),
 	}
 	switch {

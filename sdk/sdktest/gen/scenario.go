@@ -96,6 +96,12 @@ func (s *Scenario) Packets(yield func(*Packet) bool) error {
 	}
 }
 
+// Check tells what is wrong with the scenario.
+func (s *Scenario) Check() error {
+	_, err := s.streams()
+	return err
+}
+
 // streams checks the scenario and makes a stream of each of its parts.
 func (s *Scenario) streams() ([]*stream, error) {
 	if s.Duration <= 0 {

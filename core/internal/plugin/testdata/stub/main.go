@@ -16,8 +16,8 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 )
 
-// The stub's standard error, whatever go-plugin makes of os.Stderr.
-var stderr = os.NewFile(2, "stderr")
+// The stub's own output, whatever go-plugin makes of os.Stdout and os.Stderr.
+var stdout, stderr = os.Stdout, os.Stderr
 
 func main() {
 	_, behaviour, _ := strings.Cut(filepath.Base(os.Args[0]), "-")

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -132,7 +131,7 @@ func spam() {
 func grandchildren() {
 	for _, apart := range []bool{false, true} {
 		cmd := exec.Command("sleep", "600")
-		cmd.Stdout, cmd.Stderr = os.NewFile(1, "stdout"), stderr
+		cmd.Stdout, cmd.Stderr = stdout, stderr
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: apart}
 		if err := cmd.Start(); err != nil {
 			panic(err)

@@ -1,0 +1,83 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// The test binary is also a core, which TestCoreKilled kills.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "intermediate" {
+		os.Exit(intermediate(os.Args[2], os.Args[3]))
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(builtDir)
+		os.Exit(code)
+	}))
+}
+
+// intermediate is a core that launches one plugin, tells its id and hangs.
+func intermediate(path, dir string) int {
+	p, err := Launch(context.Background(), Spec{
+		Kind: "capture", Name: "good", Instance: "test", Path: path, RuntimeDir: dir, StartTimeout: patience,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(p.PID())
+	time.Sleep(time.Hour)
+	return 0
+}
+
+var builtDir string // "" until something was built
+
+// The plugins of testdata, built once for all tests: into builtDir, by their
+// folders' names.
+var build = sync.OnceValue(func() error {
+	dir, err := os.MkdirTemp("", "fnmbuilt")
+	if err != nil {
+		return err
+	}
+	builtDir = dir
+	cmd := exec.Command("go", "build", "-o", dir, "./testdata/stub", "./testdata/sdkplugin")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+})
+
+func built(t testing.TB, name string) string {
+	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(builtDir, name)
+}
+
+// stubProgram returns the path of a stub with this behaviour.
+func stubProgram(t testing.TB, behaviour string) string {
+	t.Helper()
+	name := "capture-" + behaviour
+	return filepath.Join(pluginDir(t, name), name)
+}
+
+// pluginDir is a directory with stubs of these names.
+func pluginDir(t testing.TB, programs ...string) string {
+	t.Helper()
+	stub, dir := built(t, "stub"), t.TempDir()
+	for _, program := range programs {
+		if err := os.Symlink(stub, filepath.Join(dir, program)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
