@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gaissmai/bart"
 
@@ -147,7 +148,10 @@ func compileExemption(e *config.Exemption) count.Exemption {
 func exemptLimit(exemptions []*config.Exemption) float64 {
 	sum := 0.0
 	for _, e := range exemptions {
-		if e.LimitBPS == 0 {
+		switch {
+		case !e.Until.IsZero() && e.Until.Before(time.Now()):
+			continue
+		case e.LimitBPS == 0:
 			return 0
 		}
 		sum += e.LimitBPS

@@ -310,13 +310,20 @@ func randomSeed() (uint64, error) {
 	return binary.LittleEndian.Uint64(b[:]), nil
 }
 
+// maxShown bounds the attacks in a snapshot: they are copied while deltas wait.
+const maxShown = 1000
+
 // openAttacks are the attacks in progress; the loop's goroutine calls it.
 func (d *Daemon) openAttacks() []sdk.Event {
 	now := d.sys.loop.engine.Clock()
+	loss := d.loss.ratio(d.ledger())
 	var out []sdk.Event
-	for _, a := range d.sys.loop.detector.Attacks(now) {
+	for i, a := range d.sys.loop.detector.Attacks(now) {
+		if i == maxShown {
+			break
+		}
 		e := detect.Event{Type: detect.Updated, Time: now, Attack: a}
-		out = append(out, d.describe(&e))
+		out = append(out, d.describe(&e, loss))
 	}
 	return out
 }

@@ -14,9 +14,9 @@ import (
 )
 
 // Bounds of a delivery. Detection never waits for an action: what does not
-// fit its queue is dropped, oldest first, and counted.
+// fit its queue is dropped and counted.
 const (
-	deliveryQueue   = 1024 // events of a lane
+	laneQueue       = 8192
 	actionLanes     = 8
 	deliveryTimeout = 30 * time.Second // of one call, unless the block sets its own
 	deliveryTries   = 4                // of one event, when the plugin asks for another try
@@ -43,6 +43,7 @@ type delivery struct {
 	delivered atomic.Uint64
 	failed    atomic.Uint64
 	dropped   atomic.Uint64
+	warned    atomic.Int64 // when drops were last logged, Unix nanoseconds
 }
 
 // lane is a queue with one goroutine behind it.
@@ -50,7 +51,16 @@ type lane struct {
 	mu     sync.Mutex
 	queue  []sdk.Event
 	wake   chan struct{} // holds one token while the queue may be non-empty
+	known  map[string]*waiting
 	closed bool
+}
+
+// waiting is what a lane knows of an attack: of those with events in the queue,
+// and of those of which nothing is told.
+type waiting struct {
+	queued int
+	start  bool // its start is among them
+	untold bool // its start found no room, or it was over before it was told
 }
 
 // newDelivery makes a delivery of so many lanes; timeout bounds one call, 0
@@ -61,7 +71,7 @@ func newDelivery(name string, lanes int, timeout time.Duration, log hclog.Logger
 	}
 	d := &delivery{name: name, notify: notify, timeout: timeout, log: log}
 	for range lanes {
-		d.lanes = append(d.lanes, &lane{wake: make(chan struct{}, 1)})
+		d.lanes = append(d.lanes, &lane{wake: make(chan struct{}, 1), known: map[string]*waiting{}})
 	}
 	return d
 }
@@ -71,25 +81,47 @@ func (d *delivery) offer(e sdk.Event) {
 	at := e.Target.Addr().As16()
 	h := fnv.New32a()
 	_, _ = h.Write(at[:]) // never fails
-	if d.lanes[h.Sum32()%uint32(len(d.lanes))].push(e) {
+	dropped := d.lanes[h.Sum32()%uint32(len(d.lanes))].push(e)
+	if dropped == 0 {
 		return
 	}
-	if d.dropped.Add(1) == 1 {
-		d.log.Error("events are dropped: the plugin does not keep up", "plugin", d.name, "queue", deliveryQueue)
+	d.dropped.Add(uint64(dropped))
+	if last := d.warned.Load(); time.Since(time.Unix(0, last)) > time.Minute && d.warned.CompareAndSwap(last, time.Now().UnixNano()) {
+		d.log.Error("events are dropped: the plugin does not keep up", "plugin", d.name, "dropped_so_far", d.dropped.Load())
 	}
 }
 
-// push queues an event; false means that the oldest one had to go for it.
-func (l *lane) push(e sdk.Event) bool {
+// push queues an event and returns how many events had to go for it. Without
+// room a new attack is not told at all, rather than its end without its start.
+func (l *lane) push(e sdk.Event) (dropped int) {
 	l.mu.Lock()
-	full := len(l.queue) >= deliveryQueue
-	if full {
-		l.queue = l.queue[1:]
+	defer l.mu.Unlock()
+	w := l.known[e.ID]
+	if w == nil {
+		w = &waiting{}
+		l.known[e.ID] = w
 	}
-	l.queue = append(l.queue, e)
-	l.mu.Unlock()
-	l.nudge()
-	return !full
+	full := len(l.queue) >= laneQueue
+	switch {
+	case w.untold:
+		dropped = 1
+	case full && e.Type == sdk.AttackStarted:
+		w.untold, dropped = true, 1
+	case full && e.Type == sdk.AttackUpdated:
+		dropped = 1
+	case full && w.start:
+		// Over before it was told: what is queued of it is passed over.
+		w.untold, dropped = true, 1+w.queued
+	default:
+		l.queue = append(l.queue, e)
+		w.queued++
+		w.start = w.start || e.Type == sdk.AttackStarted
+		l.nudge()
+	}
+	if w.queued == 0 && (!w.untold || e.Type == sdk.AttackEnded) {
+		delete(l.known, e.ID)
+	}
+	return dropped
 }
 
 // finish lets run return once everything queued has been tried.
@@ -109,15 +141,24 @@ func (l *lane) nudge() {
 	}
 }
 
+// next takes the first event that is to be told.
 func (l *lane) next() (e sdk.Event, ok, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.queue) == 0 {
-		return sdk.Event{}, false, l.closed
+	for len(l.queue) > 0 {
+		e = l.queue[0]
+		l.queue = l.queue[1:]
+		w := l.known[e.ID]
+		w.queued--
+		w.start = w.start && e.Type != sdk.AttackStarted
+		if w.queued == 0 {
+			delete(l.known, e.ID)
+		}
+		if !w.untold {
+			return e, true, l.closed
+		}
 	}
-	e = l.queue[0]
-	l.queue = l.queue[1:]
-	return e, true, l.closed
+	return sdk.Event{}, false, l.closed
 }
 
 // run delivers until ctx is done, or until all is delivered after finish.

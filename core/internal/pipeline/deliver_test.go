@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -66,11 +67,11 @@ func TestDeliveryNeverBlocksTheOfferer(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); d.run(ctx) }()
-	for range 3 * deliveryQueue {
-		d.offer(event("x"))
+	for i := range 3 * laneQueue {
+		d.offer(event(strconv.Itoa(i)))
 	}
-	if d.dropped.Load() < deliveryQueue {
-		t.Fatalf("%d dropped, want at least %d", d.dropped.Load(), deliveryQueue)
+	if d.dropped.Load() < laneQueue {
+		t.Fatalf("%d dropped, want at least %d", d.dropped.Load(), laneQueue)
 	}
 	cancel()
 	<-done
@@ -102,4 +103,51 @@ func TestDeliveryTargetsDoNotWaitForEachOther(t *testing.T) {
 	close(release)
 	d.finish()
 	<-finished
+}
+
+// Nobody is told the end of an attack whose start was dropped, and no start
+// that was told stays without its end.
+func TestDeliveryDropsWholeAttacks(t *testing.T) {
+	open := map[string]int{}
+	d := newDelivery("a", 1, time.Second, hclog.NewNullLogger(), func(_ context.Context, e sdk.Event) error {
+		if e.Type == sdk.AttackStarted {
+			open[e.ID]++
+		} else {
+			open[e.ID]--
+		}
+		return nil
+	})
+	const attacks = 2 * laneQueue
+	for _, kind := range []sdk.EventType{sdk.AttackStarted, sdk.AttackEnded} {
+		for i := range attacks {
+			d.offer(sdk.Event{Type: kind, ID: strconv.Itoa(i)})
+		}
+	}
+	d.finish()
+	d.run(t.Context())
+	for id, n := range open {
+		if n != 0 {
+			t.Fatalf("attack %s: %d more starts than ends", id, n)
+		}
+	}
+	if got := d.delivered.Load() + d.dropped.Load(); got != 2*attacks || d.delivered.Load() != uint64(2*len(open)) {
+		t.Errorf("%d delivered and %d dropped of %d", d.delivered.Load(), d.dropped.Load(), 2*attacks)
+	}
+}
+
+// A plugin that is down gets its events when it is back.
+func TestDeliveryWaitsForAPluginThatIsDown(t *testing.T) {
+	calls := 0
+	d := newDelivery("a", 1, time.Second, hclog.NewNullLogger(), func(context.Context, sdk.Event) error {
+		if calls++; calls < deliveryTries+3 {
+			return errNotRunning
+		}
+		return nil
+	})
+	d.offer(event("1"))
+	d.finish()
+	d.run(t.Context())
+	if d.delivered.Load() != 1 {
+		t.Errorf("%d delivered after %d calls", d.delivered.Load(), calls)
+	}
 }

@@ -66,13 +66,13 @@ func (w *wallClock) event(e *detect.Event) sdk.Event {
 }
 
 // describe makes the event that everybody sees.
-func (d *Daemon) describe(e *detect.Event) sdk.Event {
+func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 	out := d.wall.event(e)
 	d.setMode(&out, e, nil)
 	if p := d.opt.Config.Pipelines; len(p) == 1 {
 		out.Pipeline = p[0].Name
 	}
-	out.LossRatio = d.loss.ratio(d.ledger())
+	out.LossRatio = lossRatio
 	return out
 }
 
@@ -94,10 +94,13 @@ func (d *Daemon) first(e *detect.Event) limit {
 // deliver logs events and queues them for the plugins; the loop's goroutine
 // calls it, and nothing in it waits.
 func (d *Daemon) deliver(events []detect.Event) {
+	loss := d.loss.ratio(d.ledger())
 	for i := range events {
 		e := &events[i]
-		seen := d.describe(e)
-		d.logEvent(&seen)
+		seen := d.describe(e, loss)
+		if i < maxLogged {
+			d.logEvent(&seen)
+		}
 		for _, ref := range actionsFor(d.opt.Config, d.first(e)) {
 			if a := d.actions[ref.Block]; a != nil {
 				told := seen
@@ -112,7 +115,13 @@ func (d *Daemon) deliver(events []detect.Event) {
 			d.opt.OnEvent(seen)
 		}
 	}
+	if more := len(events) - maxLogged; more > 0 {
+		d.sys.log.Warn("more attacks changed at the same moment than are logged", "not_logged", more)
+	}
 }
+
+// maxLogged bounds the log lines of one moment; actions and exports get all.
+const maxLogged = 100
 
 func (d *Daemon) logEvent(e *sdk.Event) {
 	fields := []any{"id", e.ID, "target", e.Target, "direction", e.Direction, "hostgroup", e.HostGroup, "mode", e.Mode}
