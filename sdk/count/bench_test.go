@@ -9,7 +9,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/cache"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -137,9 +139,17 @@ func benchPath(b *testing.B, hosts uint64, v6, flows bool) {
 	var parser traffic.Parser
 	var records [batch]traffic.Record
 	now, packets := int64(1e9), 0
+	const ahead = 16 // frames, whose headers are asked for before their turn
+	var lines [ahead]uintptr
 	run := func() {
 		base := packets % slots * slotSize
 		for i := range records {
+			if i%ahead == 0 {
+				for j := range lines {
+					lines[j] = uintptr(unsafe.Pointer(&mem[(base+(i+ahead+j)*slotSize)%len(mem)]))
+				}
+				cache.Prefetch(lines[:])
+			}
 			f := mem[base+i*slotSize : base+i*slotSize+128]
 			parser.Ethernet(&records[i], f, 554)
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"unsafe"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/cache"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
@@ -74,7 +75,7 @@ func (e *Engine) hashGroup(g *group, ds []ring.Delta) {
 		lines[n] = uintptr(unsafe.Pointer(&e.idx.slots[e.idx.home(g.tags[i])]))
 		n++
 	}
-	prefetch(&lines[0], n)
+	cache.Prefetch(lines[:n])
 }
 
 // findGroup looks the rows of a group up and asks for them.
@@ -95,7 +96,7 @@ func (e *Engine) findGroup(g *group) {
 		lines[n+2] = uintptr(unsafe.Pointer(&s.sums))
 		n += 3
 	}
-	prefetch(&lines[0], n)
+	cache.Prefetch(lines[:n])
 }
 
 // applyGroup adds the deltas of a group.
