@@ -10,15 +10,15 @@
 # "20k", "1G" (powers of 1000; bps is bits per second); sizes are "512MB"
 # (10^6) or "2GiB" (2^30). Blocks name each other without quotes, as in
 # network.customers. env("NAME") and file("path") read secrets, which are
-# never shown.
+# never shown. core/README.md lists every setting.
 
 language = 1
 
 daemon {
   mode         = "monitor" # sees and tells everything, acts on nothing; "enforce" acts
   state_dir    = "/var/lib/fastnetmon"
-  runtime_dir  = "/run/fastnetmon"
-  memory_limit = "2GiB" # of the tables of hosts
+  runtime_dir  = "/run/fastnetmon" # for sockets; two daemons need two
+  memory_limit = "2GiB"            # of the tables of hosts
 }
 
 locals {
@@ -57,6 +57,10 @@ hostgroup "default" {
   networks = [network.customers]
   average  = local.average # rates are averages over this time
   quiet    = "30s"         # an attack has ended when it was calm for so long
+  mode     = "enforce"     # where the daemon does; "monitor" here, or in a threshold, holds it back
+
+  # An IPv6 host is one address; 64 or 56 counts whole prefixes of that length.
+  v6_host_length = 128
 
   threshold "flood" {
     direction = "incoming"
@@ -114,10 +118,13 @@ action "script" "notify" {
   format  = "text"        # details on standard input; "json" gives one object
   timeout = "30s"
 
-  # What the core itself needs to know about the plugin's process.
+  # What the core itself needs to know about the plugin's process. Every plugin
+  # block may have this; path, env, user and capabilities stand here as well.
   process {
-    backoff     = "500ms" # before it is started again, doubling up to max_backoff
-    max_backoff = "60s"
+    backoff       = "500ms" # before it is started again, doubling up to max_backoff
+    max_backoff   = "60s"
+    start_timeout = "10s" # for each step of its start
+    timeout       = "35s" # of one call; more than the script's own
   }
 }
 

@@ -1,9 +1,11 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -27,17 +29,37 @@ type opened struct {
 	close func() error
 }
 
-// ringWorkers runs one worker for each record ring of a filter or a tap. A
-// ring that comes for a worker which has one replaces it.
-type ringWorkers struct {
-	open func(r *pb.Ring, f *os.File) (opened, error)
+// opener maps a ring for which everything else is ready. The ring has one
+// place for its user, so nobody else may hold that any more.
+type opener func(f *os.File) (opened, error)
 
-	mu      sync.Mutex
-	started bool
-	stopped bool
-	waiting map[uint32]opened
-	running map[uint32]ringWorker
-	errors  map[uint32]seenErrors
+// ringKey tells rings apart, and what is to be done in them.
+type ringKey struct {
+	id               uint64
+	generation       uint32
+	stage, onFailure uint32
+}
+
+func keyOf(r *pb.Ring) ringKey {
+	return ringKey{r.GetId(), r.GetGeneration(), r.GetStage(), r.GetOnFailure()}
+}
+
+func compareKeys(a, b ringKey) int {
+	return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.generation, b.generation))
+}
+
+// ringWork is one ring in use: opened until Start, then worked on.
+type ringWork struct {
+	opened
+	worker ringWorker // nil before Start
+	errors seenErrors
+}
+
+func (w *ringWork) stop() error {
+	if w.worker == nil {
+		return w.close()
+	}
+	return w.worker.Stop()
 }
 
 // seenErrors remembers how many calls of the author's method had failed, and
@@ -50,78 +72,153 @@ type seenErrors struct {
 // unhealthyFor is how long a failed call is shown in the state.
 const unhealthyFor = 10 * time.Second
 
-func newRingWorkers(open func(*pb.Ring, *os.File) (opened, error)) *ringWorkers {
-	return &ringWorkers{
-		open: open, waiting: map[uint32]opened{}, running: map[uint32]ringWorker{}, errors: map[uint32]seenErrors{},
-	}
+// ringWorkers runs one worker for each record ring of a filter or a tap.
+type ringWorkers struct {
+	prepare func(r *pb.Ring) (opener, error)
+
+	attaching sync.Mutex // one Attach at a time, as long as the author's code takes
+
+	mu      sync.Mutex // never held for long: the state must always be told
+	started bool
+	stopped bool
+	token   uint64 // of the last set
+	rings   map[ringKey]*ringWork
+}
+
+func newRingWorkers(prepare func(r *pb.Ring) (opener, error)) *ringWorkers {
+	return &ringWorkers{prepare: prepare, rings: map[ringKey]*ringWork{}}
 }
 
 func filterRings(v Filter) *ringWorkers {
-	return newRingWorkers(func(r *pb.Ring, f *os.File) (opened, error) {
+	return newRingWorkers(func(r *pb.Ring) (opener, error) {
 		if r.GetOnFailure() > uint32(ring.Stop) {
-			return opened{}, fmt.Errorf("on_failure %d is unknown", r.GetOnFailure())
-		}
-		stage, err := ring.OpenStage(f, int(min(r.GetStage(), 1<<16)))
-		if err != nil {
-			return opened{}, err
+			return nil, fmt.Errorf("on_failure %d is unknown", r.GetOnFailure())
 		}
 		judge, err := v.NewWorker()
 		if err != nil {
-			return opened{}, errors.Join(err, stage.Close())
+			return nil, err
 		}
-		begin := func() ringWorker { return feed.StartJudge(stage, judge, ring.OnFailure(r.GetOnFailure())) }
-		return opened{begin, stage.Close}, nil
+		return func(f *os.File) (opened, error) {
+			stage, err := ring.OpenStage(f, int(min(r.GetStage(), 1<<16)))
+			if err != nil {
+				return opened{}, err
+			}
+			begin := func() ringWorker { return feed.StartJudge(stage, judge, ring.OnFailure(r.GetOnFailure())) }
+			return opened{begin, stage.Close}, nil
+		}, nil
 	})
 }
 
 func tapRings(inst *instance, v Tap) *ringWorkers {
-	return newRingWorkers(func(r *pb.Ring, f *os.File) (opened, error) {
-		tap, err := ring.OpenTap(f, int(min(r.GetStage(), 1<<16)))
-		if err != nil {
-			return opened{}, err
-		}
-		begin := func() ringWorker { return feed.StartTap(inst.streams, tap, v) }
-		return opened{begin, tap.Close}, nil
+	return newRingWorkers(func(r *pb.Ring) (opener, error) {
+		return func(f *os.File) (opened, error) {
+			tap, err := ring.OpenTap(f, int(min(r.GetStage(), 1<<16)))
+			if err != nil {
+				return opened{}, err
+			}
+			begin := func() ringWorker { return feed.StartTap(inst.streams, tap, v) }
+			return opened{begin, tap.Close}, nil
+		}, nil
 	})
 }
 
+// Attach makes the rings that are named the ones that are in use. What can
+// fail in the author's hands comes first, when nothing has changed yet; a ring
+// is let go before another takes its place.
 func (w *ringWorkers) Attach(req *pb.AttachRequest, files []*os.File) error {
 	defer closeAll(files) // a mapping outlives its descriptor
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped {
-		return errors.New("the plugin is draining")
+	w.attaching.Lock()
+	defer w.attaching.Unlock()
+	named, err := w.named(req)
+	if err != nil {
+		return err
 	}
-	for i, r := range req.GetRings() {
-		if r.GetKind() != pb.Ring_KIND_RECORD {
-			return fmt.Errorf("ring %d is no record ring", i)
+	openers := map[ringKey]opener{}
+	for key, i := range named {
+		if w.has(key) {
+			continue
 		}
-		o, err := w.open(r, files[i])
+		if openers[key], err = w.prepare(req.GetRings()[i]); err != nil {
+			return ringError(req.GetRings()[i], err)
+		}
+	}
+	w.giveUp(named)
+	for key, open := range openers {
+		o, err := open(files[named[key]])
+		if err == nil {
+			err = w.take(key, o)
+		}
 		if err != nil {
-			return fmt.Errorf("ring of worker %d: %w", r.GetWorker(), err)
-		}
-		if err := w.replace(r.GetWorker(), o); err != nil {
-			return err
+			return ringError(req.GetRings()[named[key]], err)
 		}
 	}
 	return nil
 }
 
-func (w *ringWorkers) replace(worker uint32, o opened) error {
-	if old, ok := w.waiting[worker]; ok {
-		if err := old.close(); err != nil {
-			return err
+func ringError(r *pb.Ring, err error) error {
+	return fmt.Errorf("ring %d of worker %d: %w", r.GetId(), r.GetWorker(), err)
+}
+
+// named checks a set of rings and gives their places in it.
+func (w *ringWorkers) named(req *pb.AttachRequest) (map[ringKey]int, error) {
+	named := map[ringKey]int{}
+	for i, r := range req.GetRings() {
+		if r.GetKind() != pb.Ring_KIND_RECORD {
+			return nil, fmt.Errorf("ring %d is no record ring", i)
+		}
+		if _, twice := named[keyOf(r)]; twice {
+			return nil, ringError(r, errors.New("it is named twice"))
+		}
+		named[keyOf(r)] = i
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stopped:
+		return nil, errDraining
+	case req.GetToken() < w.token:
+		return nil, fmt.Errorf("the set of rings under token %d is older than the one in use", req.GetToken())
+	}
+	w.token = req.GetToken()
+	return named, nil
+}
+
+var errDraining = errors.New("the plugin is draining")
+
+func (w *ringWorkers) has(key ringKey) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rings[key] != nil
+}
+
+// giveUp stops the work on rings that are not named.
+func (w *ringWorkers) giveUp(named map[ringKey]int) {
+	var old []*ringWork
+	w.mu.Lock()
+	for key, r := range w.rings {
+		if _, ok := named[key]; !ok {
+			old = append(old, r)
+			delete(w.rings, key)
 		}
 	}
-	if !w.started {
-		w.waiting[worker] = o
-		return nil
+	w.mu.Unlock()
+	for _, r := range old {
+		_ = r.stop() // why it ended concerns nobody any more
 	}
-	if old, ok := w.running[worker]; ok {
-		_ = old.Stop() // why it ended concerns the old ring
+}
+
+// take takes a ring into use.
+func (w *ringWorkers) take(key ringKey, o opened) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopped {
+		return errors.Join(errDraining, o.close())
 	}
-	w.running[worker] = o.begin()
-	delete(w.errors, worker)
+	r := &ringWork{opened: o}
+	if w.started {
+		r.worker = r.begin()
+	}
+	w.rings[key] = r
 	return nil
 }
 
@@ -132,27 +229,23 @@ func (w *ringWorkers) Start() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.started = true
-	for worker, o := range w.waiting {
-		w.running[worker] = o.begin()
+	for _, r := range w.rings {
+		r.worker = r.begin()
 	}
-	clear(w.waiting)
 	return nil
 }
 
 func (w *ringWorkers) Stop(ctx context.Context) error {
 	w.mu.Lock()
 	w.stopped = true
-	running, waiting := w.running, w.waiting
-	w.running, w.waiting = map[uint32]ringWorker{}, map[uint32]opened{}
+	rings := w.rings
+	w.rings = map[ringKey]*ringWork{}
 	w.mu.Unlock()
 	done := make(chan error, 1)
 	go func() {
 		var errs []error
-		for _, r := range running {
-			errs = append(errs, r.Stop())
-		}
-		for _, o := range waiting {
-			errs = append(errs, o.close())
+		for _, r := range rings {
+			errs = append(errs, r.stop())
 		}
 		done <- errors.Join(errs...)
 	}()
@@ -168,24 +261,22 @@ func (w *ringWorkers) Status() *pb.WatchResponse {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	m := &pb.WatchResponse{State: pb.WatchResponse_STATE_RUNNING}
-	var workers []uint32
-	for worker := range w.running {
-		workers = append(workers, worker)
+	if !w.started {
+		return m
 	}
-	slices.Sort(workers)
-	for _, worker := range workers {
-		r := w.running[worker]
-		ledger, failures := workerLedger(r)
+	for _, key := range slices.SortedFunc(maps.Keys(w.rings), compareKeys) {
+		r := w.rings[key]
+		ledger, failures := workerLedger(r.worker)
 		m.Workers = append(m.Workers, ledger)
-		if seen := w.errors[worker]; failures > seen.count {
-			w.errors[worker] = seenErrors{failures, time.Now()}
+		if failures > r.errors.count {
+			r.errors = seenErrors{failures, time.Now()}
 		}
-		switch err := r.Err(); {
+		switch err := r.worker.Err(); {
 		case err != nil:
 			m.State, m.Message = pb.WatchResponse_STATE_FAILED, err.Error()
-		case time.Since(w.errors[worker].at) < unhealthyFor && m.State == pb.WatchResponse_STATE_RUNNING:
+		case time.Since(r.errors.at) < unhealthyFor && m.State == pb.WatchResponse_STATE_RUNNING:
 			m.State = pb.WatchResponse_STATE_UNHEALTHY
-			if err := r.LastError(); err != nil {
+			if err := r.worker.LastError(); err != nil {
 				m.Message = err.Error()
 			}
 		}

@@ -7,6 +7,11 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
+// FlowPhase is the resolution, in nanoseconds, of the clock by which flows are
+// told apart. Records of one Add share a time: whoever counts a recording must
+// not put records of different phases into one.
+const FlowPhase = 1e9 / 256
+
 // flowSet says whether a flow (protocol, addresses, ports) is new within its
 // second. It is one exact set for all hosts: a slot is 56 bits of hash and an
 // 8-bit epoch. A flow's epoch is one second long and begins at a phase given
@@ -30,8 +35,7 @@ const (
 	flowProbes   = 4       // lines looked at before a flow is given up
 	minFlowSlots = 1 << 16 // 512 KiB
 	maxFlowSlots = 1 << 22 // 32 MiB
-	phaseNanos   = 1e9 / 256
-	first        = 40 // the hash bits from here on say where in its line a flow is looked for first
+	first        = 40      // the hash bits from here on say where in its line a flow is looked for first
 )
 
 func newFlowSet(seed uint64) *flowSet {
@@ -140,7 +144,7 @@ func (f *flowSet) crowd() {
 // advance moves the clock on. Once a tick a part of the set is swept, so that
 // no slot lives to see its epoch's number come round again.
 func (f *flowSet) advance(now int64) {
-	f.phase = uint64(now) / phaseNanos
+	f.phase = uint64(now) / FlowPhase
 	tick := now / tickNanos
 	if tick == f.tick {
 		return

@@ -13,7 +13,7 @@ import (
 // way a map oracle has to know it.
 func (f *flowSet) epochOf(r *traffic.Record, now int64) (hash uint64, epoch uint64) {
 	h := f.hash(r, load(r, &r.Src), load(r, &r.Dst))
-	return h, (uint64(now)/phaseNanos + h>>56) >> 8
+	return h, (uint64(now)/FlowPhase + h>>56) >> 8
 }
 
 // TestFlowsEqualMap counts new flows per second and compares each host with

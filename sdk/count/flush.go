@@ -40,6 +40,8 @@ type flushScratch struct {
 	rest     []uint32
 	byHeat   [66]int // rows
 	costHeat [66]int // deltas
+	samples  uint64  // raw ones in what the flush takes
+	held     uint64  // and in what it leaves
 }
 
 const heatLimit = 65 // of rows above their group's smallest limit
@@ -66,6 +68,13 @@ func (t *Table) Flush(sink Sink, w Window) bool {
 	}
 	fixed := t.fixedCost()
 	chosen, cost := t.choose(end, w.All, room-fixed)
+	for i := range t.totals {
+		if n := uint64(t.totals[i].samples); fixed > room {
+			s.held += n
+		} else {
+			s.samples += n
+		}
+	}
 	if fixed > room {
 		fixed, chosen, cost = 0, nil, 0
 	}
@@ -123,6 +132,7 @@ func (t *Table) choose(end uint32, all bool, room int) (chosen []uint32, cost in
 	// Above fit all due rows fit; at fit, as many as there is room for.
 	fit, spare := cut(&s.costHeat, room)
 	s.chosen, s.rest = s.chosen[:0], s.rest[:0]
+	s.samples, s.held = 0, 0
 	for _, n := range t.dirty {
 		r := &t.rows[n]
 		heat := t.heatOf(r)
@@ -140,9 +150,11 @@ func (t *Table) choose(end uint32, all bool, room int) (chosen []uint32, cost in
 		}
 		if !due || heat < fit {
 			s.rest = append(s.rest, n)
+			s.held += uint64(r.samples)
 			continue
 		}
 		s.chosen = append(s.chosen, n)
+		s.samples += uint64(r.samples)
 		cost += c
 	}
 	t.dirty, s.rest = s.rest, t.dirty
@@ -182,7 +194,7 @@ func (t *Table) writeHeader(sink Sink, w Window, deltas int) {
 		Kind: ring.KindFlush, Generation: w.Generation, Number: t.ledger.Flushes, Revision: t.plan.Revision,
 		WindowEnd: w.End, LagNanos: w.Lag, Received: t.ledger.Received, Counted: t.ledger.Counted,
 		DroppedTotal: t.ledger.Dropped, Deltas: uint32(deltas), DirtyRows: uint32(len(t.dirty)),
-		Folded: t.ledger.Folded, Packets: t.ledger.Packets,
+		Folded: t.ledger.Folded, Packets: t.ledger.Packets, Samples: t.scratch.samples, Held: t.scratch.held,
 	}
 	if w.Finished {
 		f.Flags = ring.FlushFinished

@@ -1,6 +1,7 @@
 package count
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -29,6 +30,23 @@ func (s *memorySink) Write(batch []ring.Delta) int {
 		s.batches[last] = append(s.batches[last], batch[i])
 	}
 	return len(batch)
+}
+
+// samples returns the newest flush and the raw samples of all deltas.
+func (s *memorySink) samples() (f *ring.Flush, n uint64) {
+	for _, b := range s.batches {
+		f = b[0].AsFlush()
+		before := n
+		for i := range b[1:] {
+			if b[i+1].Kind != ring.KindCounter {
+				n += uint64(b[i+1].Samples)
+			}
+		}
+		if f.Samples != n-before {
+			return f, math.MaxUint64 / 2
+		}
+	}
+	return f, n
 }
 
 // gain is what deltas or an oracle add up to.

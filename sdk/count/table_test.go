@@ -133,6 +133,7 @@ func TestNothingLost(t *testing.T) {
 		sink := &memorySink{}
 		var want gain
 		var byCounter [MaxCounters]pair
+		var samples uint64
 		now := 10 * second
 		for tick := range 40 {
 			batch := make([]traffic.Record, 2000)
@@ -148,6 +149,7 @@ func TestNothingLost(t *testing.T) {
 				}
 				want.packets += g.packets
 				want.bytes += g.bytes
+				samples += g.samples
 				for i := range g.counters {
 					want.counters[i].add(g.counters[i].packets, g.counters[i].bytes)
 				}
@@ -155,7 +157,11 @@ func TestNothingLost(t *testing.T) {
 			table.Add(batch, now)
 			now += tickNanos
 			sink.free = []int{0, 1, 7, 300, 5000}[rng.IntN(5)]
-			table.Flush(sink, Window{End: now, All: tick%7 == 0})
+			if table.Flush(sink, Window{End: now, All: tick%7 == 0}) {
+				if f, came := sink.samples(); came+f.Held != samples {
+					t.Fatalf("flush %d leaves %d samples in the table and %d have come, of %d", f.Number, f.Held, came, samples)
+				}
+			}
 			if tick%10 == 9 {
 				next := *p
 				next.Revision++

@@ -108,6 +108,7 @@ type Plugin struct {
 	mu          sync.Mutex
 	description *Description
 	exporting   sync.Mutex // the parts of one snapshot stay together
+	streams     streams    // of deltas
 }
 
 // New speaks to a plugin over conn.
@@ -232,7 +233,9 @@ func (p *Plugin) Start(ctx context.Context) (diag.Diagnostics, error) {
 }
 
 // Drain makes the plugin stop taking input, flush and close, within ctx's
-// deadline. Draining again, or before Start, does nothing.
+// deadline, until which it also waits for every StreamDeltas to return: what
+// was flushed last has then arrived. Draining again, or before Start, does
+// nothing.
 func (p *Plugin) Drain(ctx context.Context) error {
 	req := &pb.DrainRequest{}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -242,7 +245,50 @@ func (p *Plugin) Drain(ctx context.Context) error {
 	if err != nil {
 		return callError(ctx, "Drain", err)
 	}
-	return said(resp.GetError())
+	return errors.Join(said(resp.GetError()), p.streams.wait(ctx))
+}
+
+// streams counts calls of StreamDeltas.
+type streams struct {
+	mu   sync.Mutex
+	open int
+	none chan struct{} // closed when open falls to 0; nil while nobody waits
+}
+
+func (s *streams) enter() (leave func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+	return s.leave
+}
+
+func (s *streams) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open--; s.open == 0 && s.none != nil {
+		close(s.none)
+		s.none = nil
+	}
+}
+
+// wait returns when no stream is open.
+func (s *streams) wait(ctx context.Context) error {
+	s.mu.Lock()
+	if s.open == 0 {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.none == nil {
+		s.none = make(chan struct{})
+	}
+	none := s.none
+	s.mu.Unlock()
+	select {
+	case <-none:
+		return nil
+	case <-ctx.Done():
+		return errors.New("the last deltas have not arrived in time")
+	}
 }
 
 // ParseDescription reads and checks what a plugin's describe command printed.

@@ -32,19 +32,25 @@ const (
 	OnFailureStop
 )
 
-// AttachRequest names the rings whose descriptors were sent beforehand, in
-// the same order, over the ring channel. Without rings a capture's deltas are
-// read with StreamDeltas.
+// AttachRequest names all rings that a plugin is to use from now on. Their
+// descriptors were sent beforehand, in the same order, over the ring channel.
+//
+// A filter or tap goes on with the rings it has, takes up new ones and gives
+// up those that are not named; no ring at all is a set too. Rings are the same
+// when ID and Generation are. A set whose Token is smaller than the last one's
+// is refused. A capture's rings replace those it has; without rings its deltas
+// are read with StreamDeltas.
 type AttachRequest struct {
 	Rings  []Ring
 	Replay bool   // block instead of merging; the clock is the records' time
-	Token  uint64 // of the batch of descriptors
+	Token  uint64 // of the batch of descriptors; it grows
 }
 
 // Ring is one ring of an AttachRequest.
 type Ring struct {
 	Kind         RingKind
-	Worker       uint32
+	ID           uint64 // record rings, for filters and taps: names the ring among all that they get
+	Worker       uint32 // of the capture
 	Generation   uint32
 	Stage        uint32   // record rings: cursor of the callee; 0 is the first filter
 	Stages       uint32   // record rings: number of gating filters
@@ -52,7 +58,8 @@ type Ring struct {
 	StageFailure []uint32 // record rings, for the capture: OnFailure by stage
 }
 
-// AttachRings hands rings to a capture, a filter or a tapping export.
+// AttachRings hands the whole set of its rings to a capture, a filter or a
+// tapping export. After an error it is not known which of them are in use.
 func (p *Plugin) AttachRings(ctx context.Context, req AttachRequest) error {
 	d, err := p.Describe(ctx)
 	if err != nil {
@@ -61,7 +68,7 @@ func (p *Plugin) AttachRings(ctx context.Context, req AttachRequest) error {
 	out := &pb.AttachRequest{Replay: req.Replay, Token: req.Token}
 	for _, r := range req.Rings {
 		out.Rings = append(out.Rings, &pb.Ring{
-			Kind: pb.Ring_Kind(r.Kind), Worker: r.Worker, Generation: r.Generation, Stage: r.Stage, Stages: r.Stages,
+			Kind: pb.Ring_Kind(r.Kind), Id: r.ID, Worker: r.Worker, Generation: r.Generation, Stage: r.Stage, Stages: r.Stages,
 			OnFailure: r.OnFailure, StageFailure: r.StageFailure,
 		})
 	}
@@ -93,10 +100,12 @@ func (p *Plugin) ApplyPlan(ctx context.Context, plan *count.Plan) error {
 
 // StreamDeltas reads a worker's deltas where shared memory cannot be had:
 // give is called with the bytes of whole ring records, which it may keep,
-// until the input has ended (nil), ctx is done or give returns an error.
+// until the worker has sent its last flush (nil), ctx is done or give returns
+// an error. Drain waits for it.
 func (p *Plugin) StreamDeltas(ctx context.Context, worker, generation uint32, give func([]byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer p.streams.enter()()
 	stream, err := p.capture.Stream(ctx, &pb.StreamRequest{Worker: worker, Generation: generation})
 	if err != nil {
 		return callError(ctx, "Stream", err)

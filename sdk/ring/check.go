@@ -145,7 +145,7 @@ func (f *Flush) Check() error {
 		return ErrLedger
 	}
 	b := (*[DeltaSize]byte)(unsafe.Pointer(f))
-	if b[1] != 0 || b[2] != 0 || *(*[40]byte)(b[88:]) != [40]byte{} {
+	if b[1] != 0 || b[2] != 0 || *(*[24]byte)(b[104:]) != [24]byte{} {
 		return ErrReserved
 	}
 	return nil

@@ -101,7 +101,8 @@ func TestFlushCheck(t *testing.T) {
 		{"ledger overflow", func(f *Flush) { f.DroppedTotal = 1<<64 - 1 }, ErrLedger},
 		{"counted", func(f *Flush) { f.Counted = 11 }, ErrLedger},
 		{"reserved 1", func(f *Flush) { bytesOf(f.AsDelta())[1] = 1 }, ErrReserved},
-		{"reserved 88", func(f *Flush) { bytesOf(f.AsDelta())[88] = 1 }, ErrReserved},
+		{"samples", func(f *Flush) { f.Samples, f.Held = 1, 1 }, nil},
+		{"reserved 104", func(f *Flush) { bytesOf(f.AsDelta())[104] = 1 }, ErrReserved},
 		{"reserved 127", func(f *Flush) { bytesOf(f.AsDelta())[127] = 1 }, ErrReserved},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,7 +125,7 @@ func TestCodecBytes(t *testing.T) {
 	d := goodHost("192.0.2.1")
 	d.Network, d.Packets, d.Bytes = 0x01020304, 0x1122334455667788, 0x99aabbccddeeff00
 	d.CounterBytes[CounterExempt], d.Flows = 0xa1a2a3a4, 0xb1b2b3b4
-	f := Flush{Kind: KindFlush, Generation: 0xc1c2c3c4, Number: 9, WindowEnd: 0x0102030405060708, Deltas: 0xd1d2d3d4, Packets: 77}
+	f := Flush{Kind: KindFlush, Generation: 0xc1c2c3c4, Number: 9, WindowEnd: 0x0102030405060708, Deltas: 0xd1d2d3d4, Packets: 77, Samples: 78, Held: 79}
 	b := AppendDeltas([]byte{1, 2, 3}, []Delta{d, *f.AsDelta()})[3:]
 	le := binary.LittleEndian
 	for _, c := range []struct {
@@ -142,6 +143,8 @@ func TestCodecBytes(t *testing.T) {
 		{"window end", le.Uint64(b[128+24:]), 0x0102030405060708},
 		{"deltas", uint64(le.Uint32(b[128+64:])), 0xd1d2d3d4},
 		{"flush packets", le.Uint64(b[128+80:]), 77},
+		{"flush samples", le.Uint64(b[128+88:]), 78},
+		{"flush held", le.Uint64(b[128+96:]), 79},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s = %#x, want %#x", c.name, c.got, c.want)

@@ -55,7 +55,7 @@ type field struct{ off, width, count int }
 
 var (
 	deltaFields = []field{{4, 4, 1}, {24, 4, 2}, {32, 8, 2}, {48, 4, 2*BuiltinCounters + 3}}
-	flushFields = []field{{4, 4, 1}, {8, 8, 7}, {64, 4, 2}, {72, 8, 2}}
+	flushFields = []field{{4, 4, 1}, {8, 8, 7}, {64, 4, 2}, {72, 8, 4}}
 )
 
 // swapRecords turns the integers of whole records from one byte order to the

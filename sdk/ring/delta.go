@@ -134,7 +134,9 @@ type Delta struct {
 //	 68    4 rows left in the table, dirty
 //	 72    8 rows folded into their prefix so far
 //	 80    8 packets received, scaled
-//	 88   40 reserved, 0
+//	 88    8 raw samples in the deltas of this batch, those of counters apart
+//	 96    8 raw samples in what was counted and is left in the table
+//	104   24 reserved, 0
 type Flush struct {
 	Kind         Kind
 	_            [2]uint8
@@ -151,7 +153,9 @@ type Flush struct {
 	DirtyRows    uint32
 	Folded       uint64
 	Packets      uint64
-	_            [40]uint8
+	Samples      uint64
+	Held         uint64
+	_            [24]uint8
 }
 
 // FlushFlags qualify a flush.
@@ -192,4 +196,6 @@ const (
 	_ = uint(unsafe.Offsetof(Flush{}.WindowEnd) - 24)
 	_ = uint(80 - unsafe.Offsetof(Flush{}.Packets))
 	_ = uint(unsafe.Offsetof(Flush{}.Packets) - 80)
+	_ = uint(96 - unsafe.Offsetof(Flush{}.Held))
+	_ = uint(unsafe.Offsetof(Flush{}.Held) - 96)
 )

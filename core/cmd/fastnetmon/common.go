@@ -69,10 +69,19 @@ func (l *logFlags) add(cmd *cobra.Command, level string) {
 	cmd.Flags().BoolVar(&l.json, "log-json", false, "log JSON, a line each")
 }
 
-func (l *logFlags) logger(w io.Writer) (hclog.Logger, error) {
+// parse reads the level.
+func (l *logFlags) parse() (hclog.Level, error) {
 	level := hclog.LevelFromString(l.level)
 	if level == hclog.NoLevel {
-		return nil, fmt.Errorf("--log-level %q: use trace, debug, info, warn, error or off", l.level)
+		return level, fmt.Errorf("--log-level %q: use trace, debug, info, warn, error or off", l.level)
+	}
+	return level, nil
+}
+
+func (l *logFlags) logger(w io.Writer) (hclog.Logger, error) {
+	level, err := l.parse()
+	if err != nil {
+		return nil, err
 	}
 	return hclog.New(&hclog.LoggerOptions{
 		Name: "fastnetmon", Level: level, Output: w, JSONFormat: l.json, TimeFormat: "2006-01-02T15:04:05.000Z07:00",

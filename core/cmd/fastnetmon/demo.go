@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +54,8 @@ rates, the attack, what fired, what the script was told, and the end. It sends n
 			if err != nil {
 				return err
 			}
+			ctx, stopSignals := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+			defer stopSignals()
 			dir, err := os.MkdirTemp("", "fastnetmon-demo-")
 			if err != nil {
 				return &exitError{exitFailure, err}
@@ -65,19 +69,19 @@ rates, the attack, what fired, what the script was told, and the end. It sends n
 			show.printf("Made-up traffic, played at its own speed: 2,000 packets a second to and from 100 hosts of 203.0.113.0/24\n" +
 				"and 2001:db8::/64. After 6 seconds a SYN flood of 25,000 packets a second hits 203.0.113.7 for 8 seconds.\n" +
 				"Limits for incoming traffic of a host: 5,000 pps in all, 3,000 pps of SYN, 500 Mbit/s.\n\n")
-			calls, stop := context.WithCancel(cmd.Context())
+			calls, stop := context.WithCancel(ctx)
 			var following sync.WaitGroup
 			following.Go(func() { show.follow(calls, filepath.Join(dir, "calls")) })
 			daemon := pipeline.New(pipeline.Options{
 				Config: cfg, Log: log, Version: version, OnEvent: show.event, OnRates: show.rates, UntilFinished: true,
 			})
-			diags, err := daemon.Run(cmd.Context())
+			diags, err := daemon.Run(ctx)
 			stop()
 			following.Wait()
 			if bad := showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files); bad != nil {
 				return bad
 			}
-			return show.verdict(cmd.Context(), err)
+			return show.verdict(ctx, err)
 		},
 	}
 	logs.add(cmd, "error")

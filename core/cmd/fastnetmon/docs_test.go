@@ -58,7 +58,7 @@ func documentedConfigurations(t *testing.T) map[string]string {
 		}
 		if d.IsDir() {
 			switch d.Name() {
-			case ".git", ".cache", "bin", "testdata":
+			case ".git", ".cache", "bin", "testdata", "demo":
 				return filepath.SkipDir
 			}
 			return nil

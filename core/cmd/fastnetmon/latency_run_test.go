@@ -79,8 +79,10 @@ func watch(tb testing.TB, config string) *watched {
 		w.done <- w.cmd.Wait()
 	}()
 	tb.Cleanup(func() {
-		_ = w.cmd.Process.Kill()
-		<-w.done
+		_ = w.cmd.Process.Kill() // it may have ended
+		if err := <-w.done; err != nil && !tb.Failed() {
+			tb.Log("killed:", err)
+		}
 	})
 	return w
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
 )
 
 // version is set by the linker.
@@ -37,15 +39,16 @@ var errShown = errors.New("")
 func shown(code int) error { return &exitError{code: code, err: errShown} }
 
 func main() {
+	detached := service.InDetached()
 	// A reader that goes away is an error where something is written to it, not
 	// the end of everything that has to be tidied up.
 	signal.Ignore(syscall.SIGPIPE)
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
 		stop() // a second signal is not asked to wait
 	}()
-	err := rootCommand().ExecuteContext(ctx)
+	err := rootCommand(detached).ExecuteContext(ctx)
 	if err == nil {
 		return
 	}
@@ -63,7 +66,7 @@ func main() {
 	os.Exit(code)
 }
 
-func rootCommand() *cobra.Command {
+func rootCommand(detached *service.Detached) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "fastnetmon",
 		Short:         "DDoS detector",
@@ -74,7 +77,7 @@ func rootCommand() *cobra.Command {
 	}
 	root.SetVersionTemplate("fastnetmon {{.Version}}\n")
 	root.AddCommand(
-		runCommand(),
+		runCommand(detached),
 		checkCommand(),
 		replayCommand(),
 		pluginCommand(),

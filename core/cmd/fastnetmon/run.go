@@ -1,48 +1,208 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
 )
 
-func runCommand() *cobra.Command {
-	var named string
-	var logs logFlags
+// runFlags are the flags of run.
+type runFlags struct {
+	config     string
+	logs       logFlags
+	log        string
+	pidFile    string
+	background bool
+}
+
+func runCommand(detached *service.Detached) *cobra.Command {
+	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Watch traffic and act until stopped",
 		Long: `Run starts the plugins of the configuration, counts, decides and acts until it gets SIGINT or SIGTERM; then it drains
-captures, engine and actions in that order. Without --config it looks for fastnetmon.hcl in this directory, then for
-/etc/fastnetmon/fastnetmon.hcl and /etc/fastnetmon.hcl.`,
+captures, engine and actions in that order. SIGHUP reads the configuration again: what changed takes effect, what did not
+goes on, and a configuration with errors changes nothing. SIGUSR1 opens the log file anew. Without --config it looks for
+fastnetmon.hcl in this directory, then for /etc/fastnetmon/fastnetmon.hcl and /etc/fastnetmon.hcl.
+
+Under systemd it tells when it is ready and feeds the watchdog. With --daemon it goes into the background once it works;
+its log then goes to syslog unless --log names a file.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			path, err := configPath(named)
-			if err != nil {
-				return err
+			if f.background && detached == nil {
+				code, err := service.Detach(cmd.Context(), cmd.ErrOrStderr())
+				switch {
+				case err != nil:
+					return &exitError{code, err}
+				case code != 0:
+					return shown(code) // the child's words were relayed
+				}
+				return nil
 			}
-			log, err := logs.logger(cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			cfg, diags := config.Load(path)
-			if err := showDiagnostics(cmd.ErrOrStderr(), diags, files(cfg)); err != nil {
-				return err
-			}
-			log.Info("configuration loaded", "path", path, "revision", cfg.Revision)
-			daemon := pipeline.New(pipeline.Options{Config: cfg, Log: log, Version: version})
-			diags, err = daemon.Run(cmd.Context())
-			if bad := showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files); bad != nil {
-				return bad
-			}
-			if err != nil {
-				return &exitError{exitFailure, err}
-			}
-			return nil
+			return runDaemon(cmd, &f, detached)
 		},
 	}
-	cmd.Flags().StringVar(&named, "config", "", "configuration: a file, or a directory of *.hcl files")
-	logs.add(cmd, "info")
+	cmd.Flags().StringVar(&f.config, "config", "", "configuration: a file, or a directory of *.hcl files")
+	cmd.Flags().StringVar(&f.log, "log", "", "where the log goes: stderr, syslog or file:/path; stderr unless in the background")
+	cmd.Flags().StringVar(&f.pidFile, "pid-file", "", "file for the process id, locked while the daemon runs")
+	cmd.Flags().BoolVar(&f.background, "daemon", false, "go into the background once everything works")
+	f.logs.add(cmd, "info")
 	return cmd
+}
+
+func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) error {
+	path, err := configPath(f.config)
+	if err != nil {
+		return err
+	}
+	if path, err = filepath.Abs(path); err != nil { // in the background the working directory changes
+		return failure(err)
+	}
+	level, err := f.logs.parse()
+	if err != nil {
+		return err
+	}
+	log, err := service.NewLogger(service.Options{
+		Name: "fastnetmon", Level: level, JSON: f.logs.json, Output: f.log, Detached: detached != nil,
+		Unlimited: []string{"attack ", "reload"}, Stderr: cmd.ErrOrStderr(),
+	})
+	if err != nil {
+		return failure(err)
+	}
+	defer log.Close()
+	if f.pidFile != "" {
+		pid, err := service.WritePIDFile(f.pidFile)
+		if err != nil {
+			return failure(err)
+		}
+		defer func() { _ = pid.Remove() }() // a stale one is taken over
+	}
+	cfg, diags := config.Load(path)
+	if diags.HasErrors() {
+		return showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files)
+	}
+	log.Info("configuration loaded", "path", path, "revision", cfg.Revision)
+	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier()}
+	r.daemon = pipeline.New(pipeline.Options{Config: cfg, Log: log, Version: version, OnRunning: func() { r.ready(detached) }})
+	stop := r.handleSignals()
+	said, err := r.daemon.Run(cmd.Context())
+	stop()
+	log.Flush() // what follows goes to the same place
+	if bad := showDiagnostics(cmd.ErrOrStderr(), append(diags, said...), cfg.Files); bad != nil {
+		return bad
+	}
+	return failure(err)
+}
+
+// running is the daemon and those who are told how it is.
+type running struct {
+	path   string
+	cmd    *cobra.Command
+	daemon *pipeline.Daemon
+	log    *service.Logger
+	notify *service.Notifier
+}
+
+// ready tells a waiting parent and the service manager that it works.
+func (r *running) ready(detached *service.Detached) {
+	if err := detached.Ready(); err != nil {
+		r.log.Error("going into the background failed", "error", err)
+	}
+	r.tell(r.notify.Ready(r.status()))
+}
+
+func (r *running) status() string {
+	return fmt.Sprintf("%s, %s open", plural(r.daemon.Captures(), "capture"), plural(r.daemon.OpenAttacks(), "attack"))
+}
+
+func (r *running) tell(err error) {
+	if err != nil {
+		r.log.Warn("the service manager could not be told", "error", err)
+	}
+}
+
+// handleSignals serves SIGHUP and SIGUSR1 and feeds watchdog and status, until
+// the returned function is called.
+func (r *running) handleSignals() (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.cmd.Context()))
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	var all sync.WaitGroup
+	all.Go(func() { r.notify.Watchdog(ctx, r.daemon.Healthy) })
+	all.Go(func() { r.serve(ctx, signals) })
+	return func() {
+		signal.Stop(signals)
+		cancel()
+		all.Wait()
+	}
+}
+
+// statusEvery is how often the service manager shows a new status.
+const statusEvery = 5 * time.Second
+
+func (r *running) serve(ctx context.Context, signals <-chan os.Signal) {
+	status := time.NewTicker(statusEvery)
+	defer status.Stop()
+	stopping := r.cmd.Context().Done()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-stopping:
+			r.tell(r.notify.Stopping())
+			stopping = nil
+		case <-status.C:
+			if stopping != nil {
+				r.tell(r.notify.Status(r.status()))
+			}
+		case s := <-signals:
+			if s == syscall.SIGUSR1 {
+				if err := r.log.Reopen(); err != nil {
+					r.log.Error("the log file cannot be opened anew", "error", err)
+				}
+				continue
+			}
+			r.tell(r.notify.Reloading())
+			r.reload()
+			r.tell(r.notify.Ready(r.status()))
+		}
+	}
+}
+
+// reload reads the configuration again and puts it in force if it is right.
+func (r *running) reload() {
+	cfg, diags := config.Load(r.path)
+	var changes []string
+	var err error
+	if !diags.HasErrors() {
+		var said hcl.Diagnostics
+		changes, said, err = r.daemon.Reload(r.cmd.Context(), cfg)
+		diags = append(diags, said...)
+	}
+	for _, d := range diags {
+		where := ""
+		if d.Subject != nil {
+			where = d.Subject.String()
+		}
+		r.log.Warn("reload: "+d.Summary, "detail", d.Detail, "at", where)
+	}
+	if err != nil || diags.HasErrors() {
+		r.log.Error("reload failed, the old configuration stays in force", "path", r.path, "error", err)
+		return
+	}
+	for _, change := range changes {
+		r.log.Info("reload: " + change)
+	}
 }

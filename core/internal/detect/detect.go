@@ -152,6 +152,7 @@ func (d *Detector) Step(now int64) []Event {
 	d.events = d.events[:0]
 	crossings := d.e.Crossings()
 	slices.SortStableFunc(crossings, compareCrossing)
+	d.events = slices.Grow(d.events, len(crossings)) // thousands may start at once
 	for len(crossings) > 0 {
 		crossings = crossings[d.take(crossings):]
 	}

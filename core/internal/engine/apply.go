@@ -101,14 +101,17 @@ func (e *Engine) findGroup(g *group) {
 
 // applyGroup adds the deltas of a group.
 func (e *Engine) applyGroup(r *ringState, g *group) {
+	came := uint64(0)
 	for i := range g.deltas {
 		d := &g.deltas[i]
 		switch d.Kind {
 		case ring.KindHost, ring.KindPrefix:
+			came += uint64(d.Samples)
 			e.applyRow(r, d, g.tags[i], g.rows[i])
 		case ring.KindCounter:
 			e.applyCounter(r, d, g.tags[i], g.rows[i])
 		case ring.KindTotal:
+			came += uint64(d.Samples)
 			e.applyTotal(r, d)
 		case ring.KindLoss:
 			r.ledger.DroppedBy[d.ID] += d.Packets
@@ -118,6 +121,7 @@ func (e *Engine) applyGroup(r *ringState, g *group) {
 			return
 		}
 	}
+	r.came += came
 	e.stats.Deltas += uint64(len(g.deltas))
 	g.deltas = nil
 }
@@ -132,7 +136,7 @@ func rowKind(d *ring.Delta) uint8 {
 
 // wellFormed checks what can be told without a table.
 func wellFormed(d *ring.Delta) bool {
-	if d.Direction > ring.Outgoing || d.SpanMs == 0 || d.SpanMs%50 != 0 || d.SpanMs > maxSpan {
+	if d.Direction > ring.Outgoing || d.SpanMs == 0 || d.SpanMs%50 != 0 || d.SpanMs > ring.MaxSpanMs {
 		return false
 	}
 	if mapped(&d.Addr) {
@@ -246,15 +250,17 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 	g := e.cur.entries[w.entry].plan
 	s := &w.dir[dir]
 	span := d.SpanMs / 50
-	if r.end > w.last[dir]+forgetSampling {
-		s.sampling = 0
+	if s.sampling != 0 && r.end > w.last[dir]+samplingWindow {
+		s.sampling = 0 // learned anew
 	}
 	decay, term := moveTo(&w.last[dir], r.end, span, g.lut)
 	s.add(d, decay, term)
 	if d.Flows != 0 || w.flows[dir] != 0 {
 		w.flows[dir] = w.flows[dir].decayAdd(decay, float64(d.Flows), term)
 	}
-	s.sampling = max(s.sampling, d.Sampling)
+	if s.sampling != 0 || d.Sampling > 1 {
+		s.sampling = s.sampling.see(w.last[dir], d.Sampling)
+	}
 	if w.kind == uint8(ring.KindHost) {
 		e.compare(r, w, no, g, d, span)
 	}
@@ -327,7 +333,8 @@ func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag uint32, c candida
 	dir := int(d.Direction)
 	g := e.cur.entries[w.entry].plan
 	if len(g.dirs[dir].user) > 0 {
-		w.dir[dir].sampling = max(w.dir[dir].sampling, d.Sampling)
+		s := &w.dir[dir].sampling
+		*s = s.see(w.last[dir], d.Sampling)
 		e.compareUser(r, w, no, g, d, FirstUser+id)
 	}
 }

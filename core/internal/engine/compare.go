@@ -47,7 +47,7 @@ func (e *Engine) compare(r *ringState, w *row, no uint32, g *groupPlan, d *ring.
 		over |= above(s.avg[p.avgIdx[i]&15], p.avgThr[i])
 	}
 	hot := over != 0
-	if p.extraTick || s.sampling > p.minS {
+	if p.extraTick || s.sampling != 0 && s.sampling.rate() > p.minS {
 		e.feedExtras(r, w, dir, g, d, span, t)
 		hot = true
 	}
@@ -133,7 +133,7 @@ func closeTick(runs *[maxRules]uint8, sum ufloat, rules *ruleSet) {
 // the samples and slow averages that decisions on sampled traffic need.
 func (e *Engine) feedExtras(r *ringState, w *row, dir int, g *groupPlan, d *ring.Delta, span uint32, t tickRef) {
 	p := &g.dirs[dir]
-	sampling := w.dir[dir].sampling
+	sampling := w.dir[dir].sampling.rate()
 	var fed uint32 // counters whose slow average has this delta
 	for i := range p.limits {
 		l := &p.limits[i]
@@ -182,7 +182,7 @@ func (e *Engine) rollExtra(x *extra, l *limitPlan, sampling uint32) {
 	runs := (*[maxRules]uint8)(x.runs[:])
 	for n := from; n < e.open && n-from < openTicks; n++ {
 		i := n % openTicks
-		eighths := min(x.v[3+i].f()*8/float64(max(sampling, 1)), 1<<14)
+		eighths := min(x.v[3+i].f()*8/float64(sampling), 1<<14)
 		closeTick(runs, x.v[i], &l.rules)
 		for k := range runs {
 			x.samples[k] += uint16(eighths)
@@ -221,7 +221,7 @@ func (e *Engine) compareUser(r *ringState, w *row, no uint32, g *groupPlan, d *r
 			v = float64(d.Bytes)
 		}
 		if t.ok && l.rules.n > 0 {
-			e.feedTick(w, dir, l, t.n, v, float64(d.Packets), w.dir[dir].sampling)
+			e.feedTick(w, dir, l, t.n, v, float64(d.Packets), w.dir[dir].sampling.rate())
 		}
 	}
 	if x != nil {

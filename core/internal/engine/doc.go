@@ -5,6 +5,8 @@
 // It is pure: no I/O, no goroutines and no clock of its own. One goroutine
 // drives it; time is the stream's clock, in nanoseconds, which the window
 // ends of flushes and Advance move forward and nothing moves back.
+// Live, no window end may lie further ahead of the real time, which SetNow
+// tells, than MaxAhead: one ring must not make those of others late.
 //
 // # Rates
 //
@@ -22,7 +24,8 @@
 //
 // # Sampled sources
 //
-// Where a host's largest sampling rate S is above 1, a decision needs 30 raw
+// Where a host's largest sampling rate S of the last 30 to 60 s (rates above
+// 2²⁰ count as that) is above 1, a decision needs 30 raw
 // samples of the limit's counter (packets ÷ S). For the average they are
 // counted with its own weights: pps × τ ÷ S. Where they are fewer, a second
 // average over 30 s decides, with the same demand. Burst rules count samples

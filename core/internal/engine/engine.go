@@ -23,8 +23,8 @@ const (
 	lateSteps   = 3 // a tick stays open this long behind the clock
 	groupSize   = 32
 
-	forgetSampling = 600         // steps without traffic after which a host's sampling rate is learned anew
-	maxSpan        = 3600 * 1000 // milliseconds
+	maxSteps = 1 << 31 // of clock since base: beyond, steps are counted anew
+	newClock = 1 << 20 // clock since a new base: rings that are behind have half a day
 )
 
 // Options shape an engine. Zero values mean the defaults.
@@ -35,8 +35,8 @@ type Options struct {
 	Idle        time.Duration // a host that gained nothing for so long leaves
 	MaxAlarms   int           // (host, direction) pairs that may have fired limits at a time
 	ScopeTau    time.Duration // of networks', hostgroups' and totals' averages
-	// MaxAhead is how far the window end of a flush may lie ahead of the
-	// clock; 0 does not limit it, which is for replay, where flushes alone
+	// MaxAhead is how far the window end of a flush may lie ahead of SetNow's
+	// time; 0 does not limit it, which is for replay, where flushes alone
 	// drive the clock.
 	MaxAhead time.Duration
 }
@@ -70,6 +70,7 @@ type Engine struct {
 	base    int64 // step 0 of rows, in steps of the stream's clock; set by the first time seen
 	started bool
 	clock   uint32 // steps since base
+	now     int64  // of SetNow
 	open    uint32 // oldest open tick
 
 	gen      uint32
@@ -189,18 +190,59 @@ func (e *Engine) steps(now int64) (uint32, error) {
 		return 0, errAbsurd
 	}
 	if !e.started {
-		// An even base keeps ticks aligned to 100 ms; rings that start
-		// earlier have half a day.
-		e.base = (s - 1<<20) &^ 1
 		e.started = true
+		e.setBase(s)
 		e.setClock(uint32(s - e.base))
 	}
-	s -= e.base
-	if s <= 0 || s > 1<<31 {
-		return 0, errAbsurd
+	if s-e.base > maxSteps {
+		e.rebase(s)
 	}
-	return uint32(s), nil
+	// What is older than the base has decayed to nothing, however old it is.
+	return uint32(max(s-e.base, 1)), nil
 }
+
+// setBase counts steps from a little before s. An even base keeps ticks
+// aligned to 100 ms.
+func (e *Engine) setBase(s int64) { e.base = (s - newClock) &^ 1 }
+
+// rebase follows a jump of years, which only a recording makes: 32 bits do not
+// hold the steps between, and no average or tick outlives them.
+func (e *Engine) rebase(s int64) {
+	e.foldCells()
+	e.setBase(s)
+	e.clock = newClock
+	e.open = (e.clock - lateSteps - 1) >> 1
+	for no := range e.rows.top {
+		r := e.row(no)
+		switch {
+		case r.kind == 0:
+		case r.alarm == [2]Alarm{}:
+			e.evict(no, r)
+			e.stats.Evicted++
+		default: // an alarm's row stays until its release
+			e.dropExtras(r, nil)
+			r.last, r.tick, r.flows, r.dir = [2]uint32{}, [2]uint32{}, [2]ufloat{}, [2]dirState{}
+		}
+	}
+	for i := range e.alarms {
+		e.alarms[i].last = 0
+	}
+	for _, c := range e.cells {
+		for i := range c.lanes {
+			l := &c.lanes[i]
+			l.last = e.clock
+			l.folded.pps, l.folded.bps, l.folded.fps = [Counters]float64{}, [Counters]float64{}, 0
+		}
+	}
+	for _, r := range e.rings {
+		r.end, r.tick = 1, 0
+	}
+}
+
+// SetNow tells the real time on the clock of live streams. It moves nothing:
+// it is what window ends are held against, so that no ring can run the
+// stream's clock away from the time of the others.
+func (e *Engine) SetNow(now int64) { e.now = now }
 
 // nanos is the inverse of steps.
 func (e *Engine) nanos(s uint32) int64 { return (e.base + int64(s)) * step }

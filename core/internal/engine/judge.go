@@ -84,10 +84,11 @@ func (e *Engine) hasFired(a Alarm, id uint32) bool {
 // averageFires tells whether the average is above the limit, on samples enough.
 func (e *Engine) averageFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Crossing) bool {
 	s := &w.dir[dir]
+	rate := s.sampling.rate()
 	var fast, packets ufloat
 	var x *extra
 	user := l.counter >= FirstUser
-	if user || s.sampling > l.avgS {
+	if user || rate > l.avgS {
 		x = e.findExtra(w, extraKey(dir, l.counter))
 	}
 	switch {
@@ -101,9 +102,8 @@ func (e *Engine) averageFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cr
 	default:
 		fast, packets = s.avg[l.idx], s.avg[l.idx&^1]
 	}
-	sampling := float64(max(s.sampling, 1))
-	sampled := s.sampling > 1
-	if fast > l.thr && (!sampled || packets.f()*g.lut.tau >= minSamples*sampling) {
+	need, sampled := minSamples*float64(rate), rate > 1
+	if fast > l.thr && (!sampled || packets.f()*g.lut.tau >= need) {
 		c.Value, c.Window = fast.f(), time.Duration(g.lut.tau*1e9)
 		return true
 	}
@@ -111,7 +111,7 @@ func (e *Engine) averageFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cr
 		return false
 	}
 	slow := x.v[2+l.Unit&1]
-	if slow > l.thr && x.v[2].f()*e.slow.tau >= minSamples*sampling {
+	if slow > l.thr && x.v[2].f()*e.slow.tau >= need {
 		c.Value, c.Window = slow.f(), slowTau
 		return true
 	}
@@ -127,7 +127,8 @@ func (e *Engine) burstFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cros
 	var sums, packets [openTicks]ufloat
 	var runs [maxRules]uint8
 	var samples [maxRules]float64
-	sampled := s.sampling > 1 && s.sampling > l.burstS
+	rate := s.sampling.rate()
+	sampled := rate > 1 && rate > l.burstS
 	if l.pair >= 0 && !sampled {
 		e.roll(w, dir, g.lay)
 		for k := range sums {
@@ -139,7 +140,7 @@ func (e *Engine) burstFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cros
 		if x == nil {
 			return false
 		}
-		e.rollExtra(x, l, s.sampling)
+		e.rollExtra(x, l, rate)
 		for k := range sums {
 			i := (e.open + uint32(k)) % openTicks
 			sums[k], packets[k] = x.v[i], x.v[3+i]
@@ -159,7 +160,7 @@ func (e *Engine) burstFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cros
 			}
 			run++
 			most = max(most, sum)
-			n += packets[i].f() / float64(max(s.sampling, 1))
+			n += packets[i].f() / float64(rate)
 			if run >= int(l.rules.ticks[k]) && (!sampled || n >= minSamples) {
 				c.Value, c.Rule = most.f()/tickSeconds, l.Rules[k]
 				c.Window = time.Duration(l.rules.ticks[k]) * 100 * time.Millisecond

@@ -15,7 +15,7 @@ type HostRates struct {
 	Host           netip.Prefix
 	Network, Group uint32
 	Dir            [2]DirRates // incoming, outgoing
-	Sampling       [2]uint32   // largest sampling rate seen; 0 and 1 unsampled
+	Sampling       [2]uint32   // largest sampling rate seen lately; 1 unsampled
 }
 
 func sortBy[T any](list []T, key func(T) uint32) {
@@ -59,7 +59,7 @@ func (e *Engine) rates(r *row, now uint32) HostRates {
 			h.Dir[d].Bytes[k] = r.dir[d].avg[2*k+1].f() * decay
 		}
 		h.Dir[d].Flows = r.flows[d].f() * decay
-		h.Sampling[d] = r.dir[d].sampling
+		h.Sampling[d] = r.dir[d].sampling.rate()
 	}
 	return h
 }
@@ -134,12 +134,12 @@ func (e *Engine) Level(a Alarm, limit uint32, factor float64, now int64) (Level,
 	case !user:
 		look(r.dir[dir].avg[l.idx].f(), r.last[dir], fast)
 	}
-	if user || r.dir[dir].sampling > 1 && l.Unit != FlowRate {
+	if user || r.dir[dir].sampling != 0 && l.Unit != FlowRate {
 		if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
 			if user {
 				look(x.v[l.Unit&1].f(), x.t, fast)
 			}
-			if r.dir[dir].sampling > 1 {
+			if r.dir[dir].sampling != 0 {
 				look(x.v[2+l.Unit&1].f(), x.t, e.slow)
 			}
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
@@ -35,7 +36,8 @@ type Ledger struct {
 	Received, Counted uint64      // records
 	Dropped           uint64      // records, all causes
 	DroppedBy         [256]uint64 // records by cause of the plugin
-	InFlight          uint64      // records received, neither counted nor dropped yet
+	Used              uint64      // of the counted ones, those whose deltas have come
+	InFlight          uint64      // records received, neither used nor dropped yet
 	Packets           uint64      // received, scaled
 	Folded            uint64      // rows folded into their prefix
 	DirtyRows         uint32      // rows still in the capture's table
@@ -53,6 +55,10 @@ type ringState struct {
 	ledger     Ledger
 	generation uint32
 	left       uint32 // deltas of the flush still to come
+	announced  uint64 // raw samples in the deltas of the flush
+	came       uint64 // of them, so far
+	held       uint64 // raw samples that the flush left in the capture's table
+	settled    uint64 // records counted when it held none the last time
 	plan       *plan
 	revision   uint64 // of plan; before the first flush that of the plan at AddRing
 	end        uint32 // window end in steps
@@ -85,7 +91,27 @@ func (e *Engine) Ledger(id RingID) (Ledger, bool) {
 	if r == nil {
 		return Ledger{}, false
 	}
-	return r.ledger, true
+	l := r.ledger
+	l.Used = l.Counted - r.undelivered()
+	if away := l.Used + l.Dropped; away >= l.Used && away < l.Received {
+		l.InFlight = l.Received - away
+	}
+	return l, true
+}
+
+// undelivered is how many of the records that the capture says it has counted
+// have not come. It counts raw samples, which for packets are records, but two
+// for one that counts for both of its ends; for flow records they are more, but
+// never more than what was counted since the table was last empty.
+func (r *ringState) undelivered() uint64 {
+	n := r.held
+	if r.left > 0 && r.came < r.announced {
+		n += r.announced - r.came
+	}
+	if n < r.held {
+		n = math.MaxUint64 // absurd numbers: the bound below holds
+	}
+	return min(n, r.ledger.Counted-r.settled)
 }
 
 func (r *ringState) lie(format string, args ...any) error {
@@ -107,8 +133,8 @@ func (e *Engine) flush(r *ringState, f *ring.Flush) error {
 		return r.lie("window end %d is not a positive multiple of 50 ms", f.WindowEnd)
 	case f.WindowEnd < l.WindowEnd:
 		return r.lie("window end went back from %d to %d", l.WindowEnd, f.WindowEnd)
-	case e.opt.MaxAhead > 0 && e.started && f.WindowEnd > e.Clock()+int64(e.opt.MaxAhead)+step:
-		return r.lie("window end %d lies more than %v ahead of the clock %d", f.WindowEnd, e.opt.MaxAhead, e.Clock())
+	case e.opt.MaxAhead > 0 && f.WindowEnd > e.now+int64(e.opt.MaxAhead):
+		return r.lie("window end %d lies more than %v ahead of the time %d", f.WindowEnd, e.opt.MaxAhead, e.now)
 	case f.Received < l.Received || f.Counted < l.Counted || f.DroppedTotal < l.Dropped || f.Folded < l.Folded:
 		return r.lie("a running total went back in flush %d", f.Number)
 	case l.Finished:
@@ -130,11 +156,11 @@ func (e *Engine) flush(r *ringState, f *ring.Flush) error {
 		e.prunePlans()
 	}
 	r.end, r.tick, r.left = end, tickOf(end), f.Deltas
-	l.Received, l.Counted, l.Dropped = f.Received, f.Counted, f.DroppedTotal
-	l.InFlight = 0
-	if used := f.Counted + f.DroppedTotal; used >= f.Counted && used < f.Received {
-		l.InFlight = f.Received - used
+	if r.held == 0 {
+		r.settled = l.Counted
 	}
+	r.announced, r.came, r.held = f.Samples, 0, f.Held
+	l.Received, l.Counted, l.Dropped = f.Received, f.Counted, f.DroppedTotal
 	l.Packets, l.Folded, l.DirtyRows, l.LagNanos = f.Packets, f.Folded, f.DirtyRows, f.LagNanos
 	l.WindowEnd, l.Flush, l.Revision = f.WindowEnd, f.Number, f.Revision
 	l.Finished = f.Flags&ring.FlushFinished != 0

@@ -26,7 +26,7 @@ type dirState struct {
 	avg      [16]ufloat                  // [counter×2+unit], packets/s and bytes/s
 	sums     [openTicks][rowPairs]ufloat // [tick mod 3][pair]
 	runs     [rowPairs][maxRules]uint8   // closed ticks above, up to the newest closed one
-	sampling uint32                      // largest sampling rate seen, 0 and 1 unsampled
+	sampling sampling
 }
 
 // extra is a further record of a row. With keyTick it is the burst state of

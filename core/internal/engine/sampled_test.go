@@ -117,3 +117,51 @@ func TestUserCounter(t *testing.T) {
 		}
 	}
 }
+
+// One high rate is not believed for ever: what is unsampled from then on is
+// seen as such within a minute, and a rate that stays is kept.
+func TestSamplingAges(t *testing.T) {
+	e := newEngine(t, Options{}, testPlan(1, ppsLimit(7, 1000)))
+	f := newFeeder(t, e, 1)
+	wild := hostDelta(5, false, 50, 1, 100)
+	wild.Sampling = 1 << 31
+	f.flush(origin, wild)
+	var at int64
+	for s := int64(1); s <= 120*20 && at == 0; s++ {
+		steady := hostDelta(6, false, 50, 100, 100)
+		steady.Sampling = 1 + uint32(s%400/399)*999 // a sampled record every 20 s
+		f.flush(origin+s*step, hostDelta(5, false, 50, 100, 10000), steady)
+		if r, _ := e.Rates(hostPrefix(6, false), e.Clock()); s >= 400 && r.Sampling[0] != 1000 {
+			t.Fatalf("sampling rate %d at step %d", r.Sampling[0], s)
+		}
+		for _, c := range e.Crossings() {
+			if c.Target == hostPrefix(5, false) {
+				at = c.At
+			}
+		}
+	}
+	if at == 0 || at > origin+61*int64(time.Second) {
+		t.Errorf("twice the limit fired after %v", time.Duration(at-origin))
+	}
+}
+
+func TestSamplingCode(t *testing.T) {
+	last := sampling(0)
+	for rate := uint32(0); rate < 1<<21; rate += 1 + rate/5000 {
+		c := encodeSampling(rate)
+		got := decodeSampling(c)
+		want := max(min(rate, maxSampling), 1)
+		if c < last || c > samplingCode || got < want || float64(got) > float64(want)*1.001 || rate < 2048 && got != want {
+			t.Fatalf("%d became %d by code %d, after %d", rate, got, c, last)
+		}
+		last = c
+	}
+	for _, rate := range []uint32{4096, 10000, 32768, 40000, 1 << 20} {
+		if got := decodeSampling(encodeSampling(rate)); got != rate {
+			t.Errorf("%d became %d", rate, got)
+		}
+	}
+	if got := decodeSampling(encodeSampling(1<<32 - 1)); got != maxSampling {
+		t.Errorf("the largest rate became %d", got)
+	}
+}

@@ -22,7 +22,7 @@ type action struct {
 func newAction(sys *system, p *prepared) *action {
 	a := &action{prepared: p, sys: sys}
 	a.inst = sys.instance(p, plugin.Hooks{
-		Configure: sys.configure(p),
+		Configure: p.configure,
 		Running:   func(proc *plugin.Process) { a.running.Store(proc) },
 		Gone:      func(*plugin.Process, error) { a.running.Store(nil) },
 	})

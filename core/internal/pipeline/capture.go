@@ -19,6 +19,8 @@ const (
 	recordCapacity = 1 << 15
 	// waitSlice bounds one sleep on a ring, so that its end is noticed.
 	waitSlice = time.Second
+	// streamEnd bounds the wait for what an ended process had streamed.
+	streamEnd = 2 * time.Second
 )
 
 // capture is one capture block: the instance that keeps its process alive,
@@ -29,20 +31,24 @@ type capture struct {
 	wiring *wiring // of its pipeline
 	replay bool
 	inst   *plugin.Instance
+	// createDelta makes a delta ring, or says that this system cannot.
+	createDelta func(name string, capacity int, generation uint32) (*ring.DeltaRing, error)
 
 	generation uint32 // of the rings, one more for each process
 	inputs     []*input
 	records    []*ring.RecordRing
 	process    atomic.Pointer[plugin.Process]
-	stop       context.CancelFunc // ends what waits on the rings
-	waiting    sync.WaitGroup
+	stop       context.CancelFunc // ends what waits on rings and streams
+	waiting    sync.WaitGroup     // for rings
+	streams    sync.WaitGroup     // which end with the process
 	account    account
+	played     []*input    // replay: those that are through
 	refused    *InputError // replay: what is wrong with its files
 }
 
 func newCapture(sys *system, p *prepared, w *wiring, replay bool) *capture {
-	c := &capture{prepared: p, sys: sys, wiring: w, replay: replay}
-	configure := sys.configure(p)
+	c := &capture{prepared: p, sys: sys, wiring: w, replay: replay, createDelta: ring.CreateDelta}
+	configure := p.configure
 	if replay {
 		configure = c.configureReplay
 	}
@@ -74,15 +80,15 @@ func (c *capture) attachRings(ctx, wait context.Context, proc *plugin.Process) e
 	request := host.AttachRequest{Replay: c.replay, Token: c.sys.token()}
 	var files []*os.File
 	for worker := range c.setup.Workers {
-		r, err := ring.CreateDelta(c.ringName(worker), deltaCapacity, c.generation)
+		r, err := c.createDelta(c.ringName(worker), deltaCapacity, c.generation)
 		if errors.Is(err, ring.ErrUnsupported) {
 			return c.attachStreams(ctx, wait, proc)
 		}
 		if err != nil {
 			return err
 		}
-		c.addInput(worker, r, func() { r.Close() })
-		c.waiting.Go(func() { c.await(wait, c.inputs[worker], r) })
+		in := c.addInput(worker, r, func() { r.Close() })
+		c.waiting.Go(func() { c.await(wait, in, r) })
 		files = append(files, r.File())
 		request.Rings = append(request.Rings, host.Ring{Kind: host.DeltaRing, Worker: uint32(worker), Generation: c.generation})
 	}
@@ -106,7 +112,8 @@ func (c *capture) attachRings(ctx, wait context.Context, proc *plugin.Process) e
 	if err := proc.Host().AttachRings(ctx, request); err != nil {
 		return err
 	}
-	return c.wiring.setRings(ctx, c, c.records)
+	c.wiring.setRings(c, c.records)
+	return nil
 }
 
 // attachStreams is for systems without sealed shared memory: the same deltas
@@ -115,13 +122,13 @@ func (c *capture) attachStreams(ctx, wait context.Context, proc *plugin.Process)
 	if len(c.wiring.filters) > 0 {
 		return errors.New("this system has no shared memory for filters: leave filters out of the pipeline")
 	}
-	if err := proc.Host().AttachRings(ctx, host.AttachRequest{Replay: c.replay}); err != nil {
+	if err := proc.Host().AttachRings(ctx, host.AttachRequest{Replay: c.replay, Token: c.sys.token()}); err != nil {
 		return err
 	}
 	for worker := range c.setup.Workers {
-		s := newStreamSource(c.sys.loop.wake)
-		c.addInput(worker, s, s.close)
-		c.waiting.Go(func() {
+		s := newStreamSource(wait, c.sys.loop.wake)
+		c.addInput(worker, s, s.end)
+		c.streams.Go(func() {
 			err := proc.Host().StreamDeltas(wait, uint32(worker), c.generation, s.give)
 			if err != nil && wait.Err() == nil {
 				c.sys.log.Warn("the stream of deltas ended", "capture", c.block.Instance, "worker", worker, "error", err)
@@ -135,8 +142,10 @@ func (c *capture) ringName(worker int) string {
 	return fmt.Sprintf("%s-%s-%d", c.block.Name, c.block.Instance, worker)
 }
 
-func (c *capture) addInput(worker int, s source, done func()) {
-	c.inputs = append(c.inputs, &input{source: s, capture: c, worker: worker, causes: c.setup.Causes, close: done, seen: make(chan struct{}, 1)})
+func (c *capture) addInput(worker int, s source, done func()) *input {
+	in := &input{source: s, capture: c, worker: worker, causes: c.setup.Causes, close: done, seen: make(chan struct{}, 1)}
+	c.inputs = append(c.inputs, in)
+	return in
 }
 
 // await wakes the loop when the ring has deltas, and again only after the
@@ -170,69 +179,91 @@ func (c *capture) quarantined(worker int, cause error) {
 
 // gone reads what an ended process has left in its rings.
 func (c *capture) gone(_ *plugin.Process, _ error) {
+	inputs, records := c.inputs, c.records
+	c.inputs, c.records = nil, nil
+	c.wiring.setRings(c, nil)
+	for _, r := range records {
+		r.Close()
+	}
+	c.endWaiting(inputs)
+	c.sys.loop.do(func() {
+		for _, in := range inputs {
+			c.sys.loop.finish(in)
+			if c.replay {
+				c.played = append(c.played, in)
+			}
+		}
+	})
+	c.process.Store(nil)
+}
+
+// endWaiting ends everything that waits for the process. Streams may still
+// bring what it had sent.
+func (c *capture) endWaiting(inputs []*input) {
+	streamed := make(chan struct{})
+	go func() { c.streams.Wait(); close(streamed) }()
+	select {
+	case <-streamed:
+	case <-time.After(streamEnd):
+	}
 	if c.stop != nil {
 		c.stop()
 	}
-	inputs, records := c.inputs, c.records
-	c.inputs, c.records = nil, nil
 	for _, in := range inputs {
 		if r, ok := in.source.(*ring.DeltaRing); ok {
 			r.Wake()
 		}
 	}
+	<-streamed
 	c.waiting.Wait()
-	c.sys.loop.do(func() {
-		for _, in := range inputs {
-			c.sys.loop.finish(in)
-		}
-	})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := c.wiring.setRings(ctx, c, nil); err != nil {
-		c.sys.log.Warn("a filter could not be told that a capture's rings are gone", "capture", c.block.Instance, "error", err)
-	}
-	for _, r := range records {
-		r.Close()
-	}
-	c.process.Store(nil)
 }
 
 // streamSource queues deltas that arrive over gRPC. Its bound stops the
 // stream, and behind it the plugin, whose table then is the buffer.
 type streamSource struct {
-	mu     sync.Mutex
-	room   *sync.Cond
-	queue  []ring.Delta
-	closed bool
-	wake   func()
+	ctx  context.Context // while deltas may come in
+	end  context.CancelFunc
+	wake func()
+	room chan struct{} // holds a token when something was read
+
+	mu    sync.Mutex
+	queue []ring.Delta
 }
 
 const streamQueue = 1 << 16
 
-func newStreamSource(wake func()) *streamSource {
-	s := &streamSource{wake: wake}
-	s.room = sync.NewCond(&s.mu)
+func newStreamSource(ctx context.Context, wake func()) *streamSource {
+	s := &streamSource{wake: wake, room: make(chan struct{}, 1)}
+	s.ctx, s.end = context.WithCancel(ctx)
 	return s
 }
 
-// give takes the bytes of whole records.
+// give takes the bytes of whole records, as soon as there is room. One
+// goroutine calls it.
 func (s *streamSource) give(b []byte) error {
 	deltas, err := ring.DecodeDeltas(b, nil)
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	for len(s.queue) > streamQueue && !s.closed {
-		s.room.Wait()
-	}
-	s.queue = append(s.queue, deltas...)
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
-		return ring.ErrClosed
+	for !s.put(deltas) {
+		select {
+		case <-s.room:
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
 	}
 	s.wake()
-	return nil
+	return s.ctx.Err()
+}
+
+func (s *streamSource) put(deltas []ring.Delta) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > streamQueue {
+		return false
+	}
+	s.queue = append(s.queue, deltas...)
+	return true
 }
 
 // Read hands out what is queued.
@@ -244,13 +275,9 @@ func (s *streamSource) Read(dst []ring.Delta) (int, error) {
 	if len(s.queue) == 0 {
 		s.queue = nil
 	}
-	s.room.Signal()
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
 	return n, nil
-}
-
-func (s *streamSource) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	s.room.Broadcast()
 }

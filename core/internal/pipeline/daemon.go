@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,23 +25,29 @@ const stopTime = 10 * time.Second
 
 // Daemon is a running configuration.
 type Daemon struct {
-	opt      Options
-	sys      *system
-	limits   map[uint32]limit // what the engine's limit ids stand for
-	captures []*capture
-	wirings  []*wiring
-	actions  map[*config.Plugin]*action
-	exports  map[*config.Plugin]*export
-	loss     lossMeter // of the loop's goroutine, as all below
-	wall     wallClock
+	opt Options
+	sys *system
+
+	control  sync.Mutex // one start, reload or stop at a time
+	set      *set       // changed by the loop's goroutine, under control
+	revision uint64     // of the counting plan
+	seed     uint64
+	running  context.Context // of queues and periods, while it works
+	queues   sync.WaitGroup
+	stopping bool
+
+	// Of the loop's goroutine.
+	cfg     *config.Config
+	limits  map[uint32]limit // what the engine's limit ids stand for
+	retired []*capture       // of earlier configurations, for the ledger
+	loss    lossMeter
+	wall    wallClock
+	delays  histogram // from the end of the window that decided to the event
 }
 
 // New prepares a daemon; Run does the work.
 func New(opt Options) *Daemon {
-	return &Daemon{
-		opt: opt, sys: &system{opt: opt, log: opt.Log, names: newIDSets()},
-		actions: map[*config.Plugin]*action{}, exports: map[*config.Plugin]*export{},
-	}
+	return &Daemon{opt: opt, cfg: opt.Config, set: newSet(), sys: &system{opt: opt, log: opt.Log, names: newIDSets()}}
 }
 
 // Run starts everything, downstream first, works until ctx is done (or, with
@@ -48,9 +56,7 @@ func New(opt Options) *Daemon {
 // errors among them nothing was left running.
 func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	cfg := d.opt.Config
-	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
-	diags = append(diags, checkReferences(cfg, known)...)
-	diags = append(diags, checkRunnable(cfg)...)
+	known, diags := examine(ctx, cfg)
 	if diags.HasErrors() {
 		return diags, nil
 	}
@@ -63,24 +69,31 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	if err := plugin.Sweep(dir); err != nil {
 		d.sys.log.Warn("sockets of an earlier run cannot be removed", "error", err)
 	}
-	seed, err := randomSeed()
-	if err != nil {
+	if d.seed, err = randomSeed(); err != nil {
 		return diags, err
 	}
-	e, det, err := d.compile(seed, engine.Options{Seed: seed, MemoryLimit: cfg.Daemon.MemoryLimit, MaxAhead: maxAhead})
+	e, det, err := d.compile(engine.Options{Seed: d.seed, MemoryLimit: cfg.Daemon.MemoryLimit, MaxAhead: maxAhead})
 	if err != nil {
 		return diags, err
 	}
 	defer e.Close()
 	d.sys.loop = newLoop(e, det, d.sys.log, count.Monotonic, d.deliver)
-	d.build(known)
-	return append(diags, d.work(ctx)...), nil
+	return append(diags, d.work(ctx, known)...), nil
+}
+
+// examine finds and checks all that a configuration needs to run.
+func examine(ctx context.Context, cfg *config.Config) ([]*prepared, hcl.Diagnostics) {
+	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
+	diags = append(diags, checkReferences(cfg, known)...)
+	diags = append(diags, checkRunnable(cfg)...)
+	return known, diags
 }
 
 // compile makes engine, detector and counting plan of the configuration.
-func (d *Daemon) compile(seed uint64, opt engine.Options) (*engine.Engine, *detect.Detector, error) {
+func (d *Daemon) compile(opt engine.Options) (*engine.Engine, *detect.Detector, error) {
 	cfg, names := d.opt.Config, d.sys.names
-	plan, err := compileCount(cfg, names, 1, seed)
+	d.revision = 1
+	plan, err := compileCount(cfg, names, d.revision, d.seed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,179 +108,100 @@ func (d *Daemon) compile(seed uint64, opt engine.Options) (*engine.Engine, *dete
 		e.Close()
 		return nil, nil, err
 	}
-	return e, detect.New(e, detectConfig(cfg, names, limits, seed)), nil
-}
-
-// build makes the parts of every block that some pipeline uses.
-func (d *Daemon) build(known []*prepared) {
-	parts := map[*config.Plugin]*prepared{}
-	for _, p := range known {
-		parts[p.block] = p
-	}
-	for _, p := range d.opt.Config.Pipelines {
-		var filters []*prepared
-		for _, f := range p.Filters {
-			filters = append(filters, parts[f])
-		}
-		w := newWiring(d.sys, filters)
-		d.wirings = append(d.wirings, w)
-		for _, c := range p.Captures {
-			d.captures = append(d.captures, newCapture(d.sys, parts[c], w, false))
-		}
-		for _, x := range p.Exports {
-			if d.exports[x] == nil {
-				d.exports[x] = newExport(d.sys, parts[x])
-			}
-		}
-	}
-	for block := range d.usedActions() {
-		d.actions[block] = newAction(d.sys, parts[block])
-	}
-}
-
-// usedActions are the action blocks that some attack may call.
-func (d *Daemon) usedActions() map[*config.Plugin]bool {
-	used := map[*config.Plugin]bool{}
-	add := func(refs []config.Reference) {
-		for _, ref := range refs {
-			used[ref.Block] = true
-		}
-	}
-	for _, p := range d.opt.Config.Pipelines {
-		add(p.Actions)
-	}
-	for _, g := range d.opt.Config.Groups {
-		add(g.Actions)
-		for _, t := range g.Thresholds {
-			add(t.Actions)
-		}
-	}
-	return used
+	return e, detect.New(e, detectConfig(cfg, names, limits, d.seed)), nil
 }
 
 // work is the time between start and stop.
-func (d *Daemon) work(ctx context.Context) hcl.Diagnostics {
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
+func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
+	background, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	go d.sys.loop.run(background)
-	var queues sync.WaitGroup
-	for _, a := range d.actions {
-		queues.Go(func() { a.queue.run(background) })
-	}
-	for _, x := range d.exports {
-		queues.Go(func() { x.events.run(background) })
-	}
 	periodic, stopPeriodic := context.WithCancel(background)
 	defer stopPeriodic()
 
-	diags := d.start(ctx)
+	d.control.Lock()
+	d.running = background
+	next, fresh, _ := d.build(d.opt.Config, known)
+	d.adopt(next)
+	diags := d.start(ctx, fresh)
+	d.control.Unlock()
 	if !diags.HasErrors() {
-		var periods sync.WaitGroup
-		for _, x := range d.exports {
-			periods.Go(func() { x.run(periodic, d.snapshot) })
+		var seconds sync.WaitGroup
+		seconds.Go(func() { d.everySecond(periodic) })
+		d.sys.log.Info("running", "captures", len(next.captures), "actions", len(next.actions), "exports", len(next.exports), "not_running", next.notRunning())
+		if d.opt.OnRunning != nil {
+			d.opt.OnRunning()
 		}
-		periods.Go(func() { d.everySecond(periodic) })
-		d.sys.log.Info("running", "captures", len(d.captures), "actions", len(d.actions), "exports", len(d.exports), "not_running", d.notRunning())
 		d.wait(ctx)
 		stopPeriodic()
-		periods.Wait()
+		seconds.Wait()
 	}
-	d.stop(&queues, stop)
+	d.stop(end)
 	return diags
 }
 
-// start brings up exports and actions, then filters, then captures.
-func (d *Daemon) start(ctx context.Context) hcl.Diagnostics {
+// adopt makes a set the one that events and accounts are about.
+func (d *Daemon) adopt(next *set) {
+	d.sys.loop.do(func() { d.set = next })
+}
+
+// start brings up parts by stage: exports and actions, then filters, then
+// captures. It returns why parts were refused; those before them then run.
+func (d *Daemon) start(ctx context.Context, stages [3][]part) hcl.Diagnostics {
 	var diags hcl.Diagnostics
-	for _, stage := range d.stages() {
+	for _, stage := range stages {
 		if ctx.Err() != nil || diags.HasErrors() {
 			return diags
 		}
 		var instances []*plugin.Instance
-		for _, part := range stage {
-			instances = append(instances, part.inst)
+		for _, p := range stage {
+			if p.serve != nil {
+				d.queues.Go(func() { p.serve(d.running) })
+			}
+			instances = append(instances, p.inst)
 		}
 		startAll(ctx, instances)
-		for _, part := range stage {
-			diags = append(diags, refusal(part.inst, part.prepared)...)
+		for _, p := range stage {
+			diags = append(diags, refusal(p.inst, p.prepared)...)
 		}
 	}
 	return diags
 }
 
-// notRunning counts the parts that have not come up, and are tried again.
-func (d *Daemon) notRunning() int {
-	n := 0
-	for _, stage := range d.stages() {
-		for _, p := range stage {
-			if s := p.inst.Status().State; s != plugin.Running && s != plugin.Finished {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// part is what starting and stopping needs to know of a block.
-type part struct {
-	*prepared
-	inst *plugin.Instance
-}
-
-// stages lists all parts, downstream first.
-func (d *Daemon) stages() [3][]part {
-	var out [3][]part
-	for _, x := range d.exports {
-		out[0] = append(out[0], part{x.prepared, x.inst})
-	}
-	for _, a := range d.actions {
-		out[0] = append(out[0], part{a.prepared, a.inst})
-	}
-	for _, w := range d.wirings {
-		for _, f := range w.filters {
-			out[1] = append(out[1], part{f.prepared, f.inst})
-		}
-	}
-	for _, c := range d.captures {
-		out[2] = append(out[2], part{c.prepared, c.inst})
-	}
-	return out
-}
-
 // wait returns when it is time to stop.
 func (d *Daemon) wait(ctx context.Context) {
-	if d.opt.UntilFinished {
-		for _, c := range d.captures {
-			select {
-			case <-c.inst.Done():
-			case <-ctx.Done():
-			}
-		}
-		for open := 1; open > 0 && sleep(ctx, 100*time.Millisecond); {
-			d.sys.loop.do(func() { open = d.sys.loop.detector.Open() })
-		}
+	if !d.opt.UntilFinished {
+		<-ctx.Done()
 		return
 	}
-	<-ctx.Done()
+	for _, c := range d.set.captures {
+		select {
+		case <-c.inst.Done():
+		case <-ctx.Done():
+		}
+	}
+	for open := 1; open > 0 && sleep(ctx, 100*time.Millisecond); {
+		d.sys.loop.do(func() { open = d.sys.loop.detector.Open() })
+	}
 }
 
 // stop drains captures into the engine, then events into the actions.
-func (d *Daemon) stop(queues *sync.WaitGroup, end context.CancelFunc) {
+func (d *Daemon) stop(end context.CancelFunc) {
+	d.control.Lock()
+	defer d.control.Unlock()
+	d.stopping = true
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	stages := d.stages()
+	stages := d.set.stages()
 	stopAll(ctx, stages[2])
 	stopAll(ctx, stages[1])
 	// Nothing comes in any more: from here on quiet would not mean quiet.
 	d.sys.loop.do(d.sys.loop.freeze)
-	for _, a := range d.actions {
-		a.queue.finish()
-	}
-	for _, x := range d.exports {
-		x.events.finish()
+	for _, p := range stages[0] {
+		p.finish()
 	}
 	delivered := make(chan struct{})
-	go func() { queues.Wait(); close(delivered) }()
+	go func() { d.queues.Wait(); close(delivered) }()
 	select {
 	case <-delivered:
 	case <-time.After(stopTime):
@@ -289,10 +223,37 @@ func stopAll(ctx context.Context, parts []part) {
 	all.Wait()
 }
 
+// Captures is how many captures the configuration has.
+func (d *Daemon) Captures() (n int) {
+	d.sys.loop.do(func() { n = len(d.set.captures) })
+	return n
+}
+
+// OpenAttacks is how many attacks are open.
+func (d *Daemon) OpenAttacks() (n int) {
+	d.sys.loop.do(func() { n = d.sys.loop.detector.Open() })
+	return n
+}
+
+// Healthy tells whether detection goes on: the loop answers within a bound.
+func (d *Daemon) Healthy() bool {
+	answered := make(chan bool, 1)
+	go func() { answered <- d.sys.loop.do(func() {}) }()
+	select {
+	case ok := <-answered:
+		return ok
+	case <-time.After(healthyWithin):
+		return false
+	}
+}
+
+// healthyWithin is far more than a turn of the loop takes.
+const healthyWithin = 5 * time.Second
+
 // everySecond samples losses, and shows rates to whoever asked for them.
 func (d *Daemon) everySecond(ctx context.Context) {
 	for sleep(ctx, time.Second) {
-		d.sys.loop.do(func() { d.loss.sample(d.sys.loop.ledger(d.captures)) })
+		d.sys.loop.do(func() { d.loss.sample(d.ledger()) })
 		if d.opt.OnRates == nil {
 			continue
 		}
@@ -328,4 +289,31 @@ func (d *Daemon) openAttacks() []sdk.Event {
 	return out
 }
 
-func (d *Daemon) ledger() []sdk.LedgerRow { return d.sys.loop.ledger(d.captures) }
+// ledger accounts for every capture, those of earlier configurations too; the
+// loop's goroutine calls it.
+func (d *Daemon) ledger() []sdk.LedgerRow {
+	var all []*capture
+	for _, name := range slices.Sorted(maps.Keys(d.set.captures)) {
+		all = append(all, d.set.captures[name])
+	}
+	return mergeRows(d.sys.loop.ledger(append(all, d.retired...)))
+}
+
+// mergeRows adds up the rows of captures that followed one another under the
+// same name.
+func mergeRows(rows []sdk.LedgerRow) []sdk.LedgerRow {
+	var out []sdk.LedgerRow
+	for _, row := range rows {
+		i := slices.IndexFunc(out, func(o sdk.LedgerRow) bool { return o.Input == row.Input })
+		if i < 0 {
+			out = append(out, row)
+			continue
+		}
+		o := &out[i]
+		o.Received, o.Used, o.InFlight = o.Received+row.Received, o.Used+row.Used, o.InFlight+row.InFlight
+		for cause, n := range row.Dropped {
+			o.Dropped[cause] += n
+		}
+	}
+	return out
+}

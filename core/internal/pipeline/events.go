@@ -69,7 +69,7 @@ func (w *wallClock) event(e *detect.Event) sdk.Event {
 func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 	out := d.wall.event(e)
 	d.setMode(&out, e, nil)
-	if p := d.opt.Config.Pipelines; len(p) == 1 {
+	if p := d.cfg.Pipelines; len(p) == 1 {
 		out.Pipeline = p[0].Name
 	}
 	out.LossRatio = lossRatio
@@ -79,7 +79,7 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 // setMode fills in the mode: for an action its own may be less than the rest.
 func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) {
 	l := d.first(e)
-	mode := d.opt.Config.EffectiveMode(l.group, l.threshold, block)
+	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
 	out.Mode, out.WouldHave = string(mode), mode == config.Monitor
 }
 
@@ -95,20 +95,24 @@ func (d *Daemon) first(e *detect.Event) limit {
 // calls it, and nothing in it waits.
 func (d *Daemon) deliver(events []detect.Event) {
 	loss := d.loss.ratio(d.ledger())
+	now := count.Monotonic()
 	for i := range events {
 		e := &events[i]
+		if e.Type == detect.Started {
+			d.delays.observe(time.Duration(now - e.Time))
+		}
 		seen := d.describe(e, loss)
 		if i < maxLogged {
 			d.logEvent(&seen)
 		}
-		for _, ref := range actionsFor(d.opt.Config, d.first(e)) {
-			if a := d.actions[ref.Block]; a != nil {
+		for _, ref := range actionsFor(d.cfg, d.first(e)) {
+			if a := d.set.actions[blockName(ref.Block)]; a != nil {
 				told := seen
 				d.setMode(&told, e, ref.Block)
 				a.queue.offer(told)
 			}
 		}
-		for _, x := range d.exports {
+		for _, x := range d.set.exports {
 			x.events.offer(seen)
 		}
 		if d.opt.OnEvent != nil {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,21 +17,26 @@ const (
 	exportHosts   = 100 // top hosts in a snapshot
 )
 
+// snapshotFunc makes a snapshot with so many hosts; false when there is nothing
+// to make one of any more.
+type snapshotFunc func(hosts int, period time.Duration) (sdk.Snapshot, bool)
+
 // export is one export block: its process, the period of its snapshots and
 // the queue of its events.
 type export struct {
 	*prepared
-	sys     *system
-	inst    *plugin.Instance
-	events  *delivery
-	running atomic.Pointer[plugin.Process]
-	missed  atomic.Uint64 // snapshots that could not be handed over
+	sys      *system
+	inst     *plugin.Instance
+	events   *delivery
+	snapshot snapshotFunc
+	running  atomic.Pointer[plugin.Process]
+	missed   atomic.Uint64 // snapshots that could not be handed over
 }
 
-func newExport(sys *system, p *prepared) *export {
-	e := &export{prepared: p, sys: sys}
+func newExport(sys *system, p *prepared, snapshot snapshotFunc) *export {
+	e := &export{prepared: p, sys: sys, snapshot: snapshot}
 	e.inst = sys.instance(p, plugin.Hooks{
-		Configure: sys.configure(p),
+		Configure: p.configure,
 		Running:   func(proc *plugin.Process) { e.running.Store(proc) },
 		Gone:      func(*plugin.Process, error) { e.running.Store(nil) },
 	})
@@ -53,9 +59,23 @@ func (e *export) notify(ctx context.Context, event sdk.Event) error {
 	return proc.Host().Events(ctx, []sdk.Event{event})
 }
 
+// serve hands over events and, each period, a snapshot, until finish or ctx
+// ends it.
+func (e *export) serve(ctx context.Context) {
+	var periods sync.WaitGroup
+	periodic, stop := context.WithCancel(ctx)
+	periods.Go(func() { e.run(periodic) })
+	e.events.run(ctx)
+	stop()
+	periods.Wait()
+}
+
+// finish lets serve end once all events are delivered.
+func (e *export) finish() { e.events.finish() }
+
 // run hands over a snapshot each period until ctx is done. A slow exporter
 // gets fewer snapshots, never late ones.
-func (e *export) run(ctx context.Context, snapshot func(hosts int, period time.Duration) (sdk.Snapshot, bool)) {
+func (e *export) run(ctx context.Context) {
 	period := e.block.Process.Period
 	if period <= 0 {
 		period = exportPeriod
@@ -74,7 +94,7 @@ func (e *export) run(ctx context.Context, snapshot func(hosts int, period time.D
 			e.missed.Add(1)
 			continue
 		}
-		s, ok := snapshot(exportHosts, period)
+		s, ok := e.snapshot(exportHosts, period)
 		if !ok {
 			return
 		}

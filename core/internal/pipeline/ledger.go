@@ -4,10 +4,15 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
-// lostWithProcess is the cause of records that a process had taken in, but not
-// handed on when it ended.
+// lostWithProcess is the cause of records that a process had received, but not
+// handed on when it ended: those in rows of its table or in a flush that it did
+// not finish, and those of the time since its last flush, of which it tells in
+// the ring's header (a stream has none). Of packets and sampled packets the
+// number is exact, except that one counted for both of its ends and not handed
+// on may be counted twice. Records still with a filter are not received yet.
 const lostWithProcess = "lost_with_process"
 
 // account adds up what the rings of one capture said, over all its processes.
@@ -20,14 +25,21 @@ type account struct {
 // settle takes over the account of a ring that is gone.
 func (c *capture) settle(in *input, l *engine.Ledger) {
 	c.account.add(in, l)
-	if l.InFlight > 0 {
-		c.account.dropped[lostWithProcess] += l.InFlight
+	lost := l.InFlight
+	if s, ok := in.source.(interface{ Stats() ring.Stats }); ok {
+		if since := s.Stats().Received; since > l.Received {
+			c.account.received += since - l.Received
+			lost += since - l.Received
+		}
+	}
+	if lost > 0 {
+		c.account.dropped[lostWithProcess] += lost
 	}
 }
 
 func (a *account) add(in *input, l *engine.Ledger) {
 	a.received += l.Received
-	a.used += l.Counted
+	a.used += l.Used
 	if a.dropped == nil {
 		a.dropped = map[string]uint64{}
 	}
@@ -53,9 +65,9 @@ func (l *loop) ledger(captures []*capture) []sdk.LedgerRow {
 		}
 		inFlight := uint64(0)
 		for _, in := range l.inputs {
-			if ring, ok := l.engine.Ledger(in.id); ok && in.capture == c {
-				sum.add(in, &ring)
-				inFlight += ring.InFlight
+			if of, ok := l.engine.Ledger(in.id); ok && in.capture == c {
+				sum.add(in, &of)
+				inFlight += of.InFlight
 			}
 		}
 		out = append(out, sdk.LedgerRow{

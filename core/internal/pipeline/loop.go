@@ -18,11 +18,18 @@ const (
 	tickEvery = 10 * time.Millisecond
 	// readBatch is how many deltas are copied out of a ring at a time.
 	readBatch = 512
-	// turnBatches bounds what one ring gets before the next has its turn.
-	turnBatches = 64
-	// maxAhead is how far a capture's clock may run ahead of ours: it is the
-	// same clock, read on another core.
-	maxAhead = time.Second
+	// turnBatches bounds what one input gets before the next has its turn: more
+	// than a ring holds, and more than half of what a stream may have queued.
+	turnBatches = 128
+	// finishBatches is what an ended input may have left: more than a ring or
+	// a stream's queue holds.
+	finishBatches = 2 * streamQueue / readBatch
+	// maxAhead is how far the end of a window may lie ahead of our clock, which
+	// is the capture's too: the last window ends when its input does, up to
+	// 50 ms early. It is what a capture can make the others late by.
+	maxAhead = 100 * time.Millisecond
+	// complaintEvery is between two lines about the same.
+	complaintEvery = time.Minute
 )
 
 // source is where an input's deltas come from: shared memory or a stream. It
@@ -39,7 +46,8 @@ type input struct {
 	worker  int
 	causes  []string      // of dropped records, by index
 	close   func()        // once nothing more is read from it
-	left    uint32        // replay: deltas of the current flush still to come
+	last    ring.Flush    // replay: the newest flush
+	left    uint32        // replay: deltas of it still to come
 	seen    chan struct{} // holds a token when the loop has looked since
 }
 
@@ -56,14 +64,25 @@ type loop struct {
 	kick     chan struct{} // holds one token while some ring may have deltas
 	stopped  chan struct{}
 	buf      []ring.Delta
-	frozen   bool // the daemon is stopping: nothing comes in any more
+	turns    histogram // time of a turn
+	applies  histogram // time of adding a batch to the rates
+	frozen   bool      // the daemon is stopping: nothing comes in any more
+	before   int64     // when the last turn began
+	looked   time.Time
+	told     map[string]complaint
+}
+
+// complaint is what was last said about something.
+type complaint struct {
+	at    time.Time
+	total uint64
 }
 
 func newLoop(e *engine.Engine, d *detect.Detector, log hclog.Logger, now func() int64, deliver func([]detect.Event)) *loop {
 	return &loop{
 		engine: e, detector: d, log: log, now: now, deliver: deliver,
 		calls: make(chan func()), kick: make(chan struct{}, 1), stopped: make(chan struct{}),
-		buf: make([]ring.Delta, readBatch),
+		buf: make([]ring.Delta, readBatch), told: map[string]complaint{},
 	}
 }
 
@@ -117,19 +136,26 @@ func (l *loop) turn() {
 	if l.frozen {
 		return
 	}
-	more := false
+	more, start := false, int64(0)
+	if l.now != nil {
+		start = l.now()
+	}
 	for _, in := range l.inputs {
 		more = l.drain(in, turnBatches) || more
 	}
-	switch {
-	case l.now == nil: // applyReplay moves the clock and decides
-	case more:
-		// A backlog brings its own time: the clock must not pass it by.
+	if l.now != nil { // else applyReplay moves the clock and decides
+		// The clock must not pass a backlog by. Two turns read more than a
+		// source holds: what is left was written after the last one began.
+		upTo := start
+		if more {
+			upTo = l.before
+		}
+		l.before = start
+		l.engine.Advance(upTo)
 		l.decide()
-	default:
-		l.engine.Advance(l.now())
-		l.decide()
+		l.turns.observe(time.Duration(l.now() - start))
 	}
+	l.complain()
 	if more {
 		l.wake()
 	}
@@ -168,7 +194,11 @@ func (l *loop) drain(in *input, batches int) bool {
 // apply adds deltas to the rates.
 func (l *loop) apply(in *input, deltas []ring.Delta) error {
 	if l.now != nil {
-		return l.engine.Apply(in.id, deltas)
+		began := l.now()
+		l.engine.SetNow(began) // after the ring was read: no honest window ends later
+		err := l.engine.Apply(in.id, deltas)
+		l.applies.observe(time.Duration(l.now() - began))
+		return err
 	}
 	return l.applyReplay(in, deltas)
 }
@@ -208,12 +238,40 @@ func (l *loop) remove(in *input) {
 	}
 }
 
-// finish reads what an ended input has left, then forgets it.
+// finish reads what an ended input has left, but no more than it can have:
+// something that outlived the process may go on writing. Then it forgets it.
 func (l *loop) finish(in *input) {
-	for slices.Contains(l.inputs, in) && l.drain(in, turnBatches) {
+	if slices.Contains(l.inputs, in) {
+		l.drain(in, finishBatches)
 	}
 	l.remove(in)
 	if l.now != nil {
 		l.decide()
+	}
+}
+
+// complain tells what the engine could not hold: each cause at most once a
+// minute, with its number.
+func (l *loop) complain() {
+	now := time.Now()
+	if now.Sub(l.looked) < time.Second {
+		return
+	}
+	l.looked = now
+	s := l.engine.Stats()
+	for _, c := range []struct {
+		what  string
+		total uint64
+	}{
+		{"attacks are not reported: too many are open; alarms_held counts crossings", s.AlarmsHeld},
+		{"no memory for user counters and bursts of some hosts: raise daemon { memory_limit }", s.ExtrasRefused},
+		{"hosts gave way to heavier ones: raise daemon { memory_limit }", s.Displaced},
+		{"hosts without a row are counted in their network only: raise daemon { memory_limit }", s.NoRow},
+	} {
+		last := l.told[c.what]
+		if c.total > last.total && now.Sub(last.at) >= complaintEvery {
+			l.log.Warn(c.what, "count", c.total-last.total)
+			l.told[c.what] = complaint{now, c.total}
+		}
 	}
 }

@@ -25,6 +25,8 @@ type Options struct {
 	OnEvent func(sdk.Event)
 	// OnRates, if set, gets a snapshot each second of the clock.
 	OnRates func(sdk.Snapshot)
+	// OnRunning, if set, is called once everything has come up.
+	OnRunning func()
 	// UntilFinished ends Run once every capture has finished and no attack is
 	// left open.
 	UntilFinished bool
@@ -32,6 +34,7 @@ type Options struct {
 
 // prepared is one plugin block, found, described and decoded.
 type prepared struct {
+	cfg   *config.Config // that the block stands in
 	block *config.Plugin
 	found plugin.Found
 	about *host.Description
@@ -80,7 +83,7 @@ func prepareOne(ctx context.Context, cfg *config.Config, finder plugin.Finder, b
 		}}
 	}
 	_, diags := cfg.Decode(b, &about.Schema)
-	return &prepared{block: b, found: found, about: about}, diags
+	return &prepared{cfg: cfg, block: b, found: found, about: about}, diags
 }
 
 // sentence makes an error's text one that can stand in a diagnostic.
@@ -219,10 +222,10 @@ func allBlocks(cfg *config.Config) []*config.Plugin {
 
 // validate has a plugin judge its own block.
 func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) hcl.Diagnostics {
-	proc, err := plugin.Launch(ctx, launchSpec(p, opt.Config.Dir, runtimeDir, opt.Log))
+	proc, err := plugin.Launch(ctx, p.launchSpec(runtimeDir, opt.Log))
 	if err == nil {
 		defer proc.Stop(ctx)
-		if err = p.tell(ctx, opt.Config, proc.Host(), true); err == nil {
+		if err = p.tell(ctx, proc.Host(), true); err == nil {
 			return p.diags
 		}
 	}
@@ -233,34 +236,32 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 
 // tell hands a block's value to its plugin; complaints come back in diags,
 // placed at the lines they are about.
-func (p *prepared) tell(ctx context.Context, cfg *config.Config, h *host.Plugin, validateOnly bool) error {
+func (p *prepared) tell(ctx context.Context, h *host.Plugin, validateOnly bool) error {
 	result, said, err := h.Configure(ctx, host.ConfigureRequest{
 		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly,
 	})
-	p.diags, p.setup = cfg.PluginDiagnostics(p.block, said), result
+	p.diags, p.setup = p.cfg.PluginDiagnostics(p.block, said), result
 	return err
 }
 
 // configure is the hook of every block that a configuration file holds.
-func (s *system) configure(p *prepared) func(context.Context, *plugin.Process) error {
-	return func(ctx context.Context, proc *plugin.Process) error {
-		if err := p.tell(ctx, s.opt.Config, proc.Host(), false); err != nil {
-			return err
-		}
-		if p.diags.HasErrors() {
-			return plugin.Refused(errDiagnosed)
-		}
-		return nil
+func (p *prepared) configure(ctx context.Context, proc *plugin.Process) error {
+	if err := p.tell(ctx, proc.Host(), false); err != nil {
+		return err
 	}
+	if p.diags.HasErrors() {
+		return plugin.Refused(errDiagnosed)
+	}
+	return nil
 }
 
 // launchSpec is what every launch of a block has in common. Relative paths in
-// the block start at dir, that of the configuration.
-func launchSpec(p *prepared, dir, runtimeDir string, log hclog.Logger) plugin.Spec {
+// the block start at the configuration's folder.
+func (p *prepared) launchSpec(runtimeDir string, log hclog.Logger) plugin.Spec {
 	process := p.block.Process
 	return plugin.Spec{
 		Kind: p.block.Kind, Name: p.block.Name, Instance: p.block.Instance,
-		Path: p.found.Path, Dir: dir, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
+		Path: p.found.Path, Dir: p.cfg.Dir, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
 		StartTimeout: process.StartTimeout, RuntimeDir: runtimeDir, Logger: log,
 	}
 }

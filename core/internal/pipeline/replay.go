@@ -34,7 +34,8 @@ func Replay(ctx context.Context, opt Options, files []string, emit func(Output) 
 	}
 	defer remove()
 	d.sys.runtimeDir = dir
-	e, det, err := d.compile(replaySeed, engine.Options{Seed: replaySeed, MemoryLimit: opt.Config.Daemon.MemoryLimit})
+	d.seed = replaySeed
+	e, det, err := d.compile(engine.Options{Seed: replaySeed, MemoryLimit: opt.Config.Daemon.MemoryLimit})
 	if err != nil {
 		return err
 	}
@@ -93,8 +94,8 @@ func (r *replay) build(ctx context.Context, files []string) error {
 	}
 	block := &config.Plugin{Kind: host.KindCapture, Name: "pcap", Instance: "replay", Value: value}
 	r.wiring = newWiring(r.d.sys, filters)
-	r.capture = newCapture(r.d.sys, &prepared{block: block, found: found, about: about}, r.wiring, true)
-	r.d.captures = []*capture{r.capture}
+	r.capture = newCapture(r.d.sys, &prepared{cfg: cfg, block: block, found: found, about: about}, r.wiring, true)
+	r.d.set.captures[blockName(block)] = r.capture
 	return nil
 }
 
@@ -162,8 +163,59 @@ func (r *replay) run(ctx context.Context) error {
 		return err
 	}
 	r.capture.inst.Stop(ctx)
-	r.d.sys.loop.do(r.finish)
+	r.d.sys.loop.do(func() {
+		if err := r.missing(); err != nil {
+			r.failed = errors.Join(r.failed, fmt.Errorf("the replay is not complete: %w", err))
+			return
+		}
+		r.finish()
+	})
 	return r.failed
+}
+
+// missing tells what of the input is not in what was counted, nil if nothing:
+// a capture that is replaced may still say that it has finished.
+func (r *replay) missing() error {
+	if n := r.d.sys.quarantines.Load(); n > 0 {
+		return fmt.Errorf("%d rings of the capture could not be believed; its log tells why", n)
+	}
+	if n := len(r.capture.played); n != r.capture.setup.Workers {
+		return fmt.Errorf("%d of the capture's %d workers gave something", n, r.capture.setup.Workers)
+	}
+	var packets uint64
+	for _, in := range r.capture.played {
+		if in.last.Flags&ring.FlushFinished == 0 || in.left > 0 {
+			return fmt.Errorf("the end of what worker %d of the capture read did not arrive", in.worker)
+		}
+		packets += in.last.Packets
+	}
+	if n := r.d.sys.loop.engine.Stats().Refused; n > 0 {
+		return fmt.Errorf("%d deltas were refused", n)
+	}
+	return r.unbalanced(packets)
+}
+
+// unbalanced holds the ledger against itself and against what was counted.
+// packets is how many the capture read.
+func (r *replay) unbalanced(packets uint64) error {
+	var dropped uint64
+	for _, row := range r.d.sys.loop.ledger([]*capture{r.capture}) {
+		sum := row.Used
+		for _, n := range row.Dropped {
+			sum, dropped = sum+n, dropped+n
+		}
+		if row.Received != sum {
+			return fmt.Errorf("%s received %d records, of which %d are accounted for", row.Input, row.Received, sum)
+		}
+	}
+	var counted uint64
+	for _, t := range r.d.sys.loop.engine.Totals() {
+		counted += t.Packets[engine.CounterTotal] + t.Packets[1+ring.CounterExempt]
+	}
+	if counted > packets || counted < packets && dropped == 0 {
+		return fmt.Errorf("%d packets were counted of %d", counted, packets)
+	}
+	return nil
 }
 
 // await returns when the capture has given everything. Nothing is started
@@ -197,7 +249,7 @@ func (r *replay) await(ctx context.Context, filters []*plugin.Instance) error {
 func (r *replay) stopAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
-	for _, stage := range r.d.stages() {
+	for _, stage := range r.d.set.stages() {
 		stopAll(ctx, stage)
 	}
 	for _, f := range r.wiring.filters {
@@ -244,7 +296,7 @@ func (l *loop) applyReplay(in *input, deltas []ring.Delta) error {
 			flush := deltas[0].AsFlush()
 			if flush.Kind == ring.KindFlush && flush.Check() == nil {
 				l.passTime(flush.WindowEnd)
-				in.left = flush.Deltas
+				in.last, in.left = *flush, flush.Deltas
 			}
 		}
 		if err := l.engine.Apply(in.id, deltas[:n]); err != nil {

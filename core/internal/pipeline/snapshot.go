@@ -5,6 +5,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
@@ -86,7 +87,7 @@ func directionName(dir int) string {
 // metrics are figures about the program itself; the loop's goroutine calls it.
 func (d *Daemon) metrics() []sdk.Metric {
 	s := d.sys.loop.engine.Stats()
-	return []sdk.Metric{
+	out := []sdk.Metric{
 		{Name: "hosts", Value: float64(s.Hosts)},
 		{Name: "engine_bytes", Value: float64(s.MappedBytes)},
 		{Name: "deltas", Value: float64(s.Deltas)},
@@ -94,6 +95,41 @@ func (d *Daemon) metrics() []sdk.Metric {
 		{Name: "deltas_refused", Value: float64(s.Refused)},
 		{Name: "hosts_evicted", Value: float64(s.Evicted)},
 		{Name: "hosts_without_row", Value: float64(s.NoRow)},
+		{Name: "hosts_displaced", Value: float64(s.Displaced)},
+		{Name: "extras_refused", Value: float64(s.ExtrasRefused)},
+		{Name: "alarms_held", Value: float64(s.AlarmsHeld)},
 		{Name: "rings_quarantined", Value: float64(d.sys.quarantines.Load())},
+		{Name: "loss_ratio", Value: d.loss.ratio(d.ledger())},
 	}
+	out = append(out, d.pluginMetrics()...)
+	out = d.sys.loop.turns.metrics("tick_seconds", out)
+	out = d.sys.loop.applies.metrics("apply_seconds", out)
+	return d.delays.metrics("detection_delay_seconds", out)
+}
+
+// pluginMetrics tell how the plugins are, by the names of their blocks.
+func (d *Daemon) pluginMetrics() []sdk.Metric {
+	var out []sdk.Metric
+	add := func(name, block string, v float64) {
+		out = append(out, sdk.Metric{Name: name + ":plugin=" + block, Value: v})
+	}
+	for _, stage := range d.set.stages() {
+		for _, p := range stage {
+			status := p.inst.Status()
+			up := 0.0
+			if status.State == plugin.Running || status.State == plugin.Finished {
+				up = 1
+			}
+			add("plugin_up", blockName(p.block), up)
+			add("plugin_restarts_total", blockName(p.block), float64(max(status.Launches-1, 0)))
+		}
+	}
+	for name, a := range d.set.actions {
+		add("plugin_events_dropped_total", name, float64(a.queue.dropped.Load()))
+	}
+	for name, x := range d.set.exports {
+		add("plugin_events_dropped_total", name, float64(x.events.dropped.Load()))
+		add("plugin_snapshots_missed_total", name, float64(x.missed.Load()))
+	}
+	return out
 }

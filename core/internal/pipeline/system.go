@@ -38,7 +38,7 @@ func (s *system) token() uint64 { return s.tokens.Add(1) }
 func (s *system) instance(p *prepared, hooks plugin.Hooks) *plugin.Instance {
 	process := p.block.Process
 	return plugin.NewInstance(plugin.Config{
-		Spec: launchSpec(p, s.opt.Config.Dir, s.runtimeDir, s.log), Hooks: hooks,
+		Spec: p.launchSpec(s.runtimeDir, s.log), Hooks: hooks,
 		MinBackoff: process.Backoff, MaxBackoff: process.MaxBackoff, CallTimeout: process.StartTimeout,
 	})
 }

@@ -1,28 +1,42 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
+// giveTime bounds how long a running filter may take over a new set of rings,
+// where its block sets no start_timeout: as long as at its launch.
+const giveTime = 30 * time.Second
+
 // wiring joins the filters of a pipeline to the record rings of its captures.
-// Either side may start again at any time: then every running filter is given
-// the whole set of rings anew.
+// Either side may start again at any time: then every running filter is told
+// the whole set of rings anew. Captures do not wait for that: what becomes of
+// records that no filter judges is for on_failure to say.
 type wiring struct {
 	sys     *system
 	filters []*filter // in order: the index is the stage
 
-	mu    sync.Mutex
-	rings map[*capture][]*ring.RecordRing
+	mu      sync.Mutex // never held during a call
+	rings   map[*capture][]wired
+	lastID  uint64
+	version uint64 // of the set: one more with each change
+}
+
+// wired is a record ring under the name that filters know it by.
+type wired struct {
+	id uint64
+	*ring.RecordRing
 }
 
 // filter is one filter block.
@@ -31,14 +45,17 @@ type filter struct {
 	wiring *wiring
 	stage  int
 	inst   *plugin.Instance
-	proc   *plugin.Process // that has started; guarded by wiring.mu
+
+	// Of the process that runs, nil when none does; guarded by wiring.mu.
+	changed chan struct{}      // holds a token when there is a newer set to tell
+	forget  context.CancelFunc // ends the telling
 }
 
 func newWiring(sys *system, blocks []*prepared) *wiring {
-	w := &wiring{sys: sys, rings: map[*capture][]*ring.RecordRing{}}
+	w := &wiring{sys: sys, rings: map[*capture][]wired{}}
 	for stage, p := range blocks {
 		f := &filter{prepared: p, wiring: w, stage: stage}
-		f.inst = sys.instance(p, plugin.Hooks{Configure: sys.configure(p), Attach: f.attach, Gone: f.gone})
+		f.inst = sys.instance(p, plugin.Hooks{Configure: p.configure, Attach: f.attach, Gone: f.gone})
 		w.filters = append(w.filters, f)
 	}
 	return w
@@ -64,54 +81,112 @@ func (f *filter) onFailure(replay bool) uint32 {
 	return host.OnFailureBypass
 }
 
-// setRings tells the filters which rings a capture has now.
-func (w *wiring) setRings(ctx context.Context, c *capture, rings []*ring.RecordRing) error {
-	if len(w.filters) == 0 {
-		return nil
-	}
+// setRings says which rings a capture has from now on; those it had may be
+// closed at once. It waits for nobody.
+func (w *wiring) setRings(c *capture, rings []*ring.RecordRing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.rings[c] = rings; len(rings) == 0 {
-		delete(w.rings, c)
+	w.version++
+	delete(w.rings, c)
+	for _, r := range rings {
+		w.lastID++
+		w.rings[c] = append(w.rings[c], wired{w.lastID, r})
 	}
-	var errs []error
 	for _, f := range w.filters {
-		if f.proc != nil {
-			errs = append(errs, f.give(ctx, f.proc))
+		select {
+		case f.changed <- struct{}{}:
+		default: // it does not run, or has yet to look
 		}
 	}
-	return errors.Join(errs...)
 }
 
+// attach tells a new process its rings, and from then on every change.
 func (f *filter) attach(ctx context.Context, proc *plugin.Process) error {
+	changed := make(chan struct{}, 1)
+	telling, forget := context.WithCancel(context.Background())
 	f.wiring.mu.Lock()
-	defer f.wiring.mu.Unlock()
-	f.proc = proc
-	return f.give(ctx, proc)
+	f.changed, f.forget = changed, forget
+	f.wiring.mu.Unlock()
+	if err := f.give(ctx, proc); err != nil {
+		return err
+	}
+	go f.tell(telling, proc, changed)
+	return nil
 }
 
 func (f *filter) gone(*plugin.Process, error) {
 	f.wiring.mu.Lock()
 	defer f.wiring.mu.Unlock()
-	f.proc = nil
+	if f.forget != nil {
+		f.forget()
+	}
+	f.changed, f.forget = nil, nil
 }
 
-// give hands a filter all rings of its pipeline; the caller holds wiring.mu.
+// tell hands a running filter each newer set of rings. One that does not take
+// it is replaced.
+func (f *filter) tell(ctx context.Context, proc *plugin.Process, changed <-chan struct{}) {
+	for {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+		call, cancel := context.WithTimeout(ctx, cmp.Or(f.block.Process.StartTimeout, giveTime))
+		err := f.give(call, proc)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			f.wiring.sys.log.Error("a filter did not take its rings: its process is replaced",
+				"filter", f.block.Instance, "plugin", f.block.Name, "pid", proc.PID(), "error", err)
+			proc.Kill()
+			return
+		}
+	}
+}
+
+// give hands a filter all rings of its pipeline. Only the newest set may fail:
+// the rings of an older one may be closed.
 func (f *filter) give(ctx context.Context, proc *plugin.Process) error {
-	request := host.AttachRequest{Token: f.wiring.sys.token()}
-	var files []*os.File
-	captures := slices.SortedFunc(maps.Keys(f.wiring.rings), func(a, b *capture) int {
+	for {
+		request, files, version := f.wanted()
+		err := send(ctx, proc, request, files)
+		if err == nil || ctx.Err() != nil || version == f.wiring.current() {
+			return err
+		}
+	}
+}
+
+func (w *wiring) current() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.version
+}
+
+// wanted is the set of rings that a filter is to have now.
+func (f *filter) wanted() (request host.AttachRequest, files []*os.File, version uint64) {
+	w := f.wiring
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	request.Token = w.sys.token()
+	captures := slices.SortedFunc(maps.Keys(w.rings), func(a, b *capture) int {
 		return strings.Compare(a.block.Name+"."+a.block.Instance, b.block.Name+"."+b.block.Instance)
 	})
 	for _, c := range captures {
-		for worker, r := range f.wiring.rings[c] {
+		for worker, r := range w.rings[c] {
 			files = append(files, r.File())
 			request.Rings = append(request.Rings, host.Ring{
-				Kind: host.RecordRing, Worker: uint32(worker), Generation: r.Generation(), Stage: uint32(f.stage),
-				Stages: uint32(len(f.wiring.filters)), OnFailure: f.onFailure(c.replay),
+				Kind: host.RecordRing, ID: r.id, Worker: uint32(worker), Generation: r.Generation(), Stage: uint32(f.stage),
+				Stages: uint32(len(w.filters)), OnFailure: f.onFailure(c.replay),
 			})
 		}
 	}
+	return request, files, w.version
+}
+
+func send(ctx context.Context, proc *plugin.Process, request host.AttachRequest, files []*os.File) error {
 	if len(files) > 0 {
 		if err := ring.SendFiles(proc.Rings(), request.Token, files); err != nil {
 			return err

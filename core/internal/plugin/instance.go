@@ -75,7 +75,9 @@ type Instance struct {
 	start  sync.Once
 	mu     sync.Mutex
 	status Status
-	limit  context.Context // Stop's
+	told   map[State]time.Time // when a change of health was last logged
+	untold int                 // changes of health that were not
+	limit  context.Context     // Stop's
 }
 
 // NewInstance prepares an instance; Start begins.
@@ -87,6 +89,7 @@ func NewInstance(config Config) *Instance {
 		back:   backoff{least: config.MinBackoff, most: config.MaxBackoff},
 		done:   make(chan struct{}),
 		stop:   make(chan struct{}),
+		told:   map[State]time.Time{},
 		limit:  context.Background(),
 	}
 }

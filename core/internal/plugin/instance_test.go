@@ -1,9 +1,12 @@
 package plugin
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -159,6 +162,69 @@ func TestInstanceReplacesSick(t *testing.T) {
 				t.Errorf("story: %s", s.text())
 			}
 		})
+	}
+}
+
+// A core that stood still for a while must not take its own silence for the
+// plugin's.
+func TestCorePaused(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "watching", stubProgram(t, "good"), runtimeDir(t))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "running" {
+		t.Fatalf("the core said %q", lines.Text())
+	}
+	for range 4 {
+		for _, step := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+			if err := cmd.Process.Signal(step); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pausedInterval * (missed + 1))
+		}
+	}
+	in.Close()
+	lines.Scan()
+	if lines.Text() != "1" {
+		t.Errorf("%s processes were launched while the core was paused now and then, want 1", lines.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A complaint that changes with each word, and a plugin that is well and unwell
+// by turns, have a line a minute, not one a word; what is said last comes out.
+func TestHealthLogIsRationed(t *testing.T) {
+	log, text := newLog()
+	i := NewInstance(Config{Spec: Spec{Logger: log}})
+	i.set(Running, "")
+	for n := range 100 {
+		i.set(Unhealthy, fmt.Sprintf("%d packets lost", n))
+		if n%3 == 0 {
+			i.set(Running, "")
+		}
+	}
+	if text.count("plugin is unhealthy") != 1 || text.count("plugin is running") != 2 {
+		t.Fatalf("log:\n%s", text)
+	}
+	i.set(Unhealthy, "no disk")
+	for state := range i.told { // a minute later
+		i.told[state] = time.Time{}
+	}
+	i.set(Unhealthy, "no disk")
+	i.set(Unhealthy, "no disk")
+	if text.count("no disk") != 1 || text.count("changes_not_logged=") != 1 {
+		t.Errorf("log:\n%s", text)
 	}
 }
 

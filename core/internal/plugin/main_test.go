@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,8 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary is also a core, which TestCoreKilled kills.
+// The test binary is also a core, which TestCoreKilled kills and TestCorePaused
+// pauses.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "watching" {
+		watching(os.Args[2], os.Args[3])
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "intermediate" {
 		os.Exit(intermediate(os.Args[2], os.Args[3]))
 	}
@@ -37,6 +43,31 @@ func intermediate(path, dir string) int {
 	time.Sleep(time.Hour)
 	return 0
 }
+
+// watching is a core that keeps one plugin alive until its input ends, and says
+// when that runs and at last how often it was launched.
+func watching(path, dir string) {
+	running := make(chan struct{}, 1)
+	i := NewInstance(Config{
+		Spec:          Spec{Kind: "capture", Name: "good", Instance: "test", Path: path, RuntimeDir: dir, StartTimeout: patience},
+		WatchInterval: pausedInterval,
+		Hooks: Hooks{Running: func(*Process) {
+			select {
+			case running <- struct{}{}:
+			default:
+			}
+		}},
+	})
+	i.Start()
+	<-running
+	fmt.Println("running")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	fmt.Println(i.Status().Launches)
+	i.Stop(context.Background())
+}
+
+// pausedInterval is between two words of health to the core that is paused.
+const pausedInterval = 200 * time.Millisecond
 
 var builtDir string // "" until something was built
 

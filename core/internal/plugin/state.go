@@ -56,17 +56,45 @@ func (i *Instance) change(edit func(*Status)) {
 		i.status.Since = time.Now()
 	}
 	now := i.status
+	log, untold := i.ration(before.State, now.State, same)
 	i.mu.Unlock()
+	if log {
+		i.logState(now, untold)
+	}
 	if same {
 		return
 	}
-	i.logState(now)
 	if i.config.Hooks.State != nil {
 		i.config.Hooks.State(now)
 	}
 }
 
-func (i *Instance) logState(s Status) {
+// healthEvery is between two lines of a plugin that becomes unhealthy, or well
+// again, or complains of something else each time.
+const healthEvery = time.Minute
+
+// ration tells whether to log a transition, and how many changes of health
+// before it were not. What was held back is told by a later call, which comes
+// with each word of health.
+func (i *Instance) ration(before, now State, same bool) (log bool, untold int) {
+	health := func(s State) bool { return s == Running || s == Unhealthy }
+	switch {
+	case same && i.untold == 0:
+		return false, 0
+	case health(before) && health(now):
+		if time.Since(i.told[now]) < healthEvery {
+			if !same {
+				i.untold++
+			}
+			return false, 0
+		}
+		i.told[now] = time.Now()
+	}
+	untold, i.untold = i.untold, 0
+	return true, untold
+}
+
+func (i *Instance) logState(s Status, untold int) {
 	level := hclog.Debug
 	switch s.State {
 	case Running, Stopped, Finished:
@@ -79,6 +107,9 @@ func (i *Instance) logState(s Status) {
 	fields := []any{"state", string(s.State)}
 	if s.Message != "" {
 		fields = append(fields, "reason", s.Message)
+	}
+	if untold > 0 {
+		fields = append(fields, "changes_not_logged", untold)
 	}
 	if !s.Retry.IsZero() {
 		fields = append(fields, "retry_in", s.Retry.Sub(s.Since).Round(time.Millisecond))

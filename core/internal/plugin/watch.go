@@ -9,8 +9,14 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
-// missed is how many intervals without a word of health are too many.
-const missed = 3
+const (
+	// missed is how many intervals without a word of health are too many.
+	missed = 3
+	// parts is how many ticks they are counted by. Time in which this process
+	// did not run, whatever stopped it, is one or two ticks, however long it
+	// was: then the words are there, but nobody has read them yet.
+	parts = 4
+)
 
 var errSilent = errors.New("no word of health")
 
@@ -39,22 +45,30 @@ func (i *Instance) watch(ctx context.Context, p *Process) error {
 			}
 		})
 	}()
-	patience := time.NewTimer(missed * i.config.WatchInterval)
-	defer patience.Stop()
-	for {
+	tick := time.NewTicker(max(i.config.WatchInterval/parts, 1))
+	defer tick.Stop()
+	return i.listen(ctx, p, words, broken, tick.C)
+}
+
+// listen hears words until they end or are missing.
+func (i *Instance) listen(ctx context.Context, p *Process, words <-chan host.Health, broken <-chan error, tick <-chan time.Time) error {
+	for silent := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-p.Done():
 			return nil // its exit is the reason
 		case h := <-words:
-			patience.Reset(missed * i.config.WatchInterval)
+			silent = 0
 			if err := i.heard(p, h); err != nil {
 				return err
 			}
 		case err := <-broken:
 			return i.lost(ctx, p, err)
-		case <-patience.C:
+		case <-tick:
+			if silent++; silent <= missed*parts {
+				continue
+			}
 			err := fmt.Errorf("%w for %s", errSilent, missed*i.config.WatchInterval)
 			i.set(Unhealthy, err.Error())
 			return err

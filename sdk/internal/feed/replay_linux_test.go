@@ -3,6 +3,7 @@ package feed
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -46,6 +47,49 @@ func TestReplayIsDeterministic(t *testing.T) {
 	}
 	if n := hostPackets(fast); n != uint64(len(times)) {
 		t.Errorf("%d packets of %d", n, len(times))
+	}
+}
+
+// However the records come in batches, which with filters is a matter of
+// timing, the deltas are the same, new flows included.
+func TestReplayCutsDecideNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	recs := make([]traffic.Record, 30000)
+	at := int64(1700000000e9)
+	for i := range recs {
+		at += rng.Int64N(300e3)
+		recs[i] = packet(i%40, at-rng.Int64N(2e6))
+		recs[i].SrcPort = uint16(rng.IntN(60)) // seen again after about as long as a flow's epoch
+	}
+	run := func(most int) []ring.Delta {
+		cuts := rand.New(rand.NewPCG(3, uint64(most)))
+		rt := New(func(_ context.Context, w *Writer) error {
+			for left := recs; len(left) > 0; {
+				batch := w.Reserve(1 + cuts.IntN(most))
+				n := copy(batch, left)
+				left = left[n:]
+				w.Commit(n, nil)
+			}
+			return nil
+		}, Options{Replay: true})
+		w, r := rings(t, 1<<15, false)
+		p := plan(1, 1)
+		p.CountFlows = true
+		start(t, rt, p, WorkerRings{Delta: w})
+		return r.wait(t)
+	}
+	want := run(1)
+	flows := 0
+	for i := range want {
+		flows += int(want[i].Flows)
+	}
+	if flows < len(recs)/10 || flows > len(recs)*9/10 {
+		t.Fatalf("%d new flows of %d records: the input does not tell", flows, len(recs))
+	}
+	for _, most := range []int{2, 7, 64, 512} {
+		if got := run(most); !slices.Equal(got, want) {
+			t.Errorf("batches of up to %d records give other deltas", most)
+		}
 	}
 }
 

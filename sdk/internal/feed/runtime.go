@@ -118,6 +118,9 @@ func (w *Writer) attach(s sink, record *ring.RecordWriter, withRecord bool) erro
 	old := w.sink
 	s.block, s.stop = old.block, old.stop
 	w.sink = s
+	if w.finished && s.stream != nil {
+		s.stream.close() // too late: nothing will come
+	}
 	if old.ring != nil {
 		_ = old.ring.Close() // only frees memory
 	}
@@ -188,14 +191,43 @@ func (rt *Runtime) work(ctx context.Context, w *Writer) {
 	}
 	err := rt.guard(ctx, w)
 	cancelled := ctx.Err() != nil
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
+	last, cancel := lastCall(ctx, err != nil)
 	w.finish(last, err == nil && !cancelled)
+	w.awaitSent(last)
 	cancel()
 	rt.ended(w, err, cancelled)
 }
 
-// finishTime bounds how long the last flush waits for the core.
+// finishTime bounds how long the last flush waits for filters, and for the
+// core once the capture is stopped or has failed. The end of an input waits for
+// the core as long as it takes.
 const finishTime = 2 * time.Second
+
+// lastCall ends finishTime after ctx, or after now.
+func lastCall(ctx context.Context, now bool) (context.Context, context.CancelFunc) {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	begin := func() { time.AfterFunc(finishTime, cancel) }
+	if now {
+		begin()
+		return last, cancel
+	}
+	stop := context.AfterFunc(ctx, begin)
+	return last, func() { stop(); cancel() }
+}
+
+// awaitSent returns when a stream has sent what was flushed last.
+func (w *Writer) awaitSent(ctx context.Context) {
+	w.mu.Lock()
+	s := w.sink.stream
+	w.mu.Unlock()
+	if s == nil {
+		return
+	}
+	select {
+	case <-s.over:
+	case <-ctx.Done():
+	}
+}
 
 // guard calls Run and makes an error of a panic.
 func (rt *Runtime) guard(ctx context.Context, w *Writer) (err error) {

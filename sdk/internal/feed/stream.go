@@ -21,10 +21,11 @@ type stream struct {
 	waiting    []ring.Delta
 	closed     bool
 	data, room chan struct{} // each holds at most one signal
+	over       chan struct{} // closed when nothing more will be sent
 }
 
 func newStream(generation uint32) *stream {
-	return &stream{generation: generation, data: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	return &stream{generation: generation, data: make(chan struct{}, 1), room: make(chan struct{}, 1), over: make(chan struct{})}
 }
 
 func signal(c chan struct{}) {
@@ -94,6 +95,7 @@ func (rt *Runtime) Stream(ctx context.Context, worker int, generation uint32, se
 		return fmt.Errorf("stream: there is no worker %d; the capture has %d", worker, len(rt.writers))
 	}
 	s := newStream(generation)
+	defer close(s.over)
 	if err := rt.writers[worker].attach(sink{stream: s}, nil, false); err != nil {
 		return fmt.Errorf("stream: %w", err)
 	}

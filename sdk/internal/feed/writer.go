@@ -169,10 +169,12 @@ func (w *Writer) count(batch []traffic.Record) {
 	now := w.rt.clock()
 	w.roll(now)
 	w.table.Add(batch, now)
+	w.sink.tell(w.table, now)
 }
 
 // countReplay counts records at their own times, clamped to the largest seen,
-// and ends every window that they leave.
+// and ends every window that they leave. How the records are cut into batches
+// decides nothing: what is added at once is of one window and of one phase.
 func (w *Writer) countReplay(batch []traffic.Record) {
 	for len(batch) > 0 {
 		now := min(max(w.now, batch[0].Time), lastTime)
@@ -181,8 +183,12 @@ func (w *Writer) countReplay(batch []traffic.Record) {
 		}
 		w.now = now
 		n := 1
-		for n < len(batch) && batch[n].Time < (w.now/tick+1)*tick {
-			w.now = max(w.now, batch[n].Time)
+		for n < len(batch) {
+			next := max(w.now, batch[n].Time)
+			if next/tick != w.now/tick || next/count.FlowPhase != w.now/count.FlowPhase {
+				break
+			}
+			w.now = next
 			n++
 		}
 		w.table.Add(batch[:n], w.now)
@@ -282,7 +288,9 @@ func (w *Writer) finish(ctx context.Context, ended bool) {
 		w.from.Commit(0)
 	}
 	w.reserved, w.from = false, nil
-	w.drainFilters(ctx)
+	filters, cancel := context.WithTimeout(ctx, finishTime)
+	w.drainFilters(filters)
+	cancel()
 	for {
 		now := w.now
 		if !w.replay {

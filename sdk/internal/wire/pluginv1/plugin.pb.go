@@ -1447,12 +1447,17 @@ func (x *DrainResponse) GetError() string {
 	return ""
 }
 
-// One message per Attach; the descriptors came before, in the same order.
+// All rings that the callee is to use from now on; the descriptors came before,
+// in the same order. A filter or tap goes on with those it has, without a
+// break, takes up new ones and gives up those that are not named: none at all
+// may be. A capture has one delta ring and at most one record ring for each
+// worker, which replace those it has; none at all means that its deltas are
+// streamed.
 type AttachRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rings         []*Ring                `protobuf:"bytes,1,rep,name=rings,proto3" json:"rings,omitempty"`
 	Replay        bool                   `protobuf:"varint,2,opt,name=replay,proto3" json:"replay,omitempty"` // block instead of merging; the clock is the records' time
-	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`   // of the batch of descriptors
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`   // of the batch of descriptors; of two sets the one with the larger is the newer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1517,6 +1522,7 @@ type Ring struct {
 	Stages        uint32                 `protobuf:"varint,5,opt,name=stages,proto3" json:"stages,omitempty"`                                        // record rings: number of gating filters
 	OnFailure     uint32                 `protobuf:"varint,6,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`                 // record rings, per callee: 0 bypass, 1 drop, 2 stop
 	StageFailure  []uint32               `protobuf:"varint,7,rep,packed,name=stage_failure,json=stageFailure,proto3" json:"stage_failure,omitempty"` // record rings, for the capture: on_failure by stage
+	Id            uint64                 `protobuf:"varint,8,opt,name=id,proto3" json:"id,omitempty"`                                                // record rings, for filters and taps: names the ring among all that the callee gets
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1598,6 +1604,13 @@ func (x *Ring) GetStageFailure() []uint32 {
 		return x.StageFailure
 	}
 	return nil
+}
+
+func (x *Ring) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 type AttachResponse struct {
@@ -4275,7 +4288,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rAttachRequest\x120\n" +
 	"\x05rings\x18\x01 \x03(\v2\x1a.fastnetmon.plugin.v1.RingR\x05rings\x12\x16\n" +
 	"\x06replay\x18\x02 \x01(\bR\x06replay\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"\xa4\x02\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"\xb4\x02\n" +
 	"\x04Ring\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.fastnetmon.plugin.v1.Ring.KindR\x04kind\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\rR\x06worker\x12\x1e\n" +
@@ -4286,7 +4299,8 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06stages\x18\x05 \x01(\rR\x06stages\x12\x1d\n" +
 	"\n" +
 	"on_failure\x18\x06 \x01(\rR\tonFailure\x12#\n" +
-	"\rstage_failure\x18\a \x03(\rR\fstageFailure\"=\n" +
+	"\rstage_failure\x18\a \x03(\rR\fstageFailure\x12\x0e\n" +
+	"\x02id\x18\b \x01(\x04R\x02id\"=\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +

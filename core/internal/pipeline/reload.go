@@ -1,0 +1,137 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+)
+
+// planTime bounds how long a capture may take to accept a plan; one that does
+// not is replaced.
+const planTime = 5 * time.Second
+
+// ErrStopping refuses a reload of a daemon that is on its way out.
+var ErrStopping = errors.New("the daemon is stopping")
+
+// Reload puts another configuration in force. Limits, networks and counters
+// change while everything runs: no counter is reset and no attack is lost.
+// Plugin blocks that changed start again, those that did not go on. It returns
+// what changed, a line each. With errors among the diagnostics the old
+// configuration is still in force.
+func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.Diagnostics, error) {
+	d.control.Lock()
+	defer d.control.Unlock()
+	if d.stopping || d.running == nil {
+		return nil, nil, ErrStopping
+	}
+	known, diags := examine(ctx, cfg)
+	if diags.HasErrors() {
+		return nil, diags, nil
+	}
+	changes := differences(d.cfg, cfg)
+	if cfg.Daemon.RuntimeDir != d.cfg.Daemon.RuntimeDir || cfg.Daemon.StateDir != d.cfg.Daemon.StateDir || cfg.Daemon.MemoryLimit != d.cfg.Daemon.MemoryLimit {
+		diags = append(diags, &hcl.Diagnostic{
+			Severity: hcl.DiagWarning, Summary: "Restart needed",
+			Detail: "runtime_dir, state_dir and memory_limit of the daemon block stay as they are until the daemon is started again.",
+		})
+	}
+	next, fresh, stale := d.build(cfg, known)
+	// What can be refused is asked before anything changes.
+	for _, stage := range fresh {
+		for _, p := range stage {
+			diags = append(diags, validate(ctx, d.opt, p.prepared, d.sys.runtimeDir)...)
+		}
+	}
+	if diags.HasErrors() {
+		return nil, diags, nil
+	}
+	diags = append(diags, d.start(ctx, [3][]part{fresh[0]})...)
+	if diags.HasErrors() {
+		d.retire(fresh[0])
+		return nil, diags, nil
+	}
+	if err := d.change(cfg, next); err != nil {
+		d.retire(fresh[0])
+		return nil, diags, err
+	}
+	d.pushPlan(ctx, next)
+	stopped, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopAll(stopped, stale[2])
+	stopAll(stopped, stale[1])
+	diags = append(diags, d.start(ctx, [3][]part{nil, fresh[1], fresh[2]})...)
+	d.retire(stale[0])
+	d.sys.log.Info("configuration reloaded", "revision", cfg.Revision, "changes", len(changes))
+	return changes, diags, nil
+}
+
+// change puts limits, networks and names in force, all at once.
+func (d *Daemon) change(cfg *config.Config, next *set) error {
+	plan, err := compileCount(cfg, d.sys.names, d.revision+1, d.seed)
+	if err != nil {
+		return err
+	}
+	rates, limits := compileEngine(cfg, d.sys.names, plan)
+	if !d.sys.loop.do(func() {
+		if err = d.sys.loop.engine.SetPlan(rates); err != nil {
+			return
+		}
+		// A limit that is gone still names the attacks that it opened.
+		for id, l := range d.limits {
+			if _, ok := limits[id]; !ok && d.sys.loop.detector.Open() > 0 {
+				limits[id] = l
+			}
+		}
+		d.sys.loop.detector.SetConfig(detectConfig(cfg, d.sys.names, limits, d.seed))
+		for _, gone := range d.set.captures {
+			if next.captures[blockName(gone.block)] != gone {
+				d.retired = append(d.retired, gone)
+			}
+		}
+		d.cfg, d.limits, d.set = cfg, limits, next
+	}) {
+		return ErrStopping
+	}
+	if err != nil {
+		return err
+	}
+	d.revision++
+	d.sys.plan.Store(plan)
+	return nil
+}
+
+// pushPlan gives the plan to the captures that run. Those that start later get
+// it as they start; those that do not take it are replaced.
+func (d *Daemon) pushPlan(ctx context.Context, s *set) {
+	var all sync.WaitGroup
+	for _, c := range s.captures {
+		proc := c.process.Load()
+		if proc == nil {
+			continue
+		}
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, planTime)
+			defer cancel()
+			if err := proc.Host().ApplyPlan(ctx, d.sys.plan.Load()); err != nil {
+				d.sys.log.Error("a capture does not take the new plan: it is replaced", "capture", c.block.Instance, "error", err)
+				proc.Kill()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// retire lets actions and exports hand out what is queued, then ends them.
+func (d *Daemon) retire(parts []part) {
+	for _, p := range parts {
+		p.finish()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopAll(ctx, parts)
+}
