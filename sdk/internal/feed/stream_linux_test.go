@@ -48,8 +48,8 @@ func TestStreamIsSentBeforeTheEnd(t *testing.T) {
 				go func() { <-rt.Done(); ended <- nil }()
 			}
 			select {
-			case <-ended:
-				t.Error("it has ended with its stream unsent")
+			case err := <-ended:
+				t.Fatal("it has ended with its stream unsent:", err)
 			case <-time.After(300 * time.Millisecond):
 			}
 			close(slow)
