@@ -86,13 +86,17 @@ $(LINT):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 .PHONY: generate
-generate: go-version ## regenerate the gRPC code from sdk/proto (needs protoc)
+generate: go-version ## regenerate the gRPC code of sdk and core (needs protoc)
 	@mkdir -p $(TOOLS)
 	cd .ci/tools && GOBIN=$(TOOLS) $(GO) install tool
 	PATH="$(TOOLS):$$PATH" protoc -I sdk/proto \
 		--go_out=. --go_opt=module=github.com/fastnetmon-go/fastnetmon \
 		--go-grpc_out=. --go-grpc_opt=module=github.com/fastnetmon-go/fastnetmon \
 		sdk/proto/fastnetmon/plugin/v1/plugin.proto
+	PATH="$(TOOLS):$$PATH" protoc -I core/internal/api/proto \
+		--go_out=. --go_opt=module=github.com/fastnetmon-go/fastnetmon \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/fastnetmon-go/fastnetmon \
+		core/internal/api/proto/fastnetmon/api/v1/control.proto
 
 .PHONY: cross
 cross: go-version ## build for the other platforms; run the 32-bit tests of sdk and core

@@ -84,6 +84,7 @@ func rootCommand(detached *service.Detached) *cobra.Command {
 		trafficCommand(),
 		demoCommand(),
 		versionCommand(),
+		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
 	)
 	return root
 }

@@ -94,8 +94,10 @@ func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) erro
 		return showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files)
 	}
 	log.Info("configuration loaded", "path", path, "revision", cfg.Revision)
-	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier()}
-	r.daemon = pipeline.New(pipeline.Options{Config: cfg, Log: log, Version: version, OnRunning: func() { r.ready(detached) }})
+	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier(), started: time.Now()}
+	r.daemon = pipeline.New(pipeline.Options{
+		Config: cfg, Log: log, Version: version, OnEvent: r.subscribers.publish, OnRunning: func() { r.ready(detached) },
+	})
 	stop := r.handleSignals()
 	said, err := r.daemon.Run(cmd.Context())
 	stop()
@@ -113,10 +115,18 @@ type running struct {
 	daemon *pipeline.Daemon
 	log    *service.Logger
 	notify *service.Notifier
+
+	started     time.Time
+	subscribers subscribers
+	reloading   sync.Mutex
+	background  context.Context // of what goes on until the daemon has drained
+	helpers     sync.WaitGroup
 }
 
-// ready tells a waiting parent and the service manager that it works.
+// ready opens the control socket and tells a waiting parent and the service
+// manager that it works.
 func (r *running) ready(detached *service.Detached) {
+	r.helpers.Go(func() { r.serveControl(r.background) })
 	if err := detached.Ready(); err != nil {
 		r.log.Error("going into the background failed", "error", err)
 	}
@@ -139,13 +149,13 @@ func (r *running) handleSignals() (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.cmd.Context()))
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
-	var all sync.WaitGroup
-	all.Go(func() { r.notify.Watchdog(ctx, r.daemon.Healthy) })
-	all.Go(func() { r.serve(ctx, signals) })
+	r.background = ctx
+	r.helpers.Go(func() { r.notify.Watchdog(ctx, r.daemon.Healthy) })
+	r.helpers.Go(func() { r.serve(ctx, signals) })
 	return func() {
 		signal.Stop(signals)
 		cancel()
-		all.Wait()
+		r.helpers.Wait()
 	}
 }
 
@@ -174,18 +184,21 @@ func (r *running) serve(ctx context.Context, signals <-chan os.Signal) {
 				}
 				continue
 			}
-			r.tell(r.notify.Reloading())
-			r.reload()
-			r.tell(r.notify.Ready(r.status()))
+			if _, _, _, err := r.reload(); err != nil {
+				r.log.Error("reload failed, the old configuration stays in force", "error", err)
+			}
 		}
 	}
 }
 
-// reload reads the configuration again and puts it in force if it is right.
-func (r *running) reload() {
-	cfg, diags := config.Load(r.path)
-	var changes []string
-	var err error
+// reload reads the configuration again and puts it in force if it is right. An
+// error is not about the configuration.
+func (r *running) reload() (cfg *config.Config, changes []string, diags hcl.Diagnostics, err error) {
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
+	r.tell(r.notify.Reloading())
+	defer func() { r.tell(r.notify.Ready(r.status())) }()
+	cfg, diags = config.Load(r.path)
 	if !diags.HasErrors() {
 		var said hcl.Diagnostics
 		changes, said, err = r.daemon.Reload(r.cmd.Context(), cfg)
@@ -198,11 +211,14 @@ func (r *running) reload() {
 		}
 		r.log.Warn("reload: "+d.Summary, "detail", d.Detail, "at", where)
 	}
-	if err != nil || diags.HasErrors() {
-		r.log.Error("reload failed, the old configuration stays in force", "path", r.path, "error", err)
-		return
+	switch {
+	case err != nil:
+	case diags.HasErrors():
+		r.log.Error("reload refused, the old configuration stays in force", "path", r.path)
+	default:
+		for _, change := range changes {
+			r.log.Info("reload: " + change)
+		}
 	}
-	for _, change := range changes {
-		r.log.Info("reload: " + change)
-	}
+	return cfg, changes, diags, err
 }

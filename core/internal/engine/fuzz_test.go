@@ -107,7 +107,7 @@ func sound(t *testing.T, e *Engine, limit uint64) {
 	if s.MappedBytes > limit || s.UsedBytes > s.MappedBytes || s.Hosts != e.idx.used || s.Alarms > 4 {
 		t.Fatalf("%+v, %d rows in the index", s, e.idx.used)
 	}
-	snap := e.NewSnapshot(1<<16, CounterTotal, ByteRate)
+	snap := e.NewSnapshot(HostQuery{N: 1 << 16, Unit: ByteRate})
 	for !snap.Step(100) {
 		continue
 	}

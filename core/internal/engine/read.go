@@ -170,6 +170,7 @@ func (e *Engine) Crossings() []Crossing {
 // that whoever drives the engine can go on with deltas in between.
 type Snapshot struct {
 	e    *Engine
+	q    HostQuery
 	n    int
 	idx  uint8
 	at   uint32 // step by which all rows are compared, whenever they are looked at
@@ -183,11 +184,58 @@ type heapRow struct {
 	k0, k1 uint64
 }
 
-// NewSnapshot starts a snapshot of the top n hosts by packets (or, with
-// ByteRate, bytes) per second of a built-in counter, both directions together.
-func (e *Engine) NewSnapshot(n int, counter uint8, unit Unit) *Snapshot {
-	n = max(n, 0)
-	return &Snapshot{e: e, n: n, at: e.clock, idx: min(counter, Counters-1)*2 + uint8(unit&1), heap: make([]heapRow, 0, min(n, 1<<16))}
+// HostQuery asks for the hosts with the highest rates.
+type HostQuery struct {
+	N       int   // how many
+	Counter uint8 // built-in, to order by
+	Unit    Unit  // to order by; FlowRate knows no counter
+	Only    Only  // directions whose rates are added up to order by
+	// What takes hosts away before the top ones are chosen: 0 and the zero
+	// prefix take none.
+	Network, Group uint32
+	Prefix         netip.Prefix
+}
+
+// Only names directions of a query.
+type Only uint8
+
+// The directions of a query.
+const (
+	Both Only = iota
+	OnlyIncoming
+	OnlyOutgoing
+)
+
+// NewSnapshot starts a snapshot of the hosts that a query asks for.
+func (e *Engine) NewSnapshot(q HostQuery) *Snapshot {
+	q.N = max(q.N, 0)
+	idx := min(q.Counter, Counters-1)*2 + uint8(q.Unit&1)
+	return &Snapshot{e: e, q: q, n: q.N, at: e.clock, idx: idx, heap: make([]heapRow, 0, min(q.N, 1<<16))}
+}
+
+// wanted tells whether a host passes the query's filters.
+func (s *Snapshot) wanted(r *row) bool {
+	ent := &s.e.cur.entries[r.entry]
+	return (s.q.Network == 0 || ent.network == s.q.Network) && (s.q.Group == 0 || ent.group == s.q.Group) &&
+		(!s.q.Prefix.IsValid() || s.q.Prefix.Bits() <= int(r.plen) && s.q.Prefix.Contains(r.prefix().Addr()))
+}
+
+// rate is what the query orders by.
+func (s *Snapshot) rate(r *row, l *lut) (sum float64) {
+	for dir := range r.dir {
+		switch {
+		case s.q.Only == OnlyIncoming && dir != int(ring.Incoming), s.q.Only == OnlyOutgoing && dir != int(ring.Outgoing):
+		case s.q.Unit == FlowRate:
+			flows := r.flows[dir].f()
+			if s.at > r.last[dir] {
+				flows *= l.decayFor(s.at - r.last[dir])
+			}
+			sum += flows
+		default:
+			sum += r.value(l, dir, s.idx, s.at)
+		}
+	}
+	return sum
 }
 
 // Step looks at up to rows rows (4096 take well under a millisecond) and
@@ -200,8 +248,9 @@ func (s *Snapshot) Step(rows int) bool {
 	for ; rows > 0 && s.next < e.rows.top; rows-- {
 		r := e.row(s.next)
 		if r.kind == uint8(ring.KindHost) {
-			l := e.lutOf(r)
-			s.push(heapRow{r.value(l, 0, s.idx, s.at) + r.value(l, 1, s.idx, s.at), s.next, r.k0, r.k1})
+			if l := e.lutOf(r); s.wanted(r) {
+				s.push(heapRow{s.rate(r, l), s.next, r.k0, r.k1})
+			}
 		}
 		s.next++
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ func TestSnapshot(t *testing.T) {
 		d.Direction = ring.Direction(i % 3 % 2)
 		f.flush(origin, d)
 	}
-	s := e.NewSnapshot(10, CounterTotal, PacketRate)
+	s := e.NewSnapshot(HostQuery{N: 10})
 	steps := 0
 	for !s.Step(512) {
 		steps++
@@ -33,6 +34,54 @@ func TestSnapshot(t *testing.T) {
 		got := h.Dir[0].Packets[0] + h.Dir[1].Packets[0]
 		near(t, "rate", got, oracleRate([]sent{{origin, ring.Delta{SpanMs: 50, Packets: want}}}, 0, PacketRate, 5, e.Clock()))
 	}
+}
+
+// A query takes hosts away before it chooses the top ones.
+func TestSnapshotQuery(t *testing.T) {
+	e := newEngine(t, Options{}, testPlan(1))
+	f := newFeeder(t, e, 1)
+	for i := range uint32(100) {
+		d := hostDelta(i, i%2 == 1, 50, uint64(i)+1, uint64(1000-i))
+		d.Direction = ring.Direction(i / 50)
+		d.Flows = 100 - i
+		f.flush(origin, d)
+	}
+	first := func(q HostQuery) HostRates {
+		t.Helper()
+		q.N = 1
+		s := e.NewSnapshot(q)
+		for !s.Step(7) {
+		}
+		hosts := s.Hosts(e.Clock())
+		if len(hosts) == 0 {
+			return HostRates{}
+		}
+		return hosts[0]
+	}
+	all := first(HostQuery{})
+	for name, c := range map[string]struct {
+		q    HostQuery
+		want netip.Prefix
+	}{
+		"incoming":        {HostQuery{Only: OnlyIncoming}, queried(49)},
+		"outgoing":        {HostQuery{Only: OnlyOutgoing}, queried(99)},
+		"by bytes":        {HostQuery{Unit: ByteRate}, queried(0)},
+		"by flows":        {HostQuery{Unit: FlowRate}, queried(0)},
+		"flows outgoing":  {HostQuery{Unit: FlowRate, Only: OnlyOutgoing}, queried(50)},
+		"one prefix":      {HostQuery{Prefix: queried(3)}, queried(3)},
+		"its network":     {HostQuery{Network: all.Network, Group: all.Group}, queried(99)},
+		"another network": {HostQuery{Network: 1 << 20}, netip.Prefix{}},
+		"another group":   {HostQuery{Group: 1 << 20}, netip.Prefix{}},
+	} {
+		if got := first(c.q).Host; got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// queried is the host that hostDelta makes, every other one IPv6.
+func queried(i uint32) netip.Prefix {
+	return hostPrefix(i, i%2 == 1)
 }
 
 // Totals keep internal traffic that counts for hosts apart from the rest, once.

@@ -37,12 +37,14 @@ type Daemon struct {
 	stopping bool
 
 	// Of the loop's goroutine.
-	cfg     *config.Config
-	limits  map[uint32]limit // what the engine's limit ids stand for
-	retired []*capture       // of earlier configurations, for the ledger
-	loss    lossMeter
-	wall    wallClock
-	delays  histogram // from the end of the window that decided to the event
+	cfg       *config.Config
+	limits    map[uint32]limit // what the engine's limit ids stand for
+	retired   []*capture       // of earlier configurations, for the ledger
+	loss      lossMeter
+	wall      wallClock
+	deltas    uint64    // applied, a second ago
+	deltaRate float64   // per second
+	delays    histogram // from the end of the window that decided to the event
 }
 
 // New prepares a daemon; Run does the work.
@@ -253,11 +255,15 @@ const healthyWithin = 5 * time.Second
 // everySecond samples losses, and shows rates to whoever asked for them.
 func (d *Daemon) everySecond(ctx context.Context) {
 	for sleep(ctx, time.Second) {
-		d.sys.loop.do(func() { d.loss.sample(d.ledger()) })
+		d.sys.loop.do(func() {
+			d.loss.sample(d.ledger())
+			deltas := d.sys.loop.engine.Stats().Deltas
+			d.deltaRate, d.deltas = float64(deltas-d.deltas), deltas
+		})
 		if d.opt.OnRates == nil {
 			continue
 		}
-		if s, ok := d.snapshot(exportHosts, time.Second); ok {
+		if s, ok := d.Snapshot(exportHosts, time.Second); ok {
 			d.opt.OnRates(s)
 		}
 	}

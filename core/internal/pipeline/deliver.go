@@ -124,6 +124,17 @@ func (l *lane) push(e sdk.Event) (dropped int) {
 	return dropped
 }
 
+// queued is how many events wait.
+func (d *delivery) queued() uint64 {
+	n := 0
+	for _, l := range d.lanes {
+		l.mu.Lock()
+		n += len(l.queue)
+		l.mu.Unlock()
+	}
+	return uint64(n)
+}
+
 // finish lets run return once everything queued has been tried.
 func (d *delivery) finish() {
 	for _, l := range d.lanes {

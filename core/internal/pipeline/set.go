@@ -107,7 +107,7 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 			case next.exports[name] != nil:
 				continue
 			case x == nil || !x.sameAs(parts[b]):
-				x = newExport(d.sys, parts[b], d.snapshot)
+				x = newExport(d.sys, parts[b], d.Snapshot)
 				fresh[0] = append(fresh[0], x.part())
 			}
 			next.exports[name] = x

@@ -13,16 +13,11 @@ import (
 // under a millisecond.
 const snapshotSlice = 4096
 
-// snapshot gathers rates without holding up deltas: the engine's rows are read
-// in slices. False means that the loop has ended.
-func (d *Daemon) snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) {
+// Snapshot gathers rates, with the top hosts by packets in both directions,
+// without holding up deltas. False means that the daemon has ended.
+func (d *Daemon) Snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) {
 	out := sdk.Snapshot{Time: time.Now(), Period: period}
-	var top *engine.Snapshot
-	done := false
-	ok := d.sys.loop.do(func() { top = d.sys.loop.engine.NewSnapshot(hosts, engine.CounterTotal, engine.PacketRate) })
-	for ok && !done {
-		ok = d.sys.loop.do(func() { done = top.Step(snapshotSlice) })
-	}
+	top, ok := d.gather(engine.HostQuery{N: hosts})
 	ok = ok && d.sys.loop.do(func() {
 		e := d.sys.loop.engine
 		out.Totals = totalRates(e)
@@ -34,6 +29,16 @@ func (d *Daemon) snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) 
 		out.System = d.metrics()
 	})
 	return out, ok
+}
+
+// gather reads the engine's rows in slices, between which deltas go on.
+func (d *Daemon) gather(q engine.HostQuery) (top *engine.Snapshot, ok bool) {
+	done := false
+	ok = d.sys.loop.do(func() { top = d.sys.loop.engine.NewSnapshot(q) })
+	for ok && !done {
+		ok = d.sys.loop.do(func() { done = top.Step(snapshotSlice) })
+	}
+	return top, ok
 }
 
 func totalRates(e *engine.Engine) []sdk.TotalRate {

@@ -109,7 +109,7 @@ func runtimeDir(d config.Daemon, log hclog.Logger) (dir string, release func(), 
 // lockDir makes a directory and takes its lock, which the kernel frees when
 // this process ends, however it does.
 func lockDir(dir string) (release func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)

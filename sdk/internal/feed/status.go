@@ -2,6 +2,7 @@ package feed
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
@@ -50,18 +51,24 @@ func (rt *Runtime) Status() Status {
 	defer rt.mu.Unlock()
 	s := Status{State: rt.state, Err: rt.err, Workers: make([]Ledger, len(rt.writers))}
 	for i, w := range rt.writers {
-		for range 100 {
+		for deadline := time.Now().Add(statusPatience); ; runtime.Gosched() {
 			if w.mu.TryLock() {
 				rt.last[i] = w.ledger(rt.opts.Causes)
 				w.mu.Unlock()
 				break
 			}
-			runtime.Gosched()
+			if time.Now().After(deadline) {
+				break
+			}
 		}
 		s.Workers[i] = rt.last[i]
 	}
 	return s
 }
+
+// statusPatience is how long Status tries for a worker that counts batch after
+// batch; each batch takes far less.
+const statusPatience = 20 * time.Millisecond
 
 // ledger reads the accounts; w.mu is held.
 func (w *Writer) ledger(causes []string) Ledger {

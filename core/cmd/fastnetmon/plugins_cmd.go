@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/api"
+)
+
+func pluginsCommand() *cobra.Command {
+	return clientCommand("plugins", "Show the daemon's plugins, their states and why",
+		func(ctx context.Context, c *api.Client) ([]api.PluginStatus, error) { return c.Plugins(ctx) }, printPluginStates)
+}
+
+func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
+	columns := []column{
+		{"PLUGIN", false},
+		{"STATE", false},
+		{"SINCE", false},
+		{"PID", true},
+		{"LAUNCHES", true},
+		{"VERSION", false},
+		{"DELIVERED", true},
+		{"FAILED", true},
+		{"DROPPED", true},
+		{"QUEUED", true},
+		{"REASON", false},
+	}
+	var rows [][]string
+	for _, p := range plugins {
+		pid, events := "-", []string{"-", "-", "-", "-"}
+		if p.PID != 0 {
+			pid = strconv.Itoa(p.PID)
+		}
+		if p.Kind == "action" || p.Kind == "export" {
+			for i, n := range []uint64{p.Delivered, p.Failed, p.Dropped, p.Queued} {
+				events[i] = strconv.FormatUint(n, 10)
+			}
+		}
+		reason := p.Message
+		if !p.Retry.IsZero() {
+			reason = strings.TrimPrefix(reason+"; ", "; ") + "next launch " + p.Retry.UTC().Format("15:04:05")
+		}
+		row := []string{
+			p.Kind + "." + p.Name + "." + p.Instance, p.State, moment(p.Since), pid, strconv.Itoa(p.Launches), orDefault(p.Version, "-"),
+		}
+		rows = append(rows, append(append(row, events...), reason))
+	}
+	return writeTable(w, columns, rows)
+}

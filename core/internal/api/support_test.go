@@ -1,0 +1,171 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"go.uber.org/goleak"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// patience bounds what takes no time when all is well.
+const patience = 20 * time.Second
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a backend that answers what a test has set.
+type fake struct {
+	status   func(context.Context) (Status, error)
+	snapshot sdk.Snapshot
+	hosts    func(HostQuery) ([]sdk.HostRate, error)
+	plugins  []PluginStatus
+	reload   func(context.Context) (ReloadResult, error)
+
+	mu   sync.Mutex
+	give func(sdk.Event)
+}
+
+func (f *fake) Status(ctx context.Context) (Status, error) { return f.status(ctx) }
+func (f *fake) Snapshot(_ context.Context, hosts int) (sdk.Snapshot, error) {
+	if hosts != 0 {
+		panic("the calls want no hosts")
+	}
+	return f.snapshot, nil
+}
+
+func (f *fake) Hosts(_ context.Context, q HostQuery) ([]sdk.HostRate, error) { return f.hosts(q) }
+func (f *fake) Plugins(context.Context) ([]PluginStatus, error)              { return f.plugins, nil }
+
+func (f *fake) Reload(ctx context.Context) (ReloadResult, error) { return f.reload(ctx) }
+
+func (f *fake) Subscribe(_ context.Context, give func(sdk.Event)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.give = give
+}
+
+func (f *fake) publish(e sdk.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.give(e)
+}
+
+// moment is a time with nanoseconds, as the wire must keep it.
+var moment = time.Date(2026, 3, 4, 5, 6, 7, 123456789, time.UTC)
+
+func rates(pps float64) []sdk.CounterRate {
+	return []sdk.CounterRate{{Counter: "total", PPS: pps, BPS: 8000 * pps}, {Counter: "udp", PPS: pps / 2, BPS: 4000 * pps}}
+}
+
+func event(seq uint32) sdk.Event {
+	crossing := sdk.Crossing{
+		Threshold: "flood", Scope: "host", Counter: "udp", Unit: "pps", Value: 123.5, Limit: 100,
+		Window: 700 * time.Millisecond, Rule: "7x1.5", At: moment,
+	}
+	return sdk.Event{
+		Type: sdk.AttackUpdated, ID: "a1", Seq: seq, Time: moment.Add(time.Second), Started: moment,
+		Target: netip.MustParsePrefix("203.0.113.7/32"), Direction: "incoming", HostGroup: "default", Network: "customers",
+		Pipeline: "main", Mode: "monitor", WouldHave: true, Revision: "r1",
+		Crossing: crossing, Label: "l", AttackType: "udp_flood", Protocol: "udp", Crossed: []sdk.Crossing{crossing, crossing},
+		PeakPPS: 200, InitialPPS: 150, Incoming: rates(123), Outgoing: rates(4), Flows: [2]float64{5, 6}, LossRatio: 0.25,
+	}
+}
+
+func healthy() *fake {
+	return &fake{
+		status: func(context.Context) (Status, error) {
+			return Status{
+				Version: "v1", Revision: "r1", Mode: "monitor", Started: moment, Uptime: 90 * time.Minute,
+				Captures: Count{1, 2, 3}, Filters: Count{4, 5, 6}, Actions: Count{7, 8, 9}, Exports: Count{10, 11, 12},
+				Hosts: 1 << 33, Deltas: 1234.5, Rates: []DirectionRate{{"incoming", 1, 2}, {"outgoing", 3, 4}},
+				Attacks: 2, LossRatio: 0.125, Memory: 1 << 34, MemoryLimit: 1 << 35,
+			}, nil
+		},
+		snapshot: sdk.Snapshot{
+			Time:    moment,
+			Totals:  []sdk.TotalRate{{Direction: "incoming", Family: 4, Counters: rates(10), Flows: 3}, {Direction: "other", Family: 6, Counters: rates(1)}},
+			Attacks: []sdk.Event{event(3), event(4)},
+			Ledger: []sdk.LedgerRow{
+				{Input: "pcap.mirror", Received: 10, Used: 7, InFlight: 1, Dropped: map[string]uint64{"not_ip": 2}},
+				{Input: "pcap.idle", Dropped: map[string]uint64{}},
+			},
+		},
+		hosts: func(HostQuery) ([]sdk.HostRate, error) {
+			return []sdk.HostRate{{
+				Host: netip.MustParsePrefix("2001:db8::/64"), Group: "g", Network: "n", Direction: "outgoing", Counters: rates(9), Flows: 8,
+			}}, nil
+		},
+		plugins: []PluginStatus{
+			{Kind: "capture", Name: "pcap", Instance: "mirror", Version: "v1", State: "running", Since: moment, PID: 42, Launches: 1},
+			{
+				Kind: "action", Name: "script", Instance: "notify", Version: "v2", State: "backing-off", Since: moment, Message: "exit status 1",
+				Launches: 3, Retry: moment.Add(time.Minute), Delivered: 4, Failed: 5, Dropped: 6, Queued: 7,
+			},
+		},
+		reload: func(context.Context) (ReloadResult, error) {
+			return ReloadResult{Changed: true, Revision: "r2", Differences: []string{"network customers: 1 prefix more"}, Diagnostics: "warning"}, nil
+		},
+	}
+}
+
+// socketPath is in a directory of the test's own, short enough for a socket.
+func socketPath(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fnmapi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, SocketName)
+}
+
+// running serves a backend until the test ends, or until stop is called.
+type running struct {
+	path string
+	stop func() error // cancels, and waits for Serve
+}
+
+func start(t testing.TB, backend Backend) *running {
+	t.Helper()
+	path := socketPath(t)
+	l, err := listen(path, SocketMode)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, l, backend, hclog.NewNullLogger()) }()
+	stop := sync.OnceValue(func() error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(patience):
+			t.Error("Serve does not return")
+			return nil
+		}
+	})
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return &running{path, stop}
+}
+
+func client(t testing.TB, r *running) *Client {
+	t.Helper()
+	c, err := Connect(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
