@@ -85,7 +85,11 @@ func TestKilledProducer(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	buf := make([]Delta, 500)
 	var n uint64
-	for range 50 {
+	kills := 50
+	if os.Getenv("FASTNETMON_SOAK") != "" { // "make soak"
+		kills = 1000
+	}
+	for range kills {
 		cmd := startRole(t, "produce", r.File())
 		until := n + 1 + rng.Uint64N(20_000)
 		for killed := false; ; {
@@ -119,7 +123,7 @@ func TestKilledProducer(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d deltas from 50 killed producers", n)
+	t.Logf("%d deltas from %d killed producers", n, kills)
 }
 
 // tickRole writes a delta now and then that carries the time of its writing.
