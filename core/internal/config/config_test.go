@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
@@ -304,22 +305,11 @@ func TestTargets(t *testing.T) {
 func TestExample(t *testing.T) {
 	c := mustLoad(t, "../../../fastnetmon.hcl")
 	src := c.Files["../../../fastnetmon.hcl"].Bytes
-	if !bytes.Equal(Format(src), src) {
+	if !bytes.Equal(hclwrite.Format(src), src) {
 		t.Error("fastnetmon.hcl is not formatted")
 	}
 	if len(c.Groups) != 2 || len(c.Pipelines) != 1 || c.Daemon.Mode != Monitor {
 		t.Errorf("%+v", c)
-	}
-}
-
-func TestFormat(t *testing.T) {
-	got := string(Format([]byte("daemon {\nmode=\"monitor\"\n  state_dir   = \"/x\"\n}\n")))
-	if want := "daemon {\n  mode      = \"monitor\"\n  state_dir = \"/x\"\n}\n"; got != want {
-		t.Errorf("got %q", got)
-	}
-	deep := []byte("a = " + strings.Repeat("[", 1000))
-	if !bytes.Equal(Format(deep), deep) {
-		t.Error("what cannot be parsed stays as it is")
 	}
 }
 

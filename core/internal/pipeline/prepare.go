@@ -8,7 +8,6 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
@@ -99,42 +98,13 @@ func sentence(err error) string {
 	return text
 }
 
-// checkReferences holds references with a target against what the plugin
-// says it has, and actions against what they can do.
+// checkReferences holds references with a target against what the plugins say
+// they have.
 func checkReferences(cfg *config.Config, known []*prepared) hcl.Diagnostics {
-	about := map[*config.Plugin]*host.Description{}
-	for _, p := range known {
-		about[p.block] = p.about
-	}
 	var diags hcl.Diagnostics
-	check := func(refs []config.Reference) {
-		for _, ref := range refs {
-			d := about[ref.Block]
-			if d == nil || ref.Target == "" {
-				continue
-			}
-			if d.TargetBlock == "" {
-				diags = append(diags, &hcl.Diagnostic{
-					Severity: hcl.DiagError, Summary: "Reference goes too deep", Subject: ref.Range.Ptr(),
-					Detail: fmt.Sprintf("The plugin %s %q has no blocks that a reference can name; leave out %q.", d.Kind, d.Name, "."+ref.Target),
-				})
-				continue
-			}
-			if !hasTarget(ref.Block, d, ref.Target) {
-				diags = append(diags, &hcl.Diagnostic{
-					Severity: hcl.DiagError, Summary: "Undeclared target", Subject: ref.Range.Ptr(),
-					Detail: fmt.Sprintf("%s.%s.%s has no block %s %q.", ref.Kind, ref.Plugin, ref.Instance, d.TargetBlock, ref.Target),
-				})
-			}
-		}
-	}
-	for _, p := range cfg.Pipelines {
-		check(p.Actions)
-	}
-	for _, g := range cfg.Groups {
-		check(g.Actions)
-		for _, t := range g.Thresholds {
-			check(t.Actions)
+	for _, p := range known {
+		if p.block.Kind == host.KindAction {
+			diags = append(diags, cfg.CheckTargets(p.block, p.about.TargetBlock)...)
 		}
 	}
 	return diags
@@ -169,22 +139,6 @@ func checkRunnable(cfg *config.Config) hcl.Diagnostics {
 		Severity: hcl.DiagError, Summary: "Nothing to capture",
 		Detail: "No pipeline has a capture, so no traffic would come in. Write a capture block, and name it under captures in a pipeline block.",
 	}}
-}
-
-// hasTarget reports whether a block's value holds a target block of that label.
-func hasTarget(b *config.Plugin, d *host.Description, label string) bool {
-	for _, nested := range d.Schema.Blocks {
-		if nested.Name != d.TargetBlock || len(nested.Labels) == 0 || b.Value == cty.NilVal || b.Value.IsNull() {
-			continue
-		}
-		for it := b.Value.GetAttr(nested.Name).ElementIterator(); it.Next(); {
-			_, block := it.Element()
-			if v := block.GetAttr(nested.Labels[0]); v.IsKnown() && !v.IsNull() && v.AsString() == label {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // Check holds a configuration against its plugins: each is launched, asked to
