@@ -139,8 +139,12 @@ func (b backend) Reload(context.Context) (api.ReloadResult, error) {
 	if err := config.Render(&text, diags, cfg.Files, false, 0); err != nil {
 		return api.ReloadResult{}, err
 	}
+	inForce, err := b.daemon.Status()
+	if err != nil {
+		return api.ReloadResult{}, err
+	}
 	return api.ReloadResult{
-		Changed: len(changes) > 0 && !diags.HasErrors(), Refused: diags.HasErrors(), Revision: cfg.Revision,
+		Changed: len(changes) > 0 && !diags.HasErrors(), Refused: diags.HasErrors(), Revision: inForce.Revision,
 		Differences: changes, Diagnostics: text.String(),
 	}, nil
 }

@@ -39,7 +39,8 @@ type Daemon struct {
 	// Of the loop's goroutine.
 	cfg       *config.Config
 	limits    map[uint32]limit // what the engine's limit ids stand for
-	retired   []*capture       // of earlier configurations, for the ledger
+	retired   []*capture       // replaced, while they drain
+	past      []sdk.LedgerRow  // of those that have
 	loss      lossMeter
 	wall      wallClock
 	deltas    uint64    // applied, a second ago
@@ -302,7 +303,7 @@ func (d *Daemon) ledger() []sdk.LedgerRow {
 	for _, name := range slices.Sorted(maps.Keys(d.set.captures)) {
 		all = append(all, d.set.captures[name])
 	}
-	return mergeRows(d.sys.loop.ledger(append(all, d.retired...)))
+	return mergeRows(append(d.sys.loop.ledger(append(all, d.retired...)), d.past...))
 }
 
 // mergeRows adds up the rows of captures that followed one another under the
@@ -312,6 +313,9 @@ func mergeRows(rows []sdk.LedgerRow) []sdk.LedgerRow {
 	for _, row := range rows {
 		i := slices.IndexFunc(out, func(o sdk.LedgerRow) bool { return o.Input == row.Input })
 		if i < 0 {
+			dropped := map[string]uint64{} // it is added to
+			maps.Copy(dropped, row.Dropped)
+			row.Dropped = dropped
 			out = append(out, row)
 			continue
 		}

@@ -39,6 +39,7 @@ type delivery struct {
 	timeout time.Duration
 	log     hclog.Logger
 	lanes   []*lane
+	done    chan struct{} // closed when run has ended
 
 	delivered atomic.Uint64
 	failed    atomic.Uint64
@@ -69,7 +70,7 @@ func newDelivery(name string, lanes int, timeout time.Duration, log hclog.Logger
 	if timeout <= 0 {
 		timeout = deliveryTimeout
 	}
-	d := &delivery{name: name, notify: notify, timeout: timeout, log: log}
+	d := &delivery{name: name, notify: notify, timeout: timeout, log: log, done: make(chan struct{})}
 	for range lanes {
 		d.lanes = append(d.lanes, &lane{wake: make(chan struct{}, 1), known: map[string]*waiting{}})
 	}
@@ -174,6 +175,7 @@ func (l *lane) next() (e sdk.Event, ok, closed bool) {
 
 // run delivers until ctx is done, or until all is delivered after finish.
 func (d *delivery) run(ctx context.Context) {
+	defer close(d.done)
 	var lanes sync.WaitGroup
 	for _, l := range d.lanes {
 		lanes.Go(func() { d.runLane(ctx, l) })

@@ -30,7 +30,10 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 		return nil, nil, ErrStopping
 	}
 	known, diags := examine(ctx, cfg)
-	if diags.HasErrors() {
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, ErrStopping
+	case diags.HasErrors():
 		return nil, diags, nil
 	}
 	changes := differences(d.cfg, cfg)
@@ -47,28 +50,51 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 			diags = append(diags, validate(ctx, d.opt, p.prepared, d.sys.runtimeDir)...)
 		}
 	}
-	if diags.HasErrors() {
-		return nil, diags, nil
-	}
-	diags = append(diags, d.start(ctx, [3][]part{fresh[0]})...)
-	if diags.HasErrors() {
-		d.retire(fresh[0])
+	switch {
+	case ctx.Err() != nil:
+		return nil, nil, ErrStopping
+	case diags.HasErrors():
 		return nil, diags, nil
 	}
 	if err := d.change(cfg, next); err != nil {
-		d.retire(fresh[0])
 		return nil, diags, err
 	}
 	d.pushPlan(ctx, next)
-	stopped, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	stopAll(stopped, stale[2])
-	stopAll(stopped, stale[1])
-	diags = append(diags, d.start(ctx, [3][]part{nil, fresh[1], fresh[2]})...)
-	d.retire(stale[0])
+	d.replace(stale)
+	for _, late := range d.start(ctx, fresh) {
+		late.Severity = hcl.DiagWarning // the configuration is in force all the same
+		diags = append(diags, late)
+	}
 	d.sys.log.Info("configuration reloaded", "revision", cfg.Revision, "changes", len(changes))
 	return changes, diags, nil
 }
+
+// replace ends the parts that the new set does not have, upstream first. What
+// takes their place may need what they hold, such as a port.
+func (d *Daemon) replace(stale [3][]part) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopAll(ctx, stale[2])
+	stopAll(ctx, stale[1])
+	d.sys.loop.do(func() {
+		d.past = mergeRows(append(d.past, d.sys.loop.ledger(d.retired)...))
+		d.retired = nil
+	})
+	for _, p := range stale[0] {
+		p.finish()
+	}
+	for _, p := range stale[0] {
+		select {
+		case <-p.served:
+		case <-time.After(lastEvents):
+		}
+	}
+	stopAll(ctx, stale[0])
+}
+
+// lastEvents bounds how long a replaced action or export is given for the
+// events that wait for it.
+const lastEvents = 3 * time.Second
 
 // change puts limits, networks and names in force, all at once.
 func (d *Daemon) change(cfg *config.Config, next *set) error {
@@ -124,14 +150,4 @@ func (d *Daemon) pushPlan(ctx context.Context, s *set) {
 		})
 	}
 	all.Wait()
-}
-
-// retire lets actions and exports hand out what is queued, then ends them.
-func (d *Daemon) retire(parts []part) {
-	for _, p := range parts {
-		p.finish()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	stopAll(ctx, parts)
 }

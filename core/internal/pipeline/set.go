@@ -27,6 +27,7 @@ type part struct {
 	inst   *plugin.Instance
 	serve  func(context.Context) // hands out what is queued, until it is finished; may be nil
 	finish func()                // lets serve end
+	served <-chan struct{}       // closed when serve has ended
 }
 
 // stages lists all parts, downstream first: exports and actions, filters,
@@ -49,11 +50,11 @@ func (s *set) stages() [3][]part {
 }
 
 func (a *action) part() part {
-	return part{a.prepared, a.inst, a.queue.run, a.queue.finish}
+	return part{a.prepared, a.inst, a.queue.run, a.queue.finish, a.queue.done}
 }
 
 func (x *export) part() part {
-	return part{x.prepared, x.inst, x.serve, x.finish}
+	return part{x.prepared, x.inst, x.serve, x.finish, x.events.done}
 }
 
 func (c *capture) part() part { return part{prepared: c.prepared, inst: c.inst} }
@@ -94,7 +95,7 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 		for _, b := range p.Captures {
 			name := blockName(b)
 			c := d.set.captures[name]
-			if c == nil || c.wiring != w || !c.sameAs(parts[b]) {
+			if c == nil || c.wiring != w || !c.sameAs(parts[b]) || failed(c.inst) {
 				c = newCapture(d.sys, parts[b], w, false)
 				fresh[2] = append(fresh[2], c.part())
 			}
@@ -106,7 +107,7 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 			switch {
 			case next.exports[name] != nil:
 				continue
-			case x == nil || !x.sameAs(parts[b]):
+			case x == nil || !x.sameAs(parts[b]) || failed(x.inst):
 				x = newExport(d.sys, parts[b], d.Snapshot)
 				fresh[0] = append(fresh[0], x.part())
 			}
@@ -116,7 +117,7 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 	for _, b := range usedActions(cfg) {
 		name := blockName(b)
 		a := d.set.actions[name]
-		if a == nil || !a.sameAs(parts[b]) {
+		if a == nil || !a.sameAs(parts[b]) || failed(a.inst) {
 			a = newAction(d.sys, parts[b])
 			fresh[0] = append(fresh[0], a.part())
 		}
@@ -133,13 +134,17 @@ func (d *Daemon) buildWiring(p *config.Pipeline, parts map[*config.Plugin]*prepa
 		filters = append(filters, parts[f])
 	}
 	old := d.set.wirings[p.Name]
-	if old != nil && slices.EqualFunc(old.filters, filters, func(f *filter, p *prepared) bool { return f.sameAs(p) }) {
+	if old != nil && slices.EqualFunc(old.filters, filters, func(f *filter, p *prepared) bool { return f.sameAs(p) && !failed(f.inst) }) {
 		return old
 	}
 	w := newWiring(d.sys, filters)
 	fresh[1] = append(fresh[1], w.parts()...)
 	return w
 }
+
+// failed tells of an instance that was refused and is not tried again by
+// itself: a reload tries it.
+func failed(inst *plugin.Instance) bool { return inst.Status().State == plugin.Failed }
 
 // sameAs tells whether a block would be started with the same words.
 func (p *prepared) sameAs(o *prepared) bool {

@@ -136,7 +136,7 @@ func (f *filter) tell(ctx context.Context, proc *plugin.Process, changed <-chan 
 		err := f.give(call, proc)
 		cancel()
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, err != nil && f.leaving(proc):
 			return
 		case err != nil:
 			f.wiring.sys.log.Error("a filter did not take its rings: its process is replaced",
@@ -145,6 +145,17 @@ func (f *filter) tell(ctx context.Context, proc *plugin.Process, changed <-chan 
 			return
 		}
 	}
+}
+
+// leaving tells of a process that is on its way out: it need not take rings.
+func (f *filter) leaving(proc *plugin.Process) bool {
+	select {
+	case <-proc.Done():
+		return true
+	default:
+	}
+	state := f.inst.Status().State
+	return state == plugin.Draining || state.Final()
 }
 
 // give hands a filter all rings of its pipeline. Only the newest set may fail:
