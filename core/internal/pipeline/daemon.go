@@ -156,17 +156,24 @@ func (d *Daemon) start(ctx context.Context, stages [3][]part) hcl.Diagnostics {
 		if ctx.Err() != nil || diags.HasErrors() {
 			return diags
 		}
-		var instances []*plugin.Instance
-		for _, p := range stage {
-			if p.serve != nil {
-				d.queues.Go(func() { p.serve(d.running) })
-			}
-			instances = append(instances, p.inst)
+		diags = append(diags, d.startStage(ctx, stage)...)
+	}
+	return diags
+}
+
+// startStage brings up parts together and returns why any were refused.
+func (d *Daemon) startStage(ctx context.Context, stage []part) hcl.Diagnostics {
+	var instances []*plugin.Instance
+	for _, p := range stage {
+		if p.serve != nil {
+			d.queues.Go(func() { p.serve(d.running) })
 		}
-		startAll(ctx, instances)
-		for _, p := range stage {
-			diags = append(diags, refusal(p.inst, p.prepared)...)
-		}
+		instances = append(instances, p.inst)
+	}
+	startAll(ctx, instances)
+	var diags hcl.Diagnostics
+	for _, p := range stage {
+		diags = append(diags, refusal(p.inst, p.prepared)...)
 	}
 	return diags
 }

@@ -61,9 +61,13 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	}
 	d.pushPlan(ctx, next)
 	d.replace(stale)
-	for _, late := range d.start(ctx, fresh) {
-		late.Severity = hcl.DiagWarning // the configuration is in force all the same
-		diags = append(diags, late)
+	// The configuration is in force: what is refused now keeps nothing else
+	// from starting.
+	for _, stage := range fresh {
+		for _, late := range d.startStage(ctx, stage) {
+			late.Severity = hcl.DiagWarning
+			diags = append(diags, late)
+		}
 	}
 	d.sys.log.Info("configuration reloaded", "revision", cfg.Revision, "changes", len(changes))
 	return changes, diags, nil
