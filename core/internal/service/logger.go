@@ -212,12 +212,19 @@ func (l *Logger) run() {
 }
 
 func (l *Logger) writeQueued() {
+	gaveUp := false
 	for _, next := range l.queue.take() {
-		if next.barrier != nil {
+		switch {
+		case next.barrier != nil:
 			close(next.barrier)
-			continue
+		case gaveUp:
+			l.lost.Add(1)
+		default:
+			l.write(next)
+			// At the end, an output that takes nothing is not offered every
+			// line that is left.
+			gaveUp = !l.works && l.queue.isClosed()
 		}
-		l.write(next)
 	}
 }
 

@@ -18,8 +18,9 @@ var syslogPlaces = []string{"/dev/log", "/var/run/log", "/var/run/syslog"}
 const (
 	facilityDaemon = 3
 	// A syslog daemon that takes no more is not waited for: the lines behind
-	// would be lost instead.
-	syslogTime = time.Second
+	// would be lost instead. Shorter than closeTime, so that Close need not
+	// leave it behind.
+	syslogTime = closeTime / 2
 )
 
 // syslogSink is the local syslog daemon. It gets what syslog(3) would send it:

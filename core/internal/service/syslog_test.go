@@ -96,6 +96,12 @@ func TestSyslogStuck(t *testing.T) {
 	if l.Lost() == 0 {
 		t.Error("no line is lost, though nobody reads")
 	}
+	l.Close()
+	select {
+	case <-l.done:
+	default:
+		t.Error("Close left the writer behind: it offers a stuck output every line that is left")
+	}
 }
 
 func TestSyslogAbsent(t *testing.T) {
