@@ -42,7 +42,8 @@ type Record struct {
 	ICMPType uint8    // 120
 	ICMPCode uint8    // 121
 	Verdict  Verdict  // 122: written by filters only
-	_        [5]uint8 // 123
+	Spread   uint8    // 123: flow records: seconds over which the record counts from its arrival on; 0 and 1: at once
+	_        [4]uint8 // 124
 }
 
 // Marks are properties of a record that counting needs.
@@ -54,6 +55,7 @@ const (
 	MarkFragment                   // IPv4 MF set or offset not 0; IPv6 fragment header
 	MarkDropped                    // the exporter says it dropped this traffic (forwarding status)
 	MarkLater                      // a later fragment: ports are unknown
+	MarkFlow                       // a flow record: it tells of the DurationMs before it was exported
 )
 
 // Verdict is what a filter thinks of a record.
