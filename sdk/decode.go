@@ -67,6 +67,7 @@ func eventOf(m *pb.Event) (Event, error) {
 		PeakPPS: m.GetPeakPps(), InitialPPS: m.GetInitialPps(),
 		Incoming: ratesOf(m.GetIncoming()), Outgoing: ratesOf(m.GetOutgoing()),
 		Flows: [2]float64{m.GetIncomingFps(), m.GetOutgoingFps()}, LossRatio: m.GetLossRatio(),
+		Suspended: m.GetSuspended(), Lifted: m.GetLifted(),
 	}
 	for _, c := range m.GetCrossed() {
 		e.Crossed = append(e.Crossed, crossingOf(c))

@@ -17,7 +17,8 @@ import (
 // target that is a single address is written without its length. The fields:
 //
 //	event, id, seq, time, started, target, direction, hostgroup, network,
-//	pipeline, mode, would_have, revision
+//	pipeline, mode, would_have, revision; suspended and lifted only where they
+//	                    are set
 //	threshold, scope, counter, unit, value, limit, window, rule, at
 //	                    the first limit crossed; at is when
 //	label, attack_type, protocol
@@ -37,7 +38,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(jsonEvent{
 		Event: e.Type, ID: e.ID, Seq: e.Seq, Time: jsonTime(e.Time), Started: jsonTime(e.Started),
 		Target: targetText(e.Target), Direction: e.Direction, HostGroup: e.HostGroup, Network: e.Network,
-		Pipeline: e.Pipeline, Mode: e.Mode, WouldHave: e.WouldHave, Revision: e.Revision,
+		Pipeline: e.Pipeline, Mode: e.Mode, WouldHave: e.WouldHave, Suspended: e.Suspended, Lifted: e.Lifted, Revision: e.Revision,
 		jsonCrossing: first,
 		Label:        e.Label, AttackType: e.AttackType, Protocol: e.Protocol,
 		Crossed: crossed, PeakPPS: jsonNumber(e.PeakPPS), InitialPPS: jsonNumber(e.InitialPPS),
@@ -60,6 +61,8 @@ type jsonEvent struct {
 	Pipeline  string    `json:"pipeline"`
 	Mode      string    `json:"mode"`
 	WouldHave bool      `json:"would_have"`
+	Suspended string    `json:"suspended,omitempty"`
+	Lifted    bool      `json:"lifted,omitempty"`
 	Revision  string    `json:"revision"`
 	jsonCrossing
 	Label      string         `json:"label"`

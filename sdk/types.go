@@ -30,7 +30,9 @@ type Event struct {
 	Network   string
 	Pipeline  string
 	Mode      string // "monitor" or "enforce"
-	WouldHave bool   // monitor: what enforce would have acted on
+	WouldHave bool   // what enforce would have acted on: in monitor, or while Suspended
+	Suspended string // enforce, and yet nothing is to be done: what may have inflated the rates; "" nothing
+	Lifted    bool   // the attack was suspended until this event: act now
 	Revision  string // of the configuration
 
 	Crossing                 // the first limit crossed

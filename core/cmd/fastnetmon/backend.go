@@ -67,7 +67,7 @@ func (b backend) Status(context.Context) (api.Status, error) {
 	}
 	out := api.Status{
 		Version: version, Revision: s.Revision, Mode: string(s.Mode), Started: b.started, Uptime: time.Since(b.started),
-		Hosts: s.Hosts, Deltas: s.Deltas, Attacks: s.Attacks, LossRatio: s.LossRatio, Memory: s.Memory, MemoryLimit: s.MemoryLimit,
+		Hosts: s.Hosts, Deltas: s.Deltas, Attacks: s.Attacks, LossRatio: s.LossRatio, Suspended: s.Suspended, Memory: s.Memory, MemoryLimit: s.MemoryLimit,
 	}
 	for _, t := range s.Totals {
 		if n := len(out.Rates); n == 0 || out.Rates[n-1].Direction != t.Direction {

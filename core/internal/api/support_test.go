@@ -74,7 +74,7 @@ func event(seq uint32) sdk.Event {
 		Target: netip.MustParsePrefix("203.0.113.7/32"), Direction: "incoming", HostGroup: "default", Network: "customers",
 		Pipeline: "main", Mode: "monitor", WouldHave: true, Revision: "r1",
 		Crossing: crossing, Label: "l", AttackType: "udp_flood", Protocol: "udp", Crossed: []sdk.Crossing{crossing, crossing},
-		PeakPPS: 200, InitialPPS: 150, Incoming: rates(123), Outgoing: rates(4), Flows: [2]float64{5, 6}, LossRatio: 0.25,
+		PeakPPS: 200, InitialPPS: 150, Incoming: rates(123), Outgoing: rates(4), Flows: [2]float64{5, 6}, LossRatio: 0.25, Suspended: "input x.y has just started", Lifted: true,
 	}
 }
 
@@ -85,7 +85,7 @@ func healthy() *fake {
 				Version: "v1", Revision: "r1", Mode: "monitor", Started: moment, Uptime: 90 * time.Minute,
 				Captures: Count{1, 2, 3}, Filters: Count{4, 5, 6}, Actions: Count{7, 8, 9}, Exports: Count{10, 11, 12},
 				Hosts: 1 << 33, Deltas: 1234.5, Rates: []DirectionRate{{"incoming", 1, 2}, {"outgoing", 3, 4}},
-				Attacks: 2, LossRatio: 0.125, Memory: 1 << 34, MemoryLimit: 1 << 35,
+				Attacks: 2, LossRatio: 0.125, Suspended: "this program was stopped for 10s", Memory: 1 << 34, MemoryLimit: 1 << 35,
 			}, nil
 		},
 		snapshot: sdk.Snapshot{

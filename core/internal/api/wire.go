@@ -87,6 +87,7 @@ func eventOut(e *sdk.Event) *apiv1.Event {
 		Crossed: each(e.Crossed, crossingOut), PeakPps: e.PeakPPS, InitialPps: e.InitialPPS,
 		Incoming: ratesOut(e.Incoming), Outgoing: ratesOut(e.Outgoing),
 		IncomingFps: e.Flows[0], OutgoingFps: e.Flows[1], LossRatio: e.LossRatio,
+		Suspended: e.Suspended, Lifted: e.Lifted,
 	}
 }
 
@@ -99,6 +100,7 @@ func eventIn(e *apiv1.Event) sdk.Event {
 		Crossed: each(e.GetCrossed(), crossingIn), PeakPPS: e.GetPeakPps(), InitialPPS: e.GetInitialPps(),
 		Incoming: ratesIn(e.GetIncoming()), Outgoing: ratesIn(e.GetOutgoing()),
 		Flows: [2]float64{e.GetIncomingFps(), e.GetOutgoingFps()}, LossRatio: e.GetLossRatio(),
+		Suspended: e.GetSuspended(), Lifted: e.GetLifted(),
 	}
 }
 
@@ -125,7 +127,7 @@ func statusOut(s *Status) *apiv1.StatusResponse {
 		Rates: each(s.Rates, func(r DirectionRate) *apiv1.DirectionRate {
 			return &apiv1.DirectionRate{Direction: text(r.Direction), Pps: r.PPS, Bps: r.BPS}
 		}),
-		Attacks: uint32(s.Attacks), LossRatio: s.LossRatio, MemoryBytes: s.Memory, MemoryLimitBytes: s.MemoryLimit,
+		Attacks: uint32(s.Attacks), LossRatio: s.LossRatio, Suspended: s.Suspended, MemoryBytes: s.Memory, MemoryLimitBytes: s.MemoryLimit,
 	}
 }
 
@@ -137,7 +139,7 @@ func statusIn(s *apiv1.StatusResponse) Status {
 		Rates: each(s.GetRates(), func(r *apiv1.DirectionRate) DirectionRate {
 			return DirectionRate{Direction: r.GetDirection(), PPS: r.GetPps(), BPS: r.GetBps()}
 		}),
-		Attacks: int(s.GetAttacks()), LossRatio: s.GetLossRatio(), Memory: s.GetMemoryBytes(), MemoryLimit: s.GetMemoryLimitBytes(),
+		Attacks: int(s.GetAttacks()), LossRatio: s.GetLossRatio(), Suspended: s.GetSuspended(), Memory: s.GetMemoryBytes(), MemoryLimit: s.GetMemoryLimitBytes(),
 	}
 	for _, k := range out.kinds() {
 		for _, told := range s.GetPlugins() {

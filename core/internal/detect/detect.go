@@ -105,6 +105,10 @@ type Attack struct {
 	PeakPPS    float64
 	Type       string // FastNetMon's attack type, judged at the peak
 	Protocol   string // and its attack protocol
+
+	// Suspended tells that what crossed may be the doing of an input that was
+	// disturbed: nothing is to be enforced. An event with Lifted takes it back.
+	Suspended bool
 }
 
 // Event tells one change of an attack.
@@ -112,16 +116,18 @@ type Event struct {
 	Type   EventType
 	Time   int64 // stream's clock
 	Attack Attack
+	Lifted bool // the attack was suspended until now, and has proved real
 }
 
 type attack struct {
 	Attack
 	alarm    engine.Alarm
 	quiet    time.Duration
-	below    int64   // since when every counter is quiet; 0: it is not
-	judged   float64 // average at which Type and Protocol were judged
-	update   int64   // when the next periodic update is due; 0 never
-	deadline int64   // when a look may find it quiet or over, if nothing more comes
+	below    int64            // since when every counter is quiet; 0: it is not
+	judged   float64          // average at which Type and Protocol were judged
+	update   int64            // when the next periodic update is due; 0 never
+	deadline int64            // when a look may find it quiet or over, if nothing more comes
+	fresh    []engine.Average // of what it crossed, a second ago at most; while suspended
 }
 
 // Detector holds the open attacks. One goroutine uses it, the engine's.
@@ -196,6 +202,8 @@ func (d *Detector) take(cs []engine.Crossing) int {
 	for i := range cs[:n] {
 		a.Crossed = append(a.Crossed, d.crossed(&cs[i]))
 	}
+	lifted := a.Suspended && !first.Disturbed
+	a.Suspended = first.Disturbed && (kind == Started || a.Suspended)
 	// What crossed is part of the total, and a burst's rate is newer than any
 	// average.
 	_, burst := d.e.Burst(a.alarm)
@@ -205,7 +213,7 @@ func (d *Detector) take(cs []engine.Crossing) int {
 	if kind == Started {
 		a.InitialPPS = a.PeakPPS
 	}
-	d.tell(a, kind, first.At)
+	d.tell(a, kind, first.At, lifted)
 	return n
 }
 
@@ -235,7 +243,7 @@ func (d *Detector) crossed(c *engine.Crossing) Crossed {
 }
 
 // tell adds an event with a copy of the attack.
-func (d *Detector) tell(a *attack, kind EventType, at int64) {
+func (d *Detector) tell(a *attack, kind EventType, at int64, lifted bool) {
 	a.Seq++
 	period := d.cfg.Update
 	if period == 0 {
@@ -245,7 +253,7 @@ func (d *Detector) tell(a *attack, kind EventType, at int64) {
 	if period > 0 {
 		a.update = at + int64(period)
 	}
-	ev := Event{Type: kind, Time: at, Attack: a.Attack}
+	ev := Event{Type: kind, Time: at, Attack: a.Attack, Lifted: lifted}
 	ev.Attack.Crossed = slices.Clone(a.Crossed)
 	d.events = append(d.events, ev)
 }
@@ -276,14 +284,47 @@ func (d *Detector) examine(a *attack, now int64) {
 		if !known {
 			a.Cause = CauseConfiguration
 		}
-		d.tell(a, Ended, now)
+		d.tell(a, Ended, now, false)
 		d.e.Release(a.alarm)
 		delete(d.open, a.alarm)
 		return
 	}
-	if a.update != 0 && now >= a.update {
-		d.tell(a, Updated, now)
+	lifted := a.Suspended && d.proved(a, burst, now)
+	if lifted {
+		a.Suspended = false
 	}
+	if lifted || a.update != 0 && now >= a.update {
+		d.tell(a, Updated, now, lifted)
+	}
+}
+
+// freshFor is over how long what has come since a disturbance is measured.
+const freshFor = int64(time.Second)
+
+// proved tells whether a suspended attack goes on: what has come since the
+// disturbance is over was above a limit for a second, or a burst.
+func (d *Detector) proved(a *attack, burst, now int64) bool {
+	settled := d.e.Settled()
+	if now < settled {
+		a.fresh = a.fresh[:0]
+		return false
+	}
+	if burst > settled+freshFor { // none of its ticks is older
+		return true
+	}
+	known := len(a.fresh) == len(a.Crossed) // else another limit was crossed
+	if known && now-a.fresh[0].At < freshFor {
+		return false
+	}
+	above := false
+	before := a.fresh
+	a.fresh = make([]engine.Average, len(a.Crossed))
+	for i := range a.Crossed {
+		v, ok := d.e.Average(a.alarm, a.Crossed[i].Limit, now)
+		above = above || known && ok && engine.Fresh(before[i], v) > v.Limit
+		a.fresh[i] = v
+	}
+	return above
 }
 
 // levels returns when the last of an attack's counters will be quiet if

@@ -12,8 +12,8 @@ import (
 var CounterNames = [engine.Counters]string{"total", "tcp", "udp", "icmp", "tcp_syn", "fragmented", "dropped", "exempt"}
 
 // SDK returns an event as plugins see it. clock turns a time of the stream's
-// clock into one that people know. Pipeline, Mode, WouldHave and LossRatio are
-// the caller's to fill in.
+// clock into one that people know. Pipeline, Mode, WouldHave, Suspended and
+// LossRatio are the caller's to fill in.
 func (e *Event) SDK(clock func(int64) time.Time) sdk.Event {
 	a := &e.Attack
 	out := sdk.Event{
@@ -22,7 +22,8 @@ func (e *Event) SDK(clock func(int64) time.Time) sdk.Event {
 		Revision: a.Revision, AttackType: a.Type, Protocol: a.Protocol,
 		PeakPPS: a.PeakPPS, InitialPPS: a.InitialPPS,
 		Incoming: CounterRates(&a.Rates.Dir[ring.Incoming]), Outgoing: CounterRates(&a.Rates.Dir[ring.Outgoing]),
-		Flows: [2]float64{a.Rates.Dir[ring.Incoming].Flows, a.Rates.Dir[ring.Outgoing].Flows},
+		Lifted: e.Lifted,
+		Flows:  [2]float64{a.Rates.Dir[ring.Incoming].Flows, a.Rates.Dir[ring.Outgoing].Flows},
 	}
 	for i := range a.Crossed {
 		out.Crossed = append(out.Crossed, a.Crossed[i].sdk(clock))

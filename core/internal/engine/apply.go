@@ -20,7 +20,7 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 	}
 	for len(batch) > 0 && r.err == nil {
 		if r.left == 0 {
-			_ = e.flush(r, batch[0].AsFlush()) // r.err ends the loop
+			_ = e.flush(id, r, batch[0].AsFlush()) // r.err ends the loop
 			batch = batch[1:]
 			continue
 		}
@@ -246,6 +246,9 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 	if w == nil {
 		e.stats.NoRow++
 		return
+	}
+	if e.clock < r.disturbed {
+		w.disturbed = e.disturbance
 	}
 	g := e.cur.entries[w.entry].plan
 	s := &w.dir[dir]

@@ -37,7 +37,7 @@ type Options struct {
 	ScopeTau    time.Duration // of networks', hostgroups' and totals' averages
 	// MaxAhead is how far the window end of a flush may lie ahead of SetNow's
 	// time; 0 does not limit it, which is for replay, where flushes alone
-	// drive the clock.
+	// drive the clock, and no input is ever in doubt.
 	MaxAhead time.Duration
 }
 
@@ -73,7 +73,7 @@ type Engine struct {
 	now     int64  // of SetNow
 	open    uint32 // oldest open tick
 
-	gen      uint32
+	gen      uint16
 	cur      *plan
 	plans    []*plan
 	none     *groupPlan // of addresses without a group
@@ -95,8 +95,14 @@ type Engine struct {
 	freeAlarm []Alarm
 	crossings [2][]Crossing
 	hand      uint32
-	idle      uint32 // steps
-	stats     Stats
+
+	disturbance    uint16 // number of the newest time of doubt
+	disturbedUntil uint32 // when it ends
+	settled        uint32 // when the backlog behind it is through
+	disturbances   []Disturbance
+
+	idle  uint32 // steps
+	stats Stats
 }
 
 // New returns an engine without a plan: it refuses every flush until SetPlan.
@@ -235,8 +241,9 @@ func (e *Engine) rebase(s int64) {
 		}
 	}
 	for _, r := range e.rings {
-		r.end, r.tick = 1, 0
+		r.end, r.tick, r.disturbed = 1, 0, 0
 	}
+	e.disturbedUntil, e.settled = 0, 0
 }
 
 // SetNow tells the real time on the clock of live streams. It moves nothing:

@@ -82,7 +82,8 @@ type Plan struct {
 // plan is a Plan made ready.
 type plan struct {
 	revision uint64
-	gen      uint32
+	gen      uint16
+	tau      time.Duration       // the longest of a group
 	table    *bart.Table[uint32] // prefix → entry
 	entries  []entry             // [0]: addresses that are not ours
 	counters [MaxUser]uint32
@@ -171,7 +172,7 @@ func (e *Engine) SetPlan(p *Plan) error {
 		return fmt.Errorf("plan %d has %d hostgroups; with those of plans still in use they are more than %d", p.Revision, len(p.Groups), maxLayouts)
 	}
 	n := &plan{
-		revision: p.Revision, gen: e.gen + 1, table: new(bart.Table[uint32]),
+		revision: p.Revision, gen: e.gen + 1, tau: DefaultTau, table: new(bart.Table[uint32]),
 		entries: []entry{{plan: e.none}}, groups: map[uint32]*groupPlan{0: e.none},
 	}
 	for bit := range n.counters {
@@ -195,9 +196,16 @@ func (e *Engine) SetPlan(p *Plan) error {
 		return fmt.Errorf("plan %d: %w", p.Revision, err)
 	}
 	for _, g := range p.Groups {
+		n.tau = max(n.tau, g.Tau)
 		e.idle = max(e.idle, uint32(10*g.Tau.Nanoseconds()/step)) // a mean must be nothing before its host may leave
 	}
-	e.gen++
+	if n.gen == 0 { // they have all been used: no row may keep an old one
+		for i := range e.rows.top {
+			e.row(i).gen = 0
+		}
+		n.gen = 1
+	}
+	e.gen = n.gen
 	e.plans = append(e.plans, n)
 	e.cur = n
 	e.prunePlans()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
@@ -63,6 +64,7 @@ type ringState struct {
 	revision   uint64 // of plan; before the first flush that of the plan at AddRing
 	end        uint32 // window end in steps
 	tick       uint32 // tickOf(end)
+	disturbed  uint32 // step until which its deltas are in doubt
 	err        error
 }
 
@@ -120,7 +122,7 @@ func (r *ringState) lie(format string, args ...any) error {
 }
 
 // flush opens a batch.
-func (e *Engine) flush(r *ringState, f *ring.Flush) error {
+func (e *Engine) flush(id RingID, r *ringState, f *ring.Flush) error {
 	l := &r.ledger
 	switch {
 	case f.Kind != ring.KindFlush:
@@ -155,6 +157,8 @@ func (e *Engine) flush(r *ringState, f *ring.Flush) error {
 		r.revision = f.Revision
 		e.prunePlans()
 	}
+	gap := time.Duration(f.WindowEnd - l.WindowEnd)
+	isNew := l.Flush == 0
 	r.end, r.tick, r.left = end, tickOf(end), f.Deltas
 	if r.held == 0 {
 		r.settled = l.Counted
@@ -166,6 +170,12 @@ func (e *Engine) flush(r *ringState, f *ring.Flush) error {
 	l.Finished = f.Flags&ring.FlushFinished != 0
 	if end > e.clock {
 		e.setClock(end)
+	}
+	switch live := e.opt.MaxAhead > 0; {
+	case live && isNew:
+		e.disturbRing(id, r, 0)
+	case live && gap > maxGap:
+		e.disturbRing(id, r, gap)
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ func newCapture(sys *system, p *prepared, w *wiring, replay bool) *capture {
 	return c
 }
 
+// title is what people know the capture by.
+func (c *capture) title() string { return c.block.Name + "." + c.block.Instance }
+
 // attach gives a new process its rings and plan, and the loop their other end.
 func (c *capture) attach(ctx context.Context, proc *plugin.Process) error {
 	c.generation++

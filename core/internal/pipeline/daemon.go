@@ -43,9 +43,10 @@ type Daemon struct {
 	past      []sdk.LedgerRow  // of those that have
 	loss      lossMeter
 	wall      wallClock
-	deltas    uint64    // applied, a second ago
-	deltaRate float64   // per second
-	delays    histogram // from the end of the window that decided to the event
+	offset    time.Duration // of the time of day from the monotonic clock, a second ago
+	deltas    uint64        // applied, a second ago
+	deltaRate float64       // per second
+	delays    histogram     // from the end of the window that decided to the event
 }
 
 // New prepares a daemon; Run does the work.
@@ -264,6 +265,7 @@ const healthyWithin = 5 * time.Second
 func (d *Daemon) everySecond(ctx context.Context) {
 	for sleep(ctx, time.Second) {
 		d.sys.loop.do(func() {
+			d.watchClock()
 			d.loss.sample(d.ledger())
 			deltas := d.sys.loop.engine.Stats().Deltas
 			d.deltaRate, d.deltas = float64(deltas-d.deltas), deltas

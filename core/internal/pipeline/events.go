@@ -31,7 +31,15 @@ func detectConfig(cfg *config.Config, names *idSets, limits map[uint32]limit, se
 // moment of an attack keeps the time it was first given, whatever happens to
 // the time of day while the attack lasts. The loop's goroutine owns it.
 type wallClock struct {
+	now   func() time.Time               // nil: the system's
 	given map[string]map[int64]time.Time // by attack
+}
+
+func (w *wallClock) time() time.Time {
+	if w.now != nil {
+		return w.now()
+	}
+	return time.Now()
 }
 
 // event converts an event.
@@ -48,7 +56,7 @@ func (w *wallClock) event(e *detect.Event) sdk.Event {
 	for i := range e.Attack.Crossed {
 		lastCrossing = max(lastCrossing, e.Attack.Crossed[i].At)
 	}
-	offset := time.Now().Add(-time.Duration(count.Monotonic()))
+	offset := w.time().Add(-time.Duration(count.Monotonic()))
 	out := e.SDK(func(mono int64) time.Time {
 		t, ok := given[mono]
 		if !ok {
@@ -80,7 +88,10 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) {
 	l := d.first(e)
 	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
-	out.Mode, out.WouldHave = string(mode), mode == config.Monitor
+	out.Mode, out.WouldHave, out.Suspended = string(mode), mode == config.Monitor, ""
+	if e.Attack.Suspended && mode == config.Enforce {
+		out.WouldHave, out.Suspended = true, d.sys.loop.doubt.why
+	}
 }
 
 // first is the limit that an attack crossed first.
@@ -135,8 +146,14 @@ func (d *Daemon) logEvent(e *sdk.Event) {
 	}
 	c := e.Crossed[len(e.Crossed)-1]
 	text := "attack started"
-	if e.Type == sdk.AttackUpdated {
+	switch {
+	case e.Lifted:
+		text = "attack goes on, and is enforced from now on"
+	case e.Type == sdk.AttackUpdated:
 		text = "attack goes on"
+	}
+	if e.Suspended != "" {
+		fields = append(fields, "not_enforced", e.Suspended)
 	}
 	d.sys.log.Warn(text, append(fields, "threshold", c.Threshold, "counter", c.Counter, "unit", c.Unit,
 		"value", int64(c.Value), "limit", int64(c.Limit), "rule", c.Rule, "type", e.AttackType)...)

@@ -25,6 +25,7 @@ type Status struct {
 	LossRatio   float64
 	Memory      uint64 // octets, mapped for the tables of hosts
 	MemoryLimit uint64 // octets
+	Suspended   string // what may have inflated rates, so that attacks it shows are not enforced just now; "": nothing
 }
 
 // ErrEnded says that the daemon does not answer any more.
@@ -40,6 +41,9 @@ func (d *Daemon) Status() (Status, error) {
 			Revision: d.cfg.Revision, Mode: d.cfg.Daemon.Mode, Hosts: uint64(stats.Hosts), Deltas: d.deltaRate,
 			Totals: totalRates(e), Attacks: d.sys.loop.detector.Open(), LossRatio: d.loss.ratio(d.ledger()),
 			Memory: stats.MappedBytes, MemoryLimit: d.memoryLimit(),
+		}
+		if l := d.sys.loop; l.engine.Clock() < l.doubt.until {
+			s.Suspended = l.doubt.why
 		}
 	}) {
 		return s, ErrEnded

@@ -25,15 +25,17 @@ type account struct {
 // settle takes over the account of a ring that is gone.
 func (c *capture) settle(in *input, l *engine.Ledger) {
 	c.account.add(in, l)
-	lost := l.InFlight
+	received, lost := l.Received, l.InFlight
 	if s, ok := in.source.(interface{ Stats() ring.Stats }); ok {
 		if since := s.Stats().Received; since > l.Received {
 			c.account.received += since - l.Received
 			lost += since - l.Received
+			received = since
 		}
 	}
 	if lost > 0 {
 		c.account.dropped[lostWithProcess] += lost
+		c.reportGap(in, l, received, lost)
 	}
 }
 
@@ -71,7 +73,7 @@ func (l *loop) ledger(captures []*capture) []sdk.LedgerRow {
 			}
 		}
 		out = append(out, sdk.LedgerRow{
-			Input: c.block.Name + "." + c.block.Instance, Received: sum.received, Used: sum.used, InFlight: inFlight, Dropped: sum.dropped,
+			Input: c.title(), Received: sum.received, Used: sum.used, InFlight: inFlight, Dropped: sum.dropped,
 		})
 	}
 	return out

@@ -68,6 +68,7 @@ type loop struct {
 	applies  histogram // time of adding a batch to the rates
 	frozen   bool      // the daemon is stopping: nothing comes in any more
 	before   int64     // when the last turn began
+	doubt    doubt
 	looked   time.Time
 	told     map[string]complaint
 }
@@ -139,6 +140,9 @@ func (l *loop) turn() {
 	more, start := false, int64(0)
 	if l.now != nil {
 		start = l.now()
+		if gap := time.Duration(start - l.before); l.before != 0 && gap > maxPause {
+			l.pause(gap)
+		}
 	}
 	for _, in := range l.inputs {
 		more = l.drain(in, turnBatches) || more
@@ -162,6 +166,7 @@ func (l *loop) turn() {
 }
 
 func (l *loop) decide() {
+	l.doubts("")
 	if events := l.detector.Step(l.engine.Clock()); len(events) > 0 {
 		l.deliver(events)
 	}

@@ -30,6 +30,8 @@ type script struct {
 	kill context.CancelFunc
 	runs sync.WaitGroup
 
+	sweeper *sweeper // nil before Start, and where it could not be started
+
 	mu     sync.Mutex
 	queues map[netip.Prefix]chan struct{} // closed when the newest run for the target is over
 	banned map[string]bool                // role mitigate: attacks for which ban was called
@@ -44,6 +46,15 @@ func newScript(cfg config, log hclog.Logger) *script {
 		queues: map[netip.Prefix]chan struct{}{},
 		banned: map[string]bool{},
 	}
+}
+
+// Start starts the sweeper. Scripts run without it too.
+func (s *script) Start(context.Context) error {
+	var err error
+	if s.sweeper, err = startSweeper(); err != nil {
+		s.log.Warn("what scripts start may outlive a plugin that is killed: no process could be started to look after it", "error", err)
+	}
+	return nil
 }
 
 // Notify runs the script for an attack's start and end and waits for it. The
@@ -80,6 +91,7 @@ const lastMoment = 100 * time.Millisecond
 // Close stops the scripts that still run: nothing would look after them. It
 // leaves none behind, even where no time is left to ask them.
 func (s *script) Close(ctx context.Context) error {
+	defer s.sweeper.end()
 	s.stop()
 	over := make(chan struct{})
 	go func() {
@@ -104,14 +116,15 @@ func (s *script) Close(ctx context.Context) error {
 
 // action says what the script is called with; "" is not at all.
 //
-// A mitigating script is called outside enforce for one reason only: to take
-// back what it was told to do while the attack was enforced.
+// A mitigating script is called outside enforce, or while it is suspended, for
+// one reason only: to take back what it was told to do while the attack was
+// enforced. Where the suspension is lifted, the ban comes then.
 func (s *script) action(e sdk.Event) string {
 	var action string
-	switch e.Type {
-	case sdk.AttackStarted:
+	switch {
+	case e.Type == sdk.AttackStarted, s.cfg.Role == roleMitigate && e.Type == sdk.AttackUpdated && e.Lifted:
 		action = "ban"
-	case sdk.AttackEnded:
+	case e.Type == sdk.AttackEnded:
 		action = "unban"
 	default:
 		return ""
@@ -143,6 +156,7 @@ func (s *script) call(e sdk.Event, action string) (*call, error) {
 		env:     s.environment(e, action),
 		timeout: s.cfg.Timeout,
 		now:     s.late.Done(),
+		sweeper: s.sweeper,
 		log:     s.log.With("attack", e.ID, "target", target, "action", action),
 	}
 	switch {

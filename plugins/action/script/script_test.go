@@ -219,6 +219,7 @@ func TestMitigateOnlyUnderEnforce(t *testing.T) {
 		e.Type, e.ID, e.Mode, e.WouldHave = typ, id, mode, would
 		return e
 	}
+	lifted := func(e sdk.Event) sdk.Event { e.Lifted = true; return e }
 	notify, _, _ := setup(t, "", nil)
 	mitigate, _, _ := setup(t, "", func(c *config) { c.Role = roleMitigate })
 	for i, c := range []struct {
@@ -235,6 +236,11 @@ func TestMitigateOnlyUnderEnforce(t *testing.T) {
 		{event(sdk.AttackEnded, "b", "monitor", false), "unban", ""},
 		{event(sdk.AttackEnded, "c", "enforce", false), "unban", "unban"}, // of before a restart
 		{event(sdk.ReplayFinished, "", "enforce", false), "", ""},
+		{event(sdk.AttackStarted, "d", "enforce", true), "ban", ""}, // suspended
+		{lifted(event(sdk.AttackUpdated, "d", "enforce", false)), "", "ban"},
+		{event(sdk.AttackEnded, "d", "enforce", false), "unban", "unban"},
+		{event(sdk.AttackStarted, "e", "enforce", true), "ban", ""},
+		{event(sdk.AttackEnded, "e", "enforce", true), "unban", ""}, // never lifted
 	} {
 		if got := notify.action(c.e); got != c.notify {
 			t.Errorf("%d: role notify: %q, want %q", i, got, c.notify)

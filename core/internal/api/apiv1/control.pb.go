@@ -77,6 +77,7 @@ type StatusResponse struct {
 	LossRatio        float64                `protobuf:"fixed64,11,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"`                    // 0 to 1: share of records that the inputs dropped in the last ten seconds
 	MemoryBytes      uint64                 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`               // of the tables of hosts
 	MemoryLimitBytes uint64                 `protobuf:"varint,13,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	Suspended        string                 `protobuf:"bytes,14,opt,name=suspended,proto3" json:"suspended,omitempty"` // why attacks are not enforced just now; empty: they are
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -200,6 +201,13 @@ func (x *StatusResponse) GetMemoryLimitBytes() uint64 {
 		return x.MemoryLimitBytes
 	}
 	return 0
+}
+
+func (x *StatusResponse) GetSuspended() string {
+	if x != nil {
+		return x.Suspended
+	}
+	return ""
 }
 
 type KindCount struct {
@@ -1552,7 +1560,7 @@ type Event struct {
 	Network         string                 `protobuf:"bytes,9,opt,name=network,proto3" json:"network,omitempty"`
 	Pipeline        string                 `protobuf:"bytes,10,opt,name=pipeline,proto3" json:"pipeline,omitempty"`
 	Mode            string                 `protobuf:"bytes,11,opt,name=mode,proto3" json:"mode,omitempty"`                             // monitor or enforce
-	WouldHave       bool                   `protobuf:"varint,12,opt,name=would_have,json=wouldHave,proto3" json:"would_have,omitempty"` // monitor: what enforce would have acted on
+	WouldHave       bool                   `protobuf:"varint,12,opt,name=would_have,json=wouldHave,proto3" json:"would_have,omitempty"` // what enforce would have acted on: in monitor, or while suspended
 	Revision        string                 `protobuf:"bytes,13,opt,name=revision,proto3" json:"revision,omitempty"`                     // of the configuration
 	First           *Crossing              `protobuf:"bytes,14,opt,name=first,proto3" json:"first,omitempty"`                           // the first limit crossed
 	Label           string                 `protobuf:"bytes,15,opt,name=label,proto3" json:"label,omitempty"`
@@ -1566,6 +1574,8 @@ type Event struct {
 	IncomingFps     float64                `protobuf:"fixed64,23,opt,name=incoming_fps,json=incomingFps,proto3" json:"incoming_fps,omitempty"` // new flows per second
 	OutgoingFps     float64                `protobuf:"fixed64,24,opt,name=outgoing_fps,json=outgoingFps,proto3" json:"outgoing_fps,omitempty"`
 	LossRatio       float64                `protobuf:"fixed64,25,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"` // 0 to 1
+	Suspended       string                 `protobuf:"bytes,26,opt,name=suspended,proto3" json:"suspended,omitempty"`                    // enforce, and yet nothing is done: what may have inflated the rates
+	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`                         // suspended until this event
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1775,12 +1785,26 @@ func (x *Event) GetLossRatio() float64 {
 	return 0
 }
 
+func (x *Event) GetSuspended() string {
+	if x != nil {
+		return x.Suspended
+	}
+	return ""
+}
+
+func (x *Event) GetLifted() bool {
+	if x != nil {
+		return x.Lifted
+	}
+	return false
+}
+
 var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x1ffastnetmon/api/v1/control.proto\x12\x11fastnetmon.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\xe3\x03\n" +
+	"\rStatusRequest\"\x81\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
@@ -1797,7 +1821,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"loss_ratio\x18\v \x01(\x01R\tlossRatio\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\x12,\n" +
-	"\x12memory_limit_bytes\x18\r \x01(\x04R\x10memoryLimitBytes\"v\n" +
+	"\x12memory_limit_bytes\x18\r \x01(\x04R\x10memoryLimitBytes\x12\x1c\n" +
+	"\tsuspended\x18\x0e \x01(\tR\tsuspended\"v\n" +
 	"\tKindCount\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x1f\n" +
@@ -1894,7 +1919,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"windowNano\x12\x12\n" +
 	"\x04rule\x18\b \x01(\tR\x04rule\x12 \n" +
 	"\fat_unix_nano\x18\t \x01(\x03R\n" +
-	"atUnixNano\"\xbe\x06\n" +
+	"atUnixNano\"\xf4\x06\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -1925,7 +1950,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\fincoming_fps\x18\x17 \x01(\x01R\vincomingFps\x12!\n" +
 	"\foutgoing_fps\x18\x18 \x01(\x01R\voutgoingFps\x12\x1d\n" +
 	"\n" +
-	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio2\x86\x05\n" +
+	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\x12\x1c\n" +
+	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
+	"\x06lifted\x18\x1b \x01(\bR\x06lifted2\x86\x05\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +

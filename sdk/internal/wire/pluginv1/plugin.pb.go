@@ -2840,6 +2840,8 @@ type Event struct {
 	IncomingFps     float64                `protobuf:"fixed64,23,opt,name=incoming_fps,json=incomingFps,proto3" json:"incoming_fps,omitempty"`
 	OutgoingFps     float64                `protobuf:"fixed64,24,opt,name=outgoing_fps,json=outgoingFps,proto3" json:"outgoing_fps,omitempty"`
 	LossRatio       float64                `protobuf:"fixed64,25,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"`
+	Suspended       string                 `protobuf:"bytes,26,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3047,6 +3049,20 @@ func (x *Event) GetLossRatio() float64 {
 		return x.LossRatio
 	}
 	return 0
+}
+
+func (x *Event) GetSuspended() string {
+	if x != nil {
+		return x.Suspended
+	}
+	return ""
+}
+
+func (x *Event) GetLifted() bool {
+	if x != nil {
+		return x.Lifted
+	}
+	return false
 }
 
 type NotifyRequest struct {
@@ -4405,7 +4421,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vCounterRate\x12\x18\n" +
 	"\acounter\x18\x01 \x01(\tR\acounter\x12\x10\n" +
 	"\x03pps\x18\x02 \x01(\x01R\x03pps\x12\x10\n" +
-	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\xca\x06\n" +
+	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\x80\a\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -4436,7 +4452,9 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\fincoming_fps\x18\x17 \x01(\x01R\vincomingFps\x12!\n" +
 	"\foutgoing_fps\x18\x18 \x01(\x01R\voutgoingFps\x12\x1d\n" +
 	"\n" +
-	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\"B\n" +
+	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\x12\x1c\n" +
+	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
+	"\x06lifted\x18\x1b \x01(\bR\x06lifted\"B\n" +
 	"\rNotifyRequest\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.fastnetmon.plugin.v1.EventR\x05event\"I\n" +
 	"\x0eNotifyResponse\x127\n" +

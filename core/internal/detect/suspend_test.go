@@ -1,0 +1,61 @@
+package detect
+
+import (
+	"testing"
+	"time"
+)
+
+// After something that may have inflated rates an attack is told, but not to
+// be enforced; one that goes on is, once the doubt is over.
+func TestSuspendedUntilProved(t *testing.T) {
+	b := newBed(t, testConfig())
+	b.run(3*time.Second, flow{n: 1, pps: 100, size: 100}, flow{n: 2, pps: 100, size: 100})
+	b.e.Disturb(10 * time.Second)
+	doubt := time.Duration(b.e.Settled() - b.now)
+	// Host 1 is attacked, host 2 has but a backlog.
+	b.run(500*time.Millisecond, flow{n: 1, pps: 20000, size: 100}, flow{n: 2, pps: 20000, size: 100})
+	if b.kinds() != "SS" || !b.events[0].Attack.Suspended || !b.events[1].Attack.Suspended {
+		t.Fatalf("%s, suspended %v", b.kinds(), b.events)
+	}
+	b.run(doubt-500*time.Millisecond, flow{n: 1, pps: 20000, size: 100}, flow{n: 2, pps: 100, size: 100})
+	for _, e := range b.events {
+		if e.Lifted {
+			t.Fatalf("lifted %v before the doubt was over", doubt)
+		}
+	}
+	b.events = b.events[:0]
+	b.run(2*time.Second, flow{n: 1, pps: 20000, size: 100}, flow{n: 2, pps: 100, size: 100})
+	if b.kinds() != "U" || !b.events[0].Lifted || b.events[0].Attack.Suspended || b.events[0].Attack.Target.Addr() != address(1, false) {
+		t.Fatalf("%s after the doubt: %+v", b.kinds(), b.events)
+	}
+	b.events = b.events[:0]
+	b.drain(false)
+	if b.kinds() != "EE" {
+		t.Fatalf("%s at the end", b.kinds())
+	}
+	for _, e := range b.events {
+		if e.Lifted || e.Attack.Suspended != (e.Attack.Target.Addr() == address(2, false)) {
+			t.Errorf("%v ended suspended %v, lifted %v", e.Attack.Target, e.Attack.Suspended, e.Lifted)
+		}
+	}
+}
+
+// A further limit that is crossed without doubt lifts the suspension; one that
+// is crossed in doubt suspends nothing that was not.
+func TestFurtherCrossings(t *testing.T) {
+	b := newBed(t, testConfig())
+	b.run(3*time.Second, flow{n: 1, pps: 100, size: 100})
+	b.e.Disturb(0)
+	b.run(time.Second, flow{n: 1, pps: 5000, size: 100})
+	b.run(3*time.Second, flow{n: 1, pps: 10, size: 100})
+	b.events = b.events[:0]
+	b.run(500*time.Millisecond, flow{n: 1, pps: 8000, size: 1000})
+	if len(b.events) == 0 || !b.events[0].Lifted || b.events[0].Attack.Suspended {
+		t.Fatalf("after the doubt: %+v", b.events)
+	}
+	b.e.Disturb(0)
+	b.run(time.Second, flow{n: 1, pps: 20000, size: 1000, udp: 1})
+	if last := b.events[len(b.events)-1]; last.Attack.Suspended || last.Lifted || len(last.Attack.Crossed) != 3 {
+		t.Errorf("crossed in doubt: %+v", last)
+	}
+}
