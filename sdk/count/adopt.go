@@ -16,7 +16,9 @@ type residue struct {
 // All set, so that as a rule no row has anything left to tell. What the sink
 // had no room for is kept: rows whose address is still ours go on under their
 // new network and group, the others become traffic of no network of ours.
-// Gains of user counters go on where the new plan has the same counter.
+// Gains of user counters go on where the new plan has the same counter. The
+// same holds for flow records that still count forward; what was exempt when
+// they came, or no host's, stays so.
 func (t *Table) Adopt(c *Compiled) {
 	same := sameCounters(t.plan.plan, c.plan)
 	left := make([]residue, 0, len(t.dirty))
@@ -34,21 +36,19 @@ func (t *Table) Adopt(c *Compiled) {
 	for i := range left {
 		t.restore(&left[i])
 	}
+	if t.smear != nil {
+		t.adoptStreams(same)
+	}
 }
 
 // restore puts a row back under the plan now in use.
 func (t *Table) restore(s *residue) {
 	r := &s.row
-	r.place = t.plan.placeOf(r)
-	if r.place == 0 {
+	if !t.rename(r) {
 		total := &t.totals[totalIndex(false, r.family() == 6)]
 		total.merge(r)
-		total.key &= keyMask
+		total.key &= keyMask | rowSmeared
 		return
-	}
-	if p := &t.plan.places[r.place]; r.family() == 6 && r.length() > p.hostLen {
-		r.hi, r.lo = r.hi&p.hostHi, r.lo&p.hostLo
-		r.key = makeKey(r.direction(), p.hostLen, 6) | r.key&^keyMask
 	}
 	if t.used >= t.limit && !t.makeRoom() {
 		t.toPrefix(r)
@@ -64,6 +64,20 @@ func (t *Table) restore(s *residue) {
 	for i, id := range s.ids {
 		t.users.entry(n<<6 | uint32(id)).merge(&s.users[i])
 	}
+}
+
+// rename gives a row its place and key under the plan now in use, false when
+// it is no longer ours.
+func (t *Table) rename(r *row) bool {
+	r.place = t.plan.placeOf(r)
+	if r.place == 0 {
+		return false
+	}
+	if p := &t.plan.places[r.place]; r.family() == 6 && r.length() > p.hostLen {
+		r.hi, r.lo = r.hi&p.hostHi, r.lo&p.hostLo
+		r.key = makeKey(r.direction(), p.hostLen, 6) | r.key&^keyMask
+	}
+	return true
 }
 
 // placeOf finds the longest prefix that holds all of a row, 0 where none

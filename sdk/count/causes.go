@@ -8,7 +8,8 @@ const (
 	CauseRingFull                        // live: the record ring had no room
 	CauseRingReplaced                    // in a record ring when that was replaced
 	CauseUndeclared                      // the capture named a cause that it has not declared
-	MaxCauses         int   = int(CauseUndeclared)
+	CauseSmearFull                       // a long flow record for which there was no room: its first second was counted, the rest was not
+	MaxCauses         int   = int(CauseSmearFull)
 )
 
 // CauseName gives the name of a cause of a KindLoss delta. declared is what
@@ -23,6 +24,8 @@ func CauseName(declared []string, id uint8) string {
 		return "record_ring_full"
 	case CauseRingReplaced:
 		return "record_ring_replaced"
+	case CauseSmearFull:
+		return "smear_full"
 	}
 	if int(id) < len(declared) {
 		return declared[id]

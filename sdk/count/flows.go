@@ -20,7 +20,7 @@ const FlowPhase = 1e9 / 256
 type flowSet struct {
 	slots []uint64
 	mask  uint64 // of lines
-	seed  [4]uint64
+	seed  flowSeed
 	phase uint64 // the clock in 256ths of a second
 	swept int
 	full  bool
@@ -39,10 +39,7 @@ const (
 )
 
 func newFlowSet(seed uint64) *flowSet {
-	f := &flowSet{max: maxFlowSlots}
-	for i := range f.seed {
-		f.seed[i] = mix(seed^0xa0761d6478bd642f, 0xe7037ed1a0b428db+2*uint64(i)) | 1
-	}
+	f := &flowSet{max: maxFlowSlots, seed: newFlowSeed(seed)}
 	f.resize(minFlowSlots)
 	return f
 }
@@ -89,7 +86,7 @@ func (f *flowSet) epoch(hash uint64) uint8 { return uint8((f.phase + hash>>56) >
 // count returns 1 for a new flow, 0 for one seen within its second, and the
 // flag that says the answer may be too low.
 func (f *flowSet) count(r *traffic.Record, src, dst addr) (flows, flags uint32) {
-	h := f.hash(r, src, dst) &^ 0xff
+	h := f.seed.hash(r, src, dst) &^ 0xff
 	s := h | uint64(f.epoch(h))
 	if f.slots[(h>>8&f.mask)*flowLine+h>>first%flowLine] == s {
 		return 0, 0
@@ -120,17 +117,27 @@ func (f *flowSet) search(s uint64) (flows, flags uint32) {
 	return 0, rowAtLeast
 }
 
+// flowSeed makes a hash of flows that nobody outside can aim at.
+type flowSeed [4]uint64
+
+func newFlowSeed(seed uint64) (s flowSeed) {
+	for i := range s {
+		s[i] = mix(seed^0xa0761d6478bd642f, 0xe7037ed1a0b428db+2*uint64(i)) | 1
+	}
+	return s
+}
+
 // hash mixes what makes a flow. Addresses of IPv4 differ in their last four
 // octets only.
-func (f *flowSet) hash(r *traffic.Record, src, dst addr) uint64 {
+func (seed *flowSeed) hash(r *traffic.Record, src, dst addr) uint64 {
 	ports := uint64(r.SrcPort)<<32 | uint64(r.DstPort)<<16 | uint64(r.Protocol)
 	if r.Marks&traffic.MarkIPv6 == 0 {
 		a := src.lo<<32 | dst.lo&0xffffffff
-		return mix(mix(a^f.seed[0], ports^f.seed[1])^f.seed[2], a^f.seed[3])
+		return mix(mix(a^seed[0], ports^seed[1])^seed[2], a^seed[3])
 	}
-	a := mix(src.hi^f.seed[0], src.lo^f.seed[1])
-	b := mix(dst.hi^f.seed[2], dst.lo^f.seed[3])
-	return mix(a^f.seed[3]^bits.RotateLeft64(ports, 17), b^f.seed[1]^ports)
+	a := mix(src.hi^seed[0], src.lo^seed[1])
+	b := mix(dst.hi^seed[2], dst.lo^seed[3])
+	return mix(a^seed[3]^bits.RotateLeft64(ports, 17), b^seed[1]^ports)
 }
 
 // crowd grows the set, or declares it full when it may not grow.

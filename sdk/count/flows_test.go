@@ -12,7 +12,7 @@ import (
 // epochOf tells the flow set's one-second epoch of a record at a time, the
 // way a map oracle has to know it.
 func (f *flowSet) epochOf(r *traffic.Record, now int64) (hash uint64, epoch uint64) {
-	h := f.hash(r, load(r, &r.Src), load(r, &r.Dst))
+	h := f.seed.hash(r, load(r, &r.Src), load(r, &r.Dst))
 	return h, (uint64(now)/FlowPhase + h>>56) >> 8
 }
 

@@ -50,9 +50,16 @@ const heatLimit = 65 // of rows above their group's smallest limit
 // window: every row that gained more than its group's smallest limit allows
 // in 50 ms, then the hottest 16k; the rest every 200 ms, or every second
 // while more than 256k rows are dirty. What does not fit into the sink stays
-// and merges with what comes. It reports whether the flush record was
-// written: with no room at all nothing happens.
+// and merges with what comes. A flow record that counts forward is counted and
+// no longer held from its arrival on; the last flush ends it. Flush reports
+// whether the flush record was written: with no room at all no delta is.
 func (t *Table) Flush(sink Sink, w Window) bool {
+	if t.smear != nil {
+		t.smearUpTo(w.End / tickNanos)
+	}
+	if w.Finished {
+		t.EndSmear()
+	}
 	room := sink.Free() - 1
 	if room < 0 {
 		return false

@@ -33,6 +33,7 @@ const (
 	keyLength  = 8
 	keyFamily  = 16
 	keyMask    = 1<<24 - 1
+	rowSmeared = uint32(ring.FlagSmeared) << 24
 	rowFolded  = uint32(ring.FlagFolded) << 24
 	rowAtLeast = uint32(ring.FlagFlowsLeast) << 24
 	rowInner   = uint32(ring.FlagInternalRow) << 24

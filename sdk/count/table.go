@@ -27,10 +27,12 @@ type Table struct {
 	users  userTable
 	flows  *flowSet // nil: flows are not counted
 	totals [4]row   // internal and other, of each family
+	smear  *smearer // nil: no long flow record has come
 
 	tick    int64  // of the stream's clock, in units of 50 ms
 	base    int64  // tick that row.first counts from
 	now     uint32 // tick as row.first would say it
+	time    int64  // of the stream's clock, of the last Add
 	started bool
 	crowded uint32 // the value of now at which folding found no more room
 	wall    int64  // seconds since the epoch, for exemptions that end
@@ -51,6 +53,8 @@ type Totals struct {
 	Flushes  uint64 // flush records written
 	Deltas   uint64 // deltas written
 	Short    uint64 // deltas that a sink refused after it had announced room
+	Beyond   uint64 // packets of flow records beyond the time over which they count: in no delta
+	Cut      uint64 // packets of flow records that were still to count when the table was closed
 }
 
 // Ledger accounts for the records a table has seen.
@@ -117,6 +121,9 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 	t.advance(now)
 	t.ledger.Received += uint64(len(batch))
 	t.ledger.Counted += uint64(len(batch))
+	if t.smear != nil {
+		t.smear.prefetch(batch)
+	}
 	packets := uint64(0)
 	for i := range batch {
 		r := &batch[i]
@@ -126,6 +133,13 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 		var flows, flags uint32
 		if t.flows != nil {
 			flows, flags = t.flows.count(r, src, dst)
+		}
+		if r.Marks&traffic.MarkFlow != 0 {
+			flags |= rowSmeared
+			if r.DurationMs > atOnce && r.Spread > 1 {
+				t.addLong(r, src, dst, from, to, flows, flags)
+				continue
+			}
 		}
 		if (from == 0) != (to == 0) {
 			// Which end is ours is a coin's toss: choose without a branch that
@@ -148,12 +162,7 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 
 // addHost counts a record for the host at one of its ends.
 func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Direction, flows, flags uint32) {
-	key := makeKey(d, 32, 4)
-	if r.Marks&traffic.MarkIPv6 != 0 {
-		p := &t.plan.places[at]
-		host.hi, host.lo = host.hi&p.hostHi, host.lo&p.hostLo
-		key = makeKey(d, p.hostLen, 6)
-	}
+	host, key := t.hostKey(r, host, at, d)
 	n := t.find(host, key, at)
 	row := &t.rows[n]
 	if row.first == 0 {
@@ -161,6 +170,7 @@ func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Directio
 	}
 	if t.plan.exempt != nil && t.plan.exempted(r, d, t.wall) {
 		row.addExempt(r)
+		row.key |= flags & rowSmeared
 		return
 	}
 	row.add(r, flows, flags)
@@ -169,6 +179,15 @@ func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Directio
 			t.addUser(n, user, r, flows)
 		}
 	}
+}
+
+// hostKey is the identity of a host's row.
+func (t *Table) hostKey(r *traffic.Record, host addr, at uint32, d ring.Direction) (addr, uint32) {
+	if r.Marks&traffic.MarkIPv6 == 0 {
+		return host, makeKey(d, 32, 4)
+	}
+	p := &t.plan.places[at]
+	return addr{host.hi & p.hostHi, host.lo & p.hostLo}, makeKey(d, p.hostLen, 6)
 }
 
 // wake marks a row as having something to tell.
@@ -180,11 +199,7 @@ func (t *Table) wake(n uint32) {
 }
 
 func (t *Table) addTotal(r *traffic.Record, internal bool, flows, flags uint32) {
-	row := &t.totals[totalIndex(internal, r.IsIPv6())]
-	if row.first == 0 {
-		row.first = t.now
-	}
-	row.add(r, flows, flags)
+	t.total(totalIndex(internal, r.IsIPv6())).add(r, flows, flags)
 }
 
 func totalIndex(internal, v6 bool) (i int) {
@@ -200,6 +215,9 @@ func totalIndex(internal, v6 bool) (i int) {
 // advance moves the clock on; it never goes back.
 func (t *Table) advance(now int64) {
 	tick := now / tickNanos
+	if t.smear != nil {
+		t.smearUpTo(tick)
+	}
 	if !t.started {
 		t.started, t.base, t.tick = true, tick-1, tick
 	}
@@ -212,7 +230,7 @@ func (t *Table) advance(now int64) {
 			t.rebuild(nil)
 		}
 	}
-	t.now = uint32(t.tick - t.base)
+	t.now, t.time = uint32(t.tick-t.base), now
 	if t.flows != nil {
 		t.flows.advance(max(now, t.tick*tickNanos))
 	}

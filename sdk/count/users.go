@@ -122,6 +122,19 @@ func (t *Table) addUser(n uint32, set uint64, r *traffic.Record, flows uint32) {
 	}
 }
 
+// mergeUser is addUser for what is no record.
+func (t *Table) mergeUser(n uint32, set uint64, gain *userEntry) {
+	t.rows[n].user |= set
+	for rest := set; rest != 0; rest &= rest - 1 {
+		id := uint32(bits.TrailingZeros64(rest))
+		e := t.users.find(n<<6 | id)
+		if e == nil {
+			e = t.newUser(n, id)
+		}
+		e.merge(gain)
+	}
+}
+
 func (t *Table) newUser(n, id uint32) *userEntry {
 	if t.users.full() {
 		t.rows[n].user &^= 1 << id

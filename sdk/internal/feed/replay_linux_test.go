@@ -132,3 +132,89 @@ func TestReplayRefusesNewRings(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A recording's flow records count on where no record follows for long, and
+// after the last one: its totals are whole, and no window is missing.
+func TestReplayOfFlows(t *testing.T) {
+	const origin = int64(1700000000e9)
+	recs := []traffic.Record{packet(1, origin), packet(2, origin+3e9), packet(3, origin+500e9), packet(1, origin+501e9)}
+	for i, v := range []uint64{60000, 1, 7, 500} {
+		recs[i].Packets, recs[i].Bytes = v, v*100
+	}
+	recs[0].DurationMs, recs[3].DurationMs = 60000, 5000
+	for i := range recs {
+		recs[i].Marks |= traffic.MarkFlow
+		recs[i].Spread = 60
+	}
+	run := func(most int) []ring.Delta {
+		rt := New(func(_ context.Context, w *Writer) error {
+			for left := recs; len(left) > 0; {
+				batch := w.Reserve(most)
+				n := copy(batch, left)
+				left = left[n:]
+				w.Commit(n, nil)
+			}
+			return nil
+		}, Options{Replay: true})
+		w, r := rings(t, 1<<15, false)
+		start(t, rt, plan(1, 1), WorkerRings{Delta: w})
+		return r.wait(t)
+	}
+	got := run(1)
+	if !slices.Equal(got, run(4)) {
+		t.Error("other batches give other deltas")
+	}
+	var packets, most uint64
+	var last *ring.Flush
+	windows := 0
+	for i := range got {
+		d := &got[i]
+		if d.Kind == ring.KindFlush {
+			f := d.AsFlush()
+			if last != nil && last.WindowEnd < origin+60e9 && f.WindowEnd != last.WindowEnd+tick {
+				t.Fatalf("a window ends at %d after %d", f.WindowEnd, last.WindowEnd)
+			}
+			last = f
+			windows++
+			continue
+		}
+		packets += d.Packets
+		if d.Kind == ring.KindHost {
+			most = max(most, d.Packets)
+		}
+	}
+	if packets != 60000+1+7+500 || most > 251 {
+		t.Errorf("%d packets, %d in one delta", packets, most)
+	}
+	if last.Flags != ring.FlushFinished || last.Counted != 4 || last.WindowEnd < origin+506e9 || last.WindowEnd > origin+507e9 || windows > 1500 {
+		t.Errorf("%d windows, the last one %+v", windows, last)
+	}
+}
+
+// A live capture that ends does not wait for what still counts, and says so.
+func TestEndOfFlows(t *testing.T) {
+	rt := New(func(_ context.Context, w *Writer) error {
+		write(w, 2, func(i int) traffic.Record {
+			r := packet(i, 0)
+			r.Packets, r.DurationMs, r.Spread, r.Marks = 1e6, 60000, 60, traffic.MarkFlow
+			return r
+		})
+		return nil
+	}, Options{})
+	w, r := rings(t, 1024, false)
+	start(t, rt, plan(1, 1), WorkerRings{Delta: w})
+	got := r.wait(t)
+	<-rt.Done()
+	var last *ring.Flush
+	for i := range got {
+		if got[i].Kind == ring.KindFlush {
+			last = got[i].AsFlush()
+		}
+	}
+	if last == nil || last.Flags != ring.FlushFinished || last.Received != 2 || last.Counted != 2 || last.Held != 0 {
+		t.Errorf("%+v", last)
+	}
+	if l := rt.Status().Workers[0]; l.Received != l.Counted || l.Dirty != 0 {
+		t.Errorf("%+v", l)
+	}
+}

@@ -3,6 +3,7 @@ package feed
 
 import (
 	"context"
+	"math"
 	"sync"
 	"time"
 
@@ -197,7 +198,8 @@ func (w *Writer) countReplay(batch []traffic.Record) {
 }
 
 // leave ends the window of the last record, and, where the next one is not in
-// the window that follows, all windows up to it at once.
+// the window that follows, all windows up to it at once: after those, one by
+// one, in which flow records still count.
 func (w *Writer) leave(now int64) {
 	start := now / tick * tick
 	if !w.started {
@@ -205,11 +207,20 @@ func (w *Writer) leave(now int64) {
 		w.adopt()
 		return
 	}
-	end := (w.now/tick + 1) * tick
+	end := w.smear((w.now/tick+1)*tick, start)
 	w.flush(end, end, count.Window{All: start > end})
 	if start > end {
 		w.flush(start, start, count.Window{})
 	}
+}
+
+// smear ends the windows from one on in which flow records still count, in
+// replay, and returns the end of the first that is left: limit at most.
+func (w *Writer) smear(end, limit int64) int64 {
+	for ; end < limit && w.table.Smearing() && !w.rt.stopping.Load(); end += tick {
+		w.flush(end, end, count.Window{})
+	}
+	return end
 }
 
 // roll ends the windows that are over by a time of the live clock.
@@ -291,6 +302,12 @@ func (w *Writer) finish(ctx context.Context, ended bool) {
 	filters, cancel := context.WithTimeout(ctx, finishTime)
 	w.drainFilters(filters)
 	cancel()
+	if w.replay && w.started {
+		// A recording's flow records count to their end: its totals are whole.
+		w.now = w.smear((w.now/tick+1)*tick, math.MaxInt64-tick) - tick
+	} else {
+		w.table.EndSmear()
+	}
 	for {
 		now := w.now
 		if !w.replay {
