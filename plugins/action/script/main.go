@@ -3,6 +3,7 @@
 package main
 
 import (
+	"os"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -10,7 +11,13 @@ import (
 
 var version = "dev" // set by the linker
 
-func main() { sdk.Serve(plugin()) }
+func main() {
+	if len(os.Args) == 2 && os.Args[1] == sweepArgument {
+		sweep(os.Stdin, killGroup)
+		return
+	}
+	sdk.Serve(plugin())
+}
 
 func plugin() sdk.Plugin {
 	return sdk.Plugin{

@@ -28,6 +28,7 @@ type call struct {
 	stdin   []byte
 	timeout time.Duration
 	now     <-chan struct{} // when closed, a script that is being stopped has no grace left
+	sweeper *sweeper
 	log     hclog.Logger
 }
 
@@ -37,7 +38,8 @@ type call struct {
 // The script leads a process group of its own, and at the timeout the whole
 // group gets SIGTERM and, two seconds later, SIGKILL. A process that the
 // script has left in the background when it ends by itself is left alone.
-// Where the plugin itself dies, the system kills the script (see attributes).
+// Where the plugin itself dies, the system kills the script (see attributes) and
+// the sweeper its group.
 func (c *call) run(ctx context.Context) error {
 	stdout := &output{emit: func(line string) { c.log.Info("script says", "line", line) }}
 	stderr := &output{emit: func(line string) { c.log.Warn("script says", "line", line) }}
@@ -53,6 +55,10 @@ func (c *call) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", c.argv[0], err)
 	}
+	if err := c.sweeper.add(cmd.Process.Pid); err != nil {
+		c.log.Warn("what scripts start may outlive a plugin that is killed: the process that looks after it does not answer", "error", err)
+	}
+	defer func() { _ = c.sweeper.remove(cmd.Process.Pid) }() // that it failed was told above
 	why, err := c.wait(ctx, cmd.Process.Pid, done)
 
 	_, lostOut := stdout.close()
