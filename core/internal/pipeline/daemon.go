@@ -208,6 +208,7 @@ func (d *Daemon) stop(end context.CancelFunc) {
 	stopAll(ctx, stages[1])
 	// Nothing comes in any more: from here on quiet would not mean quiet.
 	d.sys.loop.do(d.sys.loop.freeze)
+	d.sys.loop.do(d.logLedger)
 	for _, p := range stages[0] {
 		p.finish()
 	}
@@ -224,6 +225,18 @@ func (d *Daemon) stop(end context.CancelFunc) {
 	defer cancel()
 	stopAll(ctx, stages[0])
 	d.sys.log.Info("stopped")
+}
+
+// logLedger tells at the end what became of every record; the loop's goroutine
+// calls it.
+func (d *Daemon) logLedger() {
+	for _, row := range d.ledger() {
+		fields := []any{"input", row.Input, "received", row.Received, "used", row.Used, "in_flight", row.InFlight}
+		for _, cause := range slices.Sorted(maps.Keys(row.Dropped)) {
+			fields = append(fields, "dropped_"+cause, row.Dropped[cause])
+		}
+		d.sys.log.Info("records of an input", fields...)
+	}
 }
 
 func stopAll(ctx context.Context, parts []part) {
@@ -266,6 +279,9 @@ func (d *Daemon) everySecond(ctx context.Context) {
 	for sleep(ctx, time.Second) {
 		d.sys.loop.do(func() {
 			d.watchClock()
+			for _, in := range d.sys.loop.inputs {
+				in.fill = fill{was: in.fill.most}
+			}
 			d.loss.sample(d.ledger())
 			deltas := d.sys.loop.engine.Stats().Deltas
 			d.deltaRate, d.deltas = float64(deltas-d.deltas), deltas

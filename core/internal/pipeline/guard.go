@@ -50,6 +50,14 @@ func (l *loop) doubts(why string) {
 	}
 }
 
+// suspended is why attacks may not be enforced just now, "" where they are.
+func (l *loop) suspended() string {
+	if l.engine.Clock() < l.doubt.until {
+		return l.doubt.why
+	}
+	return ""
+}
+
 func (l *loop) input(id engine.RingID) *input {
 	for _, in := range l.inputs {
 		if in.id == id {

@@ -42,9 +42,7 @@ func (d *Daemon) Status() (Status, error) {
 			Totals: totalRates(e), Attacks: d.sys.loop.detector.Open(), LossRatio: d.loss.ratio(d.ledger()),
 			Memory: stats.MappedBytes, MemoryLimit: d.memoryLimit(),
 		}
-		if l := d.sys.loop; l.engine.Clock() < l.doubt.until {
-			s.Suspended = l.doubt.why
-		}
+		s.Suspended = d.sys.loop.suspended()
 	}) {
 		return s, ErrEnded
 	}

@@ -44,11 +44,18 @@ type input struct {
 	source  source
 	capture *capture
 	worker  int
-	causes  []string      // of dropped records, by index
-	close   func()        // once nothing more is read from it
-	last    ring.Flush    // replay: the newest flush
-	left    uint32        // replay: deltas of it still to come
+	causes  []string   // of dropped records, by index
+	close   func()     // once nothing more is read from it
+	last    ring.Flush // replay: the newest flush
+	left    uint32     // replay: deltas of it still to come
+	fill    fill
 	seen    chan struct{} // holds a token when the loop has looked since
+}
+
+// fill is how many deltas have waited at a time.
+type fill struct {
+	most int // in the current second
+	was  int // in the one before
 }
 
 // loop owns engine and detector: one goroutine, which everything else speaks
@@ -176,8 +183,11 @@ func (l *loop) decide() {
 // more.
 func (l *loop) drain(in *input, batches int) bool {
 	defer in.looked()
+	waited := 0
+	defer func() { in.fill.most = max(in.fill.most, waited) }()
 	for range batches {
 		n, err := in.source.Read(l.buf)
+		waited += n
 		if n > 0 {
 			if bad := l.apply(in, l.buf[:n]); bad != nil && err == nil {
 				err = bad

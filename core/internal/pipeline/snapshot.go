@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
@@ -104,12 +106,40 @@ func (d *Daemon) metrics() []sdk.Metric {
 		{Name: "extras_refused", Value: float64(s.ExtrasRefused)},
 		{Name: "alarms_held", Value: float64(s.AlarmsHeld)},
 		{Name: "rings_quarantined", Value: float64(d.sys.quarantines.Load())},
+		{Name: "enforcement_suspended", Value: truth(d.sys.loop.suspended() != "")},
 		{Name: "loss_ratio", Value: d.loss.ratio(d.ledger())},
 	}
+	out = append(out, d.ringMetrics()...)
 	out = append(out, d.pluginMetrics()...)
 	out = d.sys.loop.turns.metrics("tick_seconds", out)
 	out = d.sys.loop.applies.metrics("apply_seconds", out)
 	return d.delays.metrics("detection_delay_seconds", out)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// ringMetrics tell how full the fullest ring of each capture was in the last
+// second, and how far the slowest lags behind.
+func (d *Daemon) ringMetrics() []sdk.Metric {
+	fills, lags := map[string]float64{}, map[string]float64{}
+	for _, in := range d.sys.loop.inputs {
+		name := in.capture.title()
+		fills[name] = max(fills[name], float64(max(in.fill.was, in.fill.most))/deltaCapacity)
+		if l, ok := d.sys.loop.engine.Ledger(in.id); ok {
+			lags[name] = max(lags[name], time.Duration(l.LagNanos).Seconds())
+		}
+	}
+	var out []sdk.Metric
+	for _, name := range slices.Sorted(maps.Keys(fills)) {
+		out = append(out, sdk.Metric{Name: "ring_fill_ratio:input=" + name, Value: min(fills[name], 1)},
+			sdk.Metric{Name: "ring_lag_seconds:input=" + name, Value: lags[name]})
+	}
+	return out
 }
 
 // pluginMetrics tell how the plugins are, by the names of their blocks.
@@ -121,11 +151,7 @@ func (d *Daemon) pluginMetrics() []sdk.Metric {
 	for _, stage := range d.set.stages() {
 		for _, p := range stage {
 			status := p.inst.Status()
-			up := 0.0
-			if status.State == plugin.Running || status.State == plugin.Finished {
-				up = 1
-			}
-			add("plugin_up", blockName(p.block), up)
+			add("plugin_up", blockName(p.block), truth(status.State == plugin.Running || status.State == plugin.Finished))
 			add("plugin_restarts_total", blockName(p.block), float64(max(status.Launches-1, 0)))
 		}
 	}
