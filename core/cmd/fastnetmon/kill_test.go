@@ -62,7 +62,7 @@ type pluginRow struct {
 }
 
 // capturePID waits for a capture that runs as another process than before.
-func capturePID(t *testing.T, config string, before int) int {
+func capturePID(t testing.TB, config string, before int) int {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var list []pluginRow
@@ -111,7 +111,7 @@ type ledgerRow struct {
 }
 
 // balanced is the account of the only input, which must add up.
-func balanced(t *testing.T, config string) ledgerRow {
+func balanced(t testing.TB, config string) ledgerRow {
 	t.Helper()
 	var ledger []ledgerRow
 	out := mustRun(t, "ledger", "--config", config, "--json").stdout

@@ -39,7 +39,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-func start(t *testing.T, args ...string) *live {
+func start(t testing.TB, args ...string) *live {
 	t.Helper()
 	l := &live{cmd: exec.Command(program, args...), stderr: &logBuffer{}, done: make(chan error, 1)}
 	l.cmd.Dir = repository
@@ -59,7 +59,7 @@ func start(t *testing.T, args ...string) *live {
 }
 
 // stop asks the daemon to end and demands that it does, with status 0.
-func (l *live) stop(t *testing.T) {
+func (l *live) stop(t testing.TB) {
 	t.Helper()
 	if err := l.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

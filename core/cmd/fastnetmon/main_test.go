@@ -77,12 +77,12 @@ type result struct {
 }
 
 // run runs the program in the repository's root, bounded by a minute.
-func run(t *testing.T, args ...string) result {
+func run(t testing.TB, args ...string) result {
 	t.Helper()
 	return runIn(t, repository, args...)
 }
 
-func runIn(t *testing.T, dir string, args ...string) result {
+func runIn(t testing.TB, dir string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -102,7 +102,7 @@ func runIn(t *testing.T, dir string, args ...string) result {
 }
 
 // mustRun runs the program and demands exit status 0.
-func mustRun(t *testing.T, args ...string) result {
+func mustRun(t testing.TB, args ...string) result {
 	t.Helper()
 	r := run(t, args...)
 	if r.code != 0 {
@@ -112,7 +112,7 @@ func mustRun(t *testing.T, args ...string) result {
 }
 
 // write puts text into a new file of the test's own folder.
-func write(t *testing.T, name, text string) string {
+func write(t testing.TB, name, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,7 +97,7 @@ func TestReload(t *testing.T) {
 }
 
 // waitLog waits for a text in the daemon's log.
-func (l *live) waitLog(t *testing.T, want string) {
+func (l *live) waitLog(t testing.TB, want string) {
 	t.Helper()
 	for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if strings.Contains(l.stderr.String(), want) {
@@ -122,4 +124,42 @@ func (l *live) pid(t *testing.T, instance string) string {
 		t.Fatalf("no launch of %s in the log:\n%s", instance, l.stderr)
 	}
 	return pid
+}
+
+// manyPrefixes is a configuration of n networks' prefixes, each with traffic to
+// one of them.
+func manyPrefixes(dir string, n, pps int) string {
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, "    \"10.%d.%d.0/24\",\n", i>>8, i&0xff)
+	}
+	text := strings.NewReplacer("@DIR@", dir, "@PPS@", strconv.Itoa(pps), "@GREETING@", "ahoy", "203.0.113.7", "10.0.7.7").Replace(reloadConfig)
+	return strings.Replace(text, `"203.0.113.0/24"`, "\n"+list.String(), 1)
+}
+
+// BenchmarkReload changes a configuration of 10,000 prefixes while it runs: the
+// time from the command to the daemon's word that the new one is in force.
+func BenchmarkReload(b *testing.B) {
+	dir := b.TempDir()
+	path := filepath.Join(dir, "reload.hcl")
+	put := func(n, pps int) {
+		if err := os.WriteFile(path, []byte(manyPrefixes(dir, n, pps)), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	put(10_000, 100_000)
+	l := start(b, "run", "--config", path)
+	l.waitLog(b, "running: captures")
+	pid := capturePID(b, path, 0)
+	for i := 0; b.Loop(); i++ {
+		put(10_000-i%2*100, 100_000+i)
+		mustRun(b, "reload", "--config", path)
+	}
+	if now := capturePID(b, path, 0); now != pid {
+		b.Errorf("the capture was process %d and is %d", pid, now)
+	}
+	if row := balanced(b, path); len(row.Dropped) > 0 {
+		b.Errorf("dropped %v", row.Dropped)
+	}
+	l.stop(b)
 }
