@@ -1,0 +1,259 @@
+package exporter
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
+)
+
+// Table answers for a plugin (sdk.Table): "exporters", "doctor", "addresses",
+// and "forward" if it forwards.
+func (s *Set) Table(name string, conns []*udp.Conn, f *udp.Forwarder) (sdk.Rows, error) {
+	switch name {
+	case TableExporters:
+		return s.Rows(), nil
+	case TableDoctor:
+		return s.Doctor(conns), nil
+	case TableAddresses:
+		return s.Addresses(), nil
+	case TableForward:
+		return f.Rows(), nil
+	}
+	return sdk.Rows{}, fmt.Errorf("there is no table %q: there are %s, %s, %s and %s", name, TableExporters, TableDoctor, TableAddresses, TableForward)
+}
+
+// States of a check.
+const (
+	StateOK    = "ok"
+	StateWarn  = "warn"
+	StateFault = "fault"
+)
+
+// maxSkew is how far an exporter's clock may be off before it is mentioned:
+// the records of NetFlow and IPFIX tell times by it.
+const maxSkew = 5 * time.Second
+
+// Doctor is the table "doctor": what this capture can say of its input, in the
+// order in which data passes. Columns: check, state (ok, warn or fault), and a
+// detail that says what to do. A plugin adds rows of its own; of two of the
+// same check the core shows the worse one.
+func (s *Set) Doctor(conns []*udp.Conn) sdk.Rows {
+	conns = slices.DeleteFunc(slices.Clone(conns), func(c *udp.Conn) bool { return c == nil })
+	d := &checkup{now: s.now(), all: s.All()}
+	d.listen(conns)
+	d.arrive(s, conns)
+	d.lost(conns)
+	d.listed(s)
+	if len(d.all) > 0 {
+		d.decoded()
+		d.template()
+		d.sampling()
+		d.sequence()
+		d.clock()
+	}
+	return sdk.Rows{Columns: []string{"check", "state", "detail"}, Rows: d.rows}
+}
+
+// checkup collects the rows of the table "doctor".
+type checkup struct {
+	now  int64
+	all  []*Exporter
+	rows [][]string
+}
+
+func (d *checkup) say(check, state, format string, args ...any) {
+	d.rows = append(d.rows, []string{check, state, fmt.Sprintf(format, args...)})
+}
+
+// listen tells which sockets are open: without them the plugin would not run.
+func (d *checkup) listen(conns []*udp.Conn) {
+	if len(conns) == 0 {
+		d.say("bound", StateFault, "no socket is open")
+		return
+	}
+	at := map[string]bool{}
+	var names []string
+	for _, c := range conns {
+		if a := c.LocalAddr().String(); !at[a] {
+			at[a] = true
+			names = append(names, a)
+		}
+	}
+	d.say("bound", StateOK, "listening on %s", strings.Join(names, ", "))
+}
+
+// arrive tells whether datagrams come, and if not what may keep them.
+func (d *checkup) arrive(s *Set, conns []*udp.Conn) {
+	var datagrams uint64
+	newest := int64(0)
+	for _, e := range d.all {
+		datagrams += e.datagrams.Load()
+		newest = max(newest, e.seen.Load())
+	}
+	refused, full, latest := s.strangers.seen()
+	for _, x := range latest {
+		newest = max(newest, x.last)
+	}
+	var silent string
+	switch all := datagrams + refused + full; {
+	case all == 0:
+		silent = "no datagram has arrived"
+	case d.now-newest > minute:
+		silent = fmt.Sprintf("no datagram has arrived for %s", seconds(d.now-newest))
+	default:
+		d.say("datagrams", StateOK, "%d datagrams from %d exporters", all, len(d.all))
+		return
+	}
+	port := uint16(0)
+	if len(conns) > 0 {
+		port = conns[0].LocalAddr().Port()
+	}
+	d.say("datagrams", StateFault, "%s: let the devices export to this machine and port, and see whether they reach it: tcpdump -ni any udp port %d; "+
+		"if tcpdump shows them, a firewall of this machine (nft list ruleset) or rp_filter drops them", silent, port)
+	if n, strict := reversePath(); n > 0 || strict != "" {
+		d.say("rp_filter", StateWarn, "the reverse path filter has dropped %d packets since the start of this machine%s: exporters that it routes back by another interface are cut off; "+
+			"sysctl -w net.ipv4.conf.all.rp_filter=2 (and of the interface) makes it loose", n, strict)
+	}
+}
+
+// lost tells what the sockets lost.
+func (d *checkup) lost(conns []*udp.Conn) {
+	var lost uint64
+	advice := ""
+	for _, c := range conns {
+		lost += c.Lost()
+		if a := c.Advice(); a != "" {
+			advice = a
+		}
+	}
+	switch {
+	case lost > 0 && advice != "":
+		d.say("receive buffer", StateWarn, "%d datagrams were lost because the receive buffer was full; %s", lost, advice)
+	case lost > 0:
+		d.say("receive buffer", StateWarn, "%d datagrams were lost because the receive buffer was full: raise sockets or receive_buffer in the capture's block", lost)
+	case advice != "":
+		d.say("receive buffer", StateWarn, "%s", advice)
+	}
+}
+
+// listed tells of exporters that were refused.
+func (d *checkup) listed(s *Set) {
+	refused, full, latest := s.strangers.seen()
+	if refused > 0 && len(latest) > 0 {
+		state := StateWarn
+		if len(d.all) == 0 {
+			state = StateFault
+		}
+		var from []string
+		for _, x := range latest {
+			from = append(from, x.addr.String())
+		}
+		d.say("listed", state, "%d datagrams were refused because no exporter block named by the capture matches them, the last from %s: "+
+			"if you know these devices, add their addresses to an exporter block", refused, strings.Join(from, ", "))
+	}
+	if full > 0 {
+		d.say("listed", StateWarn, "%d datagrams were refused because there are more than %d exporters: somebody may forge addresses; name yours in exporter blocks", full, s.max)
+	}
+}
+
+// each says the worst of the exporters that a test finds fault with.
+func (d *checkup) each(check, state, ok string, find func(e *Exporter) string) {
+	n, first := 0, ""
+	for _, e := range d.all {
+		if f := find(e); f != "" {
+			if n++; n == 1 {
+				first = fmt.Sprintf("%s (%s, domain %d): %s", e.Name(), e.id.Source, e.id.Domain, f)
+			}
+		}
+	}
+	switch {
+	case n > 1:
+		d.say(check, state, "%s; and %d exporters more: see fastnetmon exporters", first, n-1)
+	case n == 1:
+		d.say(check, state, "%s", first)
+	case ok != "":
+		d.say(check, StateOK, "%s", ok)
+	}
+}
+
+func (d *checkup) decoded() {
+	var records uint64
+	for _, e := range d.all {
+		records += e.records.Load()
+	}
+	d.each("decoded", StateWarn, fmt.Sprintf("%d records decoded", records), func(e *Exporter) string {
+		bad, good := e.malformed.Load()+e.unknown.Load(), e.records.Load()
+		switch {
+		case good == 0 && bad > 0:
+			return fmt.Sprintf("nothing of it could be decoded: %d malformed, %d of unknown kinds; is it really %s?", e.malformed.Load(), e.unknown.Load(), protocol(e.id.Version))
+		case e.malformed.Load() > good/100:
+			return fmt.Sprintf("%d malformed parts beside %d records: a damaged path or a faulty exporter", e.malformed.Load(), good)
+		}
+		return ""
+	})
+	if records == 0 && d.rows[len(d.rows)-1][1] == StateOK {
+		d.rows = d.rows[:len(d.rows)-1] // templates may be why: they come next
+	}
+}
+
+func (d *checkup) template() {
+	state := StateWarn
+	d.each("templates", state, "", func(e *Exporter) string {
+		if e.templates.Load() == 0 && e.missing.Load() > 0 {
+			return fmt.Sprintf("%d sets of data, but no template: let it send templates more often (every minute), and not to another collector only", e.missing.Load())
+		}
+		return ""
+	})
+	if n := len(d.rows); d.rows[n-1][0] == "templates" {
+		for _, e := range d.all {
+			if e.records.Load() > 0 {
+				return
+			}
+		}
+		d.rows[n-1][1] = StateFault // nothing at all is decoded
+	}
+}
+
+func (d *checkup) sampling() {
+	d.each("sampling", StateWarn, "the sampling rates are known", func(e *Exporter) string {
+		if _, _, from := e.rates.applied(); from&fromNowhere != 0 {
+			return "its sampling rate is unknown, so its records count 1:1: let it send sampling options, or set sampling in its exporter block (1 if it does not sample)"
+		}
+		return ""
+	})
+}
+
+func (d *checkup) sequence() {
+	d.each("sequence", StateWarn, "", func(e *Exporter) string {
+		if n := e.notes(d.now); strings.Contains(n, "sequence space") {
+			return "more than one sequence space: two exporters behind an address translation or a replicator look like one; give each its own source port, domain or agent address"
+		}
+		e.seq.mu.Lock()
+		lost := e.seq.lost
+		e.seq.mu.Unlock()
+		if all := e.records.Load(); lost > 0 && lost > all/100 {
+			return fmt.Sprintf("its sequence numbers show a loss of %d (records, in v9 and sFlow datagrams) on the way here", lost)
+		}
+		return ""
+	})
+}
+
+func (d *checkup) clock() {
+	d.each("clock", StateWarn, "the exporters' clocks agree with this machine's", func(e *Exporter) string {
+		e.times.mu.Lock()
+		ms, ok := e.times.skew.get()
+		e.times.mu.Unlock()
+		skew := time.Duration(ms) * time.Millisecond
+		if clamped := e.times.clamped.Load(); clamped > e.records.Load()/100 {
+			return fmt.Sprintf("%d records have impossible times", clamped)
+		}
+		if ok && skew.Abs() > maxSkew {
+			return fmt.Sprintf("its clock differs from this machine's by %s: set up NTP on both", skew.Round(time.Second))
+		}
+		return ""
+	})
+}
