@@ -21,12 +21,21 @@ func trafficCommand() *cobra.Command {
 	var out string
 	var networks, attacks []string
 	var list bool
+	var send sendFlags
 	s := &gen.Scenario{}
 	cmd := &cobra.Command{
-		Use:   "traffic --out FILE --network PREFIX [--attack KIND,target=ADDRESS,pps=N...]",
-		Short: "Write a capture of synthetic traffic",
-		Long: `Traffic writes a pcap file of ordinary traffic (web, QUIC, DNS, ping, some IPv6) and, if asked, attacks. The same seed gives
-the same file. An attack is a kind and settings, separated by commas:
+		Use:   "traffic {--out FILE | --send PROTOCOL --to HOST:PORT} --network PREFIX [--attack KIND,target=ADDRESS,pps=N...]",
+		Short: "Write a capture of synthetic traffic, or tell of it in NetFlow, IPFIX or sFlow",
+		Long: `Traffic makes up ordinary traffic (web, QUIC, DNS, ping, some IPv6) and, if asked, attacks. The same seed gives the same
+traffic. It writes a pcap file, or plays a router that sees the traffic and tells of it in NetFlow 5 or 9, IPFIX or sFlow 5:
+
+  --send ipfix --to 127.0.0.1:2055                in the traffic's own time: flows are told of when they end or are cut
+  --send sflow --to 127.0.0.1:6343 --rate 20000   the same samples over and over, so many a second
+  --send netflow5 --to 127.0.0.1:2055 --flood     the same records over and over, as many as the machine can
+
+Send to test machines of your own only: what arrives looks like real attacks, and a flood loads every link on its way.
+
+An attack is a kind and settings, separated by commas:
 
   --attack syn_flood,target=203.0.113.7,pps=50000,start=5s,for=10s
 
@@ -46,14 +55,22 @@ The kinds are shown by --list.`,
 				}
 				return nil
 			}
-			if out == "" {
-				return fmt.Errorf("--out names the file to write; it is missing")
+			if out == "" == (send.protocol == "") {
+				return fmt.Errorf("name a file to write with --out, or a protocol to send with --send")
 			}
 			if err := readScenario(s, networks, attacks); err != nil {
 				return err
 			}
+			s.Benign.Even = send.even
 			if err := s.Check(); err != nil {
 				return err
+			}
+			if send.protocol != "" {
+				to, err := send.check()
+				if err != nil {
+					return err
+				}
+				return send.send(cmd.Context(), s, to, cmd.OutOrStdout())
 			}
 			if err := mayOverwrite(out); err != nil {
 				return err
@@ -71,11 +88,12 @@ The kinds are shown by --list.`,
 	f.StringSliceVar(&networks, "network", []string{"203.0.113.0/24", "2001:db8::/64"}, "our networks; may be repeated")
 	f.StringArrayVar(&attacks, "attack", nil, "an attack; may be repeated")
 	f.Uint64Var(&s.Seed, "seed", 1, "what the traffic is made from")
-	f.DurationVar(&s.Duration, "duration", 20*time.Second, "length of the capture")
+	f.DurationVar(&s.Duration, "duration", 20*time.Second, "length of the capture, or how long to send")
 	f.IntVar(&s.Hosts, "hosts", 100, "how many of our addresses have ordinary traffic")
 	f.Float64Var(&s.Benign.PPS, "pps", 2000, "ordinary traffic, packets per second")
 	f.Float64Var(&s.Benign.IPv6, "ipv6", 0.2, "share of ordinary traffic that is IPv6, 0 to 1, where the networks have both")
 	f.Float64Var(&s.Benign.VLAN, "vlan", 0, "share of hosts behind a VLAN tag, 0 to 1")
+	send.add(cmd)
 	f.BoolVar(&list, "list", false, "list the kinds of attack")
 	return cmd
 }

@@ -25,6 +25,7 @@ type benign struct {
 	other   *rand.Zipf    // which remote
 	v6      float64
 	tagged  float64
+	even    bool
 }
 
 func newBenign(s *Scenario, rng *rand.Rand, ours *prefix.Table) (*benign, error) {
@@ -35,7 +36,7 @@ func newBenign(s *Scenario, rng *rand.Rand, ours *prefix.Table) (*benign, error)
 	if hosts == 0 {
 		hosts = defaultHosts
 	}
-	b := &benign{v6: s.Benign.IPv6, tagged: s.Benign.VLAN}
+	b := &benign{v6: s.Benign.IPv6, tagged: s.Benign.VLAN, even: s.Benign.Even}
 	for family, v6 := range []bool{false, true} {
 		b.hosts[family] = hostsOf(s, v6, hosts)
 		b.remotes[family] = make([][16]byte, remotes)
@@ -88,7 +89,7 @@ func (b *benign) next(s *spec, rng *rand.Rand) {
 	if rng.Float64() < b.v6 {
 		family = 1
 	}
-	h := b.host[family].Uint64()
+	h := b.pick(rng, family)
 	host, other := b.hosts[family][h], b.remotes[family][b.other.Uint64()]
 	*s = spec{v6: family == 1, ttl: 52 + other[15]&15, id: rng.Uint32(), seq: rng.Uint32(), ack: rng.Uint32()}
 	if hash(host, host)%1000 < uint64(b.tagged*1000) {
@@ -111,6 +112,14 @@ func (b *benign) next(s *spec, rng *rand.Rand) {
 	if upstream {
 		s.sport, s.dport = port, service
 	}
+}
+
+// pick chooses one of our hosts.
+func (b *benign) pick(rng *rand.Rand, family int) uint64 {
+	if b.even {
+		return rng.Uint64N(uint64(len(b.hosts[family])))
+	}
+	return b.host[family].Uint64()
 }
 
 // conversation chooses protocol and size, and returns the server's port.

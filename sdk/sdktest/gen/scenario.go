@@ -42,6 +42,7 @@ type Benign struct {
 	PPS  float64 // packets a second, all hosts together; 0 for none
 	IPv6 float64 // share of packets, 0 … 1, where Networks have both families
 	VLAN float64 // share of hosts, 0 … 1, whose frames carry a VLAN tag
+	Even bool    // all hosts have the same rate
 }
 
 // Attack is one attack on one target (for carpet: its neighbours too).
