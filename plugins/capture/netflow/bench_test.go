@@ -1,0 +1,137 @@
+package main
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// load is seeded datagrams and what they add up to.
+type load struct {
+	announce        [][]byte
+	datagrams       [][]byte
+	records         int
+	packets, octets uint64
+}
+
+const benchDatagrams = 64
+
+func makeLoad(per int, message func(rng *rand.Rand, i int, flows []v5Flow) []byte, v6 bool) (l load) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range benchDatagrams {
+		var flows []v5Flow
+		for range per {
+			f := random(rng, v6)
+			flows = append(flows, f)
+			l.records++
+			l.packets += uint64(f.packets)
+			l.octets += uint64(f.octets)
+		}
+		l.datagrams = append(l.datagrams, message(rng, i, flows))
+	}
+	return l
+}
+
+// flowLoad is a load of data records of one template.
+func flowLoad(per int, ipfix, v6 bool, fields []spec) load {
+	l := makeLoad(per, func(_ *rand.Rand, i int, flows []v5Flow) []byte {
+		var records [][]byte
+		for _, f := range flows {
+			records = append(records, f.record(fields))
+		}
+		sequence := uint32(i)
+		if ipfix {
+			sequence = uint32(i * per)
+		}
+		return message(ipfix, sequence, 7, set(256, records...))
+	}, v6)
+	l.announce = [][]byte{message(ipfix, 0, 7, templateSet(ipfix, 256, fields))}
+	return l
+}
+
+func v5Load() load {
+	return makeLoad(30, func(_ *rand.Rand, i int, flows []v5Flow) []byte {
+		var records [][]byte
+		for _, f := range flows {
+			records = append(records, f.v5())
+		}
+		return v5Message(30, uint32(i*30), 0, records...)
+	}, false)
+}
+
+// general is the standard layout with elements of variable length among it,
+// as firewalls and probes send it.
+func general() []spec {
+	f := standard(false, true)
+	f = append(f[:8:8], append([]spec{{id: 96, length: variableLength}}, f[8:]...)...)
+	return append(f, spec{id: 110, length: variableLength, pen: 3054}, spec{id: 236, length: variableLength})
+}
+
+// BenchmarkDecode decodes seeded datagrams that lie in memory into reserved
+// records. An operation is one flow record.
+func BenchmarkDecode(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		load load
+	}{
+		{"v5", v5Load()},
+		{"v9/fixed", flowLoad(20, false, false, standard(false, false)[:19])},
+		{"v9/sampler", flowLoad(20, false, false, standard(false, false))},
+		{"ipfix/fixed", flowLoad(18, true, false, standard(false, true)[:19])},
+		{"ipfix/fixed6", flowLoad(12, true, true, standard(true, true)[:19])},
+		{"ipfix/general", flowLoad(16, true, false, general())},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmark(b, &c.load) })
+	}
+}
+
+func benchmark(b *testing.B, l *load) {
+	set, err := exporter.NewSet(exporter.Options{Sampling: 1, Now: newClock().mono.Load, Wall: newClock().wall.Load})
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]traffic.Record, 512)
+	records, packets, octets := 0, uint64(0), uint64(0)
+	verify := false
+	o := &output{}
+	o.hand = func(n int) []traffic.Record {
+		if verify {
+			for i := range n {
+				packets += o.records[i].Packets
+				octets += o.records[i].Bytes
+			}
+			records += n
+		}
+		return buf
+	}
+	o.next()
+	d := newDecoder(o, newStore(), set.View(), newHold(new(atomic.Int64)))
+	now := int64(1e9)
+	give := func(data []byte) {
+		now += 1000
+		d.datagram(data, device, now, 1e18)
+	}
+	for _, a := range l.announce {
+		give(a)
+	}
+	verify = true
+	for _, g := range l.datagrams {
+		give(g)
+	}
+	o.next()
+	if records != l.records || packets != l.packets || octets != l.octets {
+		b.Fatalf("%d records, %d packets, %d octets, want %d, %d and %d; lost %v", records, packets, octets, l.records, l.packets, l.octets, d.lost)
+	}
+	verify = false
+	per := l.records / benchDatagrams
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i, n := 0, 0; n < b.N; i, n = i+1, n+per {
+		now += 1000
+		d.datagram(l.datagrams[i%benchDatagrams], device, now, 1e18)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
+}

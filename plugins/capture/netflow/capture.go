@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
+)
+
+// capture receives datagrams on its addresses, with a worker for each socket.
+type capture struct {
+	cfg   config
+	log   hclog.Logger
+	set   *exporter.Set
+	store *store
+	held  atomic.Int64 // octets that wait for templates, in all workers
+	clock *clock
+
+	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
+	forward *udp.Forwarder
+	stats   []stats // one for each worker
+
+	stop  chan struct{} // ends saving
+	saved sync.WaitGroup
+}
+
+func newCapture(c config, env sdk.Env) (*capture, error) {
+	now := newClock()
+	set, err := exporter.NewSet(exporter.Options{
+		Blocks: c.Exporters, OnlyListed: len(c.Exporters) > 0,
+		Sampling: c.Sampling, Max: c.MaxExporters, Logger: env.Logger,
+		Now: now.mono.Load, Wall: now.wall.Load,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &capture{cfg: c, log: env.Logger, set: set, store: newStore(), clock: now}, nil
+}
+
+// clock is the time as it was when the last datagrams came, or a tick: reading
+// the real one for each would be dear.
+type clock struct{ mono, wall atomic.Int64 } // nanoseconds: monotonic, and since the Unix epoch
+
+func newClock() *clock {
+	c := &clock{}
+	c.read()
+	return c
+}
+
+// read sets the clock to the present and returns that.
+func (c *clock) read() (mono, wall int64) {
+	now := time.Now()
+	mono, wall = int64(now.Sub(started)), now.UnixNano()
+	c.mono.Store(mono)
+	c.wall.Store(wall)
+	return mono, wall
+}
+
+// Workers is how often Run is called: once for each socket.
+func (c *capture) Workers() int {
+	addresses, _ := c.cfg.listen()
+	return max(1, len(addresses)*min(c.cfg.Workers, maxWorkers))
+}
+
+// Start opens the sockets and reads the templates of the last run.
+func (c *capture) Start(ctx context.Context) error {
+	c.loadTemplates()
+	c.stats = make([]stats, c.Workers())
+	if err := c.listen(); err != nil {
+		return errors.Join(err, c.Close(ctx))
+	}
+	var err error
+	if c.forward, err = udp.NewForwarder(c.cfg.Forward, c.log); err != nil {
+		return errors.Join(err, c.Close(ctx))
+	}
+	if c.cfg.Templates != "" {
+		c.stop = make(chan struct{})
+		c.saved.Add(1)
+		go c.keepSaving()
+	}
+	return nil
+}
+
+// listen opens the sockets.
+func (c *capture) listen() error {
+	addresses, chosen := c.cfg.listen()
+	c.conns = nil
+	for _, a := range addresses {
+		conns, err := udp.Listen(a.String(), c.cfg.Workers, udp.Options{ReceiveBuffer: int(c.cfg.ReceiveBuffer)})
+		if err != nil && !chosen && a.Addr().Is6() && !haveIPv6() {
+			c.log.Info("the system has no IPv6: listening on IPv4 only")
+			c.conns = append(c.conns, make([]*udp.Conn, c.cfg.Workers)...)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.conns = append(c.conns, conns...)
+		if advice := conns[0].Advice(); advice != "" {
+			c.log.Warn("the receive buffer is smaller than asked for", "address", a.String(), "advice", advice)
+		}
+		c.log.Info("listening", "address", conns[0].LocalAddr().String(), "sockets", len(conns))
+	}
+	return nil
+}
+
+// haveIPv6 reports whether an IPv6 socket can be made at all.
+func haveIPv6() bool {
+	l, err := net.ListenPacket("udp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+// Close closes the sockets and saves the templates.
+func (c *capture) Close(context.Context) error {
+	var errs []error
+	for _, conn := range c.conns {
+		if conn != nil {
+			errs = append(errs, conn.Close())
+		}
+	}
+	c.conns = nil
+	if c.forward != nil {
+		errs = append(errs, c.forward.Close())
+		c.forward = nil
+	}
+	if c.stop != nil {
+		close(c.stop)
+		c.saved.Wait()
+		c.stop = nil
+	}
+	return errors.Join(errs...)
+}
+
+// loadTemplates reads the file of templates. Whatever is wrong with it, the
+// capture goes on: exporters announce their templates again.
+func (c *capture) loadTemplates() {
+	if c.cfg.Templates == "" {
+		return
+	}
+	if err := os.MkdirAll(filepath.Dir(c.cfg.Templates), 0o750); err != nil {
+		c.log.Warn("templates cannot be kept over a restart: create the directory, writable by the plugin's user", "error", err)
+	}
+	if err := c.store.load(c.cfg.Templates); err != nil {
+		c.log.Warn("the templates of the last run are not used; exporters will announce theirs again", "error", err)
+		return
+	}
+	if n := len(c.store.domains); n > 0 {
+		c.log.Info("templates of the last run are used", "exporters", n, "templates", c.store.templates)
+	}
+}
+
+// Saving templates takes a moment during which none can be announced: it is
+// done at most every saveEvery, and takes at most a twentieth of the time.
+const (
+	saveEvery = time.Second
+	saveShare = 20
+)
+
+// keepSaving saves the templates soon after they have changed, and at the end.
+func (c *capture) keepSaving() {
+	defer c.saved.Done()
+	timer := time.NewTimer(saveEvery)
+	defer timer.Stop()
+	var complained time.Time
+	save := func() {
+		now := time.Now()
+		if err := c.store.save(c.cfg.Templates, int64(now.Sub(started)), now.Unix()); err != nil && now.Sub(complained) > time.Minute {
+			complained = now
+			c.log.Warn("the templates cannot be saved: after a restart data is lost until exporters announce them again", "error", err)
+		}
+	}
+	for {
+		select {
+		case <-c.stop:
+			save() // the times of the last datagrams too
+			return
+		case <-timer.C:
+		}
+		began := time.Now()
+		if c.store.changed() {
+			save()
+		}
+		timer.Reset(max(saveEvery, saveShare*time.Since(began)))
+	}
+}

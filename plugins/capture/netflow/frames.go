@@ -1,0 +1,91 @@
+package main
+
+import (
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// Values of dataLinkFrameType (408), the kind of frame of a section.
+const frameEthernet = 1
+
+// maxFrame is the longest frame that anybody sends, in octets.
+const maxFrame = 1 << 20
+
+// frames decodes records that hold the beginning of a sampled packet: Cisco's
+// NetFlow Lite (element 104) and IPFIX sections (313, 315; RFC 5477 8.5). What
+// they count are packets, not flows.
+func (d *decoder) frames(msg []byte, from, to int, t *template) {
+	for to-from >= t.shortest {
+		size, section := t.size(msg[from:to])
+		if size < 0 {
+			d.malformed(lostRecord, "a record ends behind its set")
+			return
+		}
+		d.records++
+		w := msg[from-margin : from+size]
+		if t.steps != nil {
+			clear(d.scratch[:margin])
+			t.copyRecord(msg[from:to], d.scratch[margin:margin+t.length])
+			w = d.scratch[:margin+t.length]
+		}
+		if t.sectionEnd != 0 {
+			end := int(t.sectionEnd) + margin
+			section = w[end-int(t.sectionLength) : end]
+		}
+		d.frame(w, section, t)
+		from += size
+	}
+	d.rest(msg, from, to, t)
+}
+
+// frame decodes one section. w is the window on its record.
+func (d *decoder) frame(w, section []byte, t *template) {
+	x, o := &d.x, d.out
+	for i := range t.slow {
+		x[t.slow[i].what] = t.slow[i].of(w)
+	}
+	has := func(s int) bool { return t.has&(1<<s) != 0 }
+	if o.n == len(o.records) {
+		o.next()
+	}
+	r := &o.records[o.n]
+	wire := len(section)
+	if has(slowSectionSize) { // the rest of a section of fixed length is padding
+		section = section[:min(uint64(len(section)), x[slowSectionSize])]
+		wire = max(wire, int(min(x[slowSectionSize], maxFrame)))
+	}
+	if has(slowFrameSize) {
+		wire = int(min(x[slowFrameSize], maxFrame))
+	}
+	outcome := traffic.UnknownLink
+	switch {
+	case has(slowSectionOffset) && x[slowSectionOffset] != 0: // not from the beginning
+	case t.section == sectionIP:
+		outcome = d.parser.IP(r, section, wire)
+	case !has(slowFrameType) || x[slowFrameType] <= frameEthernet:
+		outcome = d.parser.Ethernet(r, section, wire)
+	}
+	if outcome != traffic.OK {
+		d.lost[outcomeCause(outcome)]++
+		return
+	}
+	d.complete(r, w, t)
+}
+
+// complete adds to a packet what its record knows beside the section.
+func (d *decoder) complete(r *traffic.Record, w []byte, t *template) {
+	s := d.src
+	r.Time, r.Exporter = s.base.Time, s.base.Exporter
+	r.InIf, r.OutIf = uint32(t.hot[hotInIf].of(w)), uint32(t.hot[hotOutIf].of(w))
+	r.SrcAS, r.DstAS = uint32(t.hot[hotSrcAS].of(w)), uint32(t.hot[hotDstAS].of(w))
+	if r.VLAN == 0 {
+		r.VLAN = uint16(t.hot[hotVLAN].of(w)) & 0xfff
+	}
+	if uint8(t.hot[hotForwarding].of(w))>>6 == forwardingDropped {
+		r.Marks |= traffic.MarkDropped
+	}
+	outgoing := t.has&(1<<slowDirection) != 0 && d.x[slowDirection] == egress
+	rate := uint64(d.recordRate(r, w, t, outgoing))
+	packets := max(t.hot[hotPackets].of(w), 1)
+	r.Packets, r.Bytes, r.Sampling = scale(packets, rate), scale(scale(r.Bytes, packets), rate), uint32(rate)
+	d.emit(r, outgoing)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// source is what one worker keeps of one exporter: which templates it has
+// announced, and what holds for the message at hand.
+type source struct {
+	e   *exporter.Exporter
+	dom *domain
+
+	base     traffic.Record // of the message: what all its records share
+	filtered bool           // records may be unwanted
+	export   int64          // when the message was exported, Unix milliseconds
+	uptime   uint32         // milliseconds for which the exporter was up then
+	boot     int64          // when it booted, Unix milliseconds; 0 unknown
+	rate     uint32         // of the set, unless its records differ
+
+	revision uint32 // of the cached rates
+	rates    [rateSlots]cachedRate
+
+	pending  bool   // IPFIX: how many records the last message had is not known
+	sequence uint32 // of that message
+	totals   *totals
+	late     uint32 // milliseconds for which the records have been held, 0 usually
+	long     uint32 // flows of at least so many milliseconds are looked at: see instantMs
+}
+
+// rateSlots is a power of two.
+const rateSlots = 64
+
+// cachedRate is the rate of one sampler and interface.
+type cachedRate struct {
+	sampler uint64
+	iface   uint32
+	rate    uint32 // 0: empty
+}
+
+// instantMs is the longest duration that counts at once. Such flows are not
+// smeared, and the exporter's statistics need the times of but a few of them.
+const instantMs = 1000
+
+// begin prepares for a message. inHeader is the sampling rate it tells, 0 if
+// none.
+func (s *source) begin(inHeader uint32, export int64, uptime uint32) {
+	if rev := s.e.RateRevision(); rev != s.revision {
+		s.revision = rev
+		clear(s.rates[:])
+	}
+	s.export, s.uptime = export, uptime
+	s.rate = 0
+	if inHeader != 0 {
+		s.rate = s.e.Rate(0, 0, inHeader)
+	} else {
+		s.rate = s.rateOf(0, 0)
+	}
+	s.base.Sampling = s.rate
+	s.long = instantMs + 1
+	if s.late != 0 {
+		s.long = 0
+	}
+	s.filtered = s.e.Filtered() || s.e.Deduplicated()
+}
+
+// rateOf is the rate of a sampler and an interface.
+func (s *source) rateOf(sampler uint64, iface uint32) uint32 {
+	c := &s.rates[(sampler^uint64(iface))%rateSlots]
+	if c.rate == 0 || c.sampler != sampler || c.iface != iface {
+		*c = cachedRate{sampler, iface, s.e.Rate(sampler, iface, 0)}
+	}
+	return c.rate
+}
+
+// lateSpread is over how many seconds records count that were held for longer.
+const lateSpread = 2
+
+// flow tells an exporter's statistics of a flow's times, in Unix milliseconds,
+// and returns its duration and how long it is spread.
+//
+// Records that were held come in a lump: if they counted at once they would
+// read as a rate that never was. Each adds its average over the time for which
+// they were held instead, and what is left goes to the totals.
+func (s *source) flow(start, end int64) (durationMs uint32, spread uint8) {
+	durationMs, spread = s.e.Flow(start, end, s.export)
+	if s.late > durationMs {
+		return s.late, lateSpread
+	}
+	return durationMs, spread
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+)
+
+// Bounds of what exporters can make the store hold.
+const (
+	maxDomains         = 1 << 17 // exporters with templates
+	maxDomainTemplates = 1024    // templates of one exporter
+	maxTemplates       = 1 << 18 // of all, equal ones included
+	maxDefinitions     = 64 << 20
+	maxRates           = 256 // sampling rates that one exporter's options tell
+	compiledSize       = 900 // octets, about, that a template takes beside its definition
+)
+
+// An exporter that comes from a new port takes over the templates of one with
+// the same address and domain once that has been silent for so long: then it
+// is the same device, and not another one behind the same NAT.
+const silence = 10 * time.Second
+
+// store holds the templates of all exporters. What it hands out never changes,
+// so that workers read it without locks.
+type store struct {
+	mu          sync.Mutex
+	domains     map[exporter.ID]*domain
+	newest      map[exporter.ID]*domain // by ID without port: the last one that announced templates
+	definitions map[string]*definition
+	octets      int // of definitions
+	templates   int // in all tables
+	dirty       bool
+}
+
+// definition is a template that some domains share.
+type definition struct {
+	t    *template
+	refs int
+}
+
+// domain is what an exporter has announced in one observation domain.
+type domain struct {
+	id    exporter.ID
+	table atomic.Pointer[table]
+	gone  atomic.Bool  // no longer in the store
+	used  atomic.Int64 // monotonic nanoseconds of the last datagram; 0: not since the start
+	boot  atomic.Int64 // when the exporter booted, Unix milliseconds, as its options tell; 0 unknown
+
+	perInterface atomic.Bool // there are rates for single interfaces
+
+	// Under the store's lock:
+	saved int64 // Unix seconds of the last datagram, of a domain that came from the disk
+	rates map[rateKey]uint32
+}
+
+// rateKey is what options tell a sampling rate for; 0 where they do not say.
+type rateKey struct {
+	sampler uint64
+	iface   uint32
+}
+
+func newStore() *store {
+	return &store{domains: map[exporter.ID]*domain{}, newest: map[exporter.ID]*domain{}, definitions: map[string]*definition{}}
+}
+
+// table maps the ids of a domain to templates. It never changes.
+type table struct {
+	slots []entry // a power of two, at most half full
+	n     int
+}
+
+type entry struct {
+	id uint16 // 0: free
+	t  *template
+}
+
+var emptyTable = newTable(nil)
+
+func newTable(m map[uint16]*template) *table {
+	size := 4
+	for size < 2*len(m) {
+		size *= 2
+	}
+	t := &table{slots: make([]entry, size), n: len(m)}
+	for id, x := range m {
+		i := int(id) & (size - 1)
+		for t.slots[i].id != 0 {
+			i = (i + 1) & (size - 1)
+		}
+		t.slots[i] = entry{id, x}
+	}
+	return t
+}
+
+// find returns the template with an id, nil if there is none.
+func (t *table) find(id uint16) *template {
+	mask := len(t.slots) - 1
+	for i := int(id) & mask; ; i = (i + 1) & mask {
+		switch t.slots[i].id {
+		case id:
+			return t.slots[i].t
+		case 0:
+			return nil
+		}
+	}
+}
+
+// all returns the templates by id.
+func (t *table) all() map[uint16]*template {
+	m := make(map[uint16]*template, t.n)
+	for _, e := range t.slots {
+		if e.id != 0 {
+			m[e.id] = e.t
+		}
+	}
+	return m
+}
+
+// anyPort is an ID without what changes when a device takes another port.
+func anyPort(id exporter.ID) exporter.ID {
+	id.Source = netip.AddrPortFrom(id.Source.Addr(), 0)
+	return id
+}
+
+// domain returns the domain of an exporter, a new one if need be, and tells
+// the exporter which sampling rates are known of old.
+func (st *store) domain(id exporter.ID, e *exporter.Exporter, now int64) *domain {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	d := st.domains[id]
+	if d == nil {
+		st.room(1, 0)
+		d = &domain{id: id}
+		d.table.Store(emptyTable)
+		st.domains[id] = d
+		st.adopt(d, now)
+	}
+	d.used.Store(now)
+	d.teach(e)
+	return d
+}
+
+// teach tells an exporter the rates that its options told once.
+func (d *domain) teach(e *exporter.Exporter) {
+	for k, rate := range d.rates {
+		e.LearnRate(k.sampler, k.iface, rate)
+	}
+	e.Templates(d.table.Load().n)
+}
+
+// adopt gives a domain without templates those of a silent one that is the
+// same but for its port. The lock is held.
+func (st *store) adopt(d *domain, now int64) bool {
+	old := st.newest[anyPort(d.id)]
+	if old == nil || old == d || d.table.Load().n > 0 {
+		return false
+	}
+	if used := old.used.Load(); used != 0 && now-used < int64(silence) {
+		return false
+	}
+	if old.table.Load().n == 0 {
+		return false
+	}
+	d.rates = maps.Clone(old.rates)
+	d.boot.Store(old.boot.Load())
+	d.perInterface.Store(old.perInterface.Load())
+	st.replace(d, old.table.Load().all())
+	return true
+}
+
+// inherit tries adopt for an exporter whose data waits for templates.
+func (st *store) inherit(d *domain, e *exporter.Exporter, now int64) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if d.gone.Load() || !st.adopt(d, now) {
+		return false
+	}
+	d.teach(e)
+	return true
+}
+
+// replace publishes a domain's new templates. The lock is held; all templates
+// of m are known definitions.
+func (st *store) replace(d *domain, m map[uint16]*template) {
+	old := d.table.Load()
+	for _, t := range m {
+		st.definitions[t.definition].refs++
+	}
+	d.table.Store(newTable(m))
+	for _, e := range old.slots {
+		if e.id != 0 {
+			st.release(e.t)
+		}
+	}
+	st.templates += len(m) - old.n
+	if len(m) > 0 {
+		st.newest[anyPort(d.id)] = d
+	}
+	st.dirty = true
+}
+
+// release drops a definition that no table has any more.
+func (st *store) release(t *template) {
+	x := st.definitions[t.definition]
+	if x.refs--; x.refs <= 0 {
+		delete(st.definitions, t.definition)
+		st.octets -= len(t.definition) + compiledSize
+	}
+}
+
+// intern returns the compiled template of a definition. The caller holds the
+// lock and puts the template into a table, or calls forget.
+func (st *store) intern(def []byte, fields []field, options bool, scope int) (*template, error) {
+	if x := st.definitions[string(def)]; x != nil {
+		return x.t, nil
+	}
+	text := string(def)
+	t, err := compile(text, fields, options, scope)
+	if err != nil {
+		return nil, err
+	}
+	st.definitions[text] = &definition{t: t}
+	st.octets += len(text) + compiledSize
+	return t, nil
+}
+
+// forget drops a definition that was interned and came into no table.
+func (st *store) forget(t *template) {
+	if x := st.definitions[t.definition]; x != nil && x.refs == 0 {
+		x.refs = 1
+		st.release(t)
+	}
+}
+
+// full reports whether so many more domains, templates and octets are too many.
+func (st *store) full(domains, templates int) bool {
+	return len(st.domains)+domains > maxDomains || st.templates+templates > maxTemplates || st.octets > maxDefinitions
+}
+
+// room makes room by dropping the domains that have been silent for longest.
+// It reports whether there is any. The lock is held.
+func (st *store) room(domains, templates int) bool {
+	if !st.full(domains, templates) {
+		return true
+	}
+	all := slices.SortedFunc(maps.Values(st.domains), func(a, b *domain) int {
+		return int(min(max(a.used.Load()-b.used.Load(), -1), 1))
+	})
+	// An eighth at a time: sorting for each would cost too much.
+	for _, d := range all[:len(all)/8] {
+		st.drop(d)
+	}
+	return !st.full(domains, templates)
+}
+
+// drop removes a domain. A worker that still has it will ask for a new one.
+func (st *store) drop(d *domain) {
+	st.replace(d, nil)
+	d.gone.Store(true)
+	delete(st.domains, d.id)
+	if key := anyPort(d.id); st.newest[key] == d {
+		delete(st.newest, key)
+	}
+}
+
+// learn keeps a sampling rate over a restart.
+func (st *store) learn(d *domain, k rateKey, rate uint32) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if old, known := d.rates[k]; known && old == rate || !known && len(d.rates) >= maxRates {
+		return
+	}
+	if d.rates == nil {
+		d.rates = map[rateKey]uint32{}
+	}
+	d.rates[k] = rate
+	if k.iface != 0 {
+		d.perInterface.Store(true)
+	}
+	st.dirty = true
+}

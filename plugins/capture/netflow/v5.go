@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+// NetFlow v5: a header of 24 octets, then records of 48 (Cisco, NetFlow
+// Export Datagram Format, tables B-3 and B-4).
+const (
+	v5Header = 24
+	v5Record = 48
+)
+
+// mapped is the upper half of the last eight octets of an IPv4 address mapped
+// to IPv6.
+const mapped = 0xffff << 32
+
+// mappedLE is the same as a little-endian number, for an address in its upper
+// half.
+const mappedLE = 0xffff0000
+
+// v5 decodes the messages of a datagram.
+func (d *decoder) v5(msg []byte) {
+	be := binary.BigEndian
+	for len(msg) >= v5Header && be.Uint16(msg) == 5 {
+		n := int(be.Uint16(msg[2:]))
+		there := min(n, (len(msg)-v5Header)/v5Record)
+		if there < n || n == 0 {
+			d.malformed(lostCount, "the header announces records that are not there, or none")
+		}
+		uptime := be.Uint32(msg[4:])
+		export := int64(be.Uint32(msg[8:]))*1000 + int64(be.Uint32(msg[12:])/1e6)
+		d.src.e.Sequence(be.Uint32(msg[16:]), uint32(n))
+		d.src.e.Records(there)
+		// The two high bits name the sampling mode, which some leave at 0
+		// although they sample.
+		d.src.begin(uint32(be.Uint16(msg[22:])&0x3fff), export, uptime)
+		if there > 0 { // its times stand for those of flows that count at once
+			w := msg[v5Header+24:]
+			d.src.flow(export+int64(int32(be.Uint32(w)-uptime)), export+int64(int32(be.Uint32(w[4:])-uptime)))
+		}
+		d.v5Records(msg[v5Header : v5Header+there*v5Record])
+		msg = msg[v5Header+there*v5Record:]
+	}
+	d.trailing(msg)
+}
+
+// v5Records decodes records side by side.
+func (d *decoder) v5Records(data []byte) {
+	s, o := d.src, d.out
+	for len(data) >= v5Record {
+		if o.n == len(o.records) {
+			o.next()
+		}
+		n := min(len(o.records)-o.n, len(data)/v5Record)
+		out := o.records[o.n : o.n+n]
+		kept := s.v5Batch(out, data[:n*v5Record])
+		d.lost[lostNoCounters] += uint64(n - kept)
+		data = data[n*v5Record:]
+		if s.filtered {
+			kept = d.sift(out[:kept])
+		}
+		o.n += kept
+	}
+}
+
+// sift moves the records that are wanted to the front and returns how many
+// they are.
+func (d *decoder) sift(records []traffic.Record) (kept int) {
+	for i := range records {
+		if d.wanted(&records[i], false) {
+			records[kept] = records[i]
+			kept++
+		}
+	}
+	return kept
+}
+
+// v5Batch decodes as many records as out has room for. It returns how many of
+// them count anything.
+//
+// This loop decides what a NetFlow v5 record costs: all that is rare stands
+// elsewhere.
+func (s *source) v5Batch(out []traffic.Record, data []byte) (kept int) {
+	be, le := binary.BigEndian, binary.LittleEndian
+	rate, base := uint64(s.rate), &s.base
+	for len(data) >= v5Record && kept < len(out) {
+		w := (*[v5Record]byte)(data)
+		data = data[v5Record:]
+		r := &out[kept]
+		*r = *base
+		le.PutUint64(r.Src[8:], mappedLE|uint64(le.Uint32(w[0:]))<<32)
+		le.PutUint64(r.Dst[8:], mappedLE|uint64(le.Uint32(w[4:]))<<32)
+		le.PutUint64(r.NextHop[8:], mappedLE|uint64(le.Uint32(w[8:]))<<32)
+		r.InIf, r.OutIf = uint32(be.Uint16(w[12:])), uint32(be.Uint16(w[14:]))
+		r.SrcPort, r.DstPort = be.Uint16(w[32:]), be.Uint16(w[34:])
+		r.TCPFlags, r.Protocol, r.ToS = w[37], w[38], w[39]
+		r.SrcAS, r.DstAS = uint32(be.Uint16(w[40:])), uint32(be.Uint16(w[42:]))
+		packets := uint64(be.Uint32(w[16:]))
+		r.Packets, r.Bytes = packets*rate, uint64(be.Uint32(w[20:]))*rate // of 32 bits each: never too large
+		duration := be.Uint32(w[28:]) - be.Uint32(w[24:])
+		r.DurationMs = duration
+		if duration >= s.long || packets == 0 || w[38] == traffic.ProtoICMP {
+			if !s.v5Odd(r, w) {
+				continue
+			}
+		}
+		kept++
+	}
+	return kept
+}
+
+// v5Odd finishes a record that is not of the plain kind. It reports whether it
+// counts anything.
+func (s *source) v5Odd(r *traffic.Record, w *[v5Record]byte) bool {
+	be := binary.BigEndian
+	if r.Packets == 0 {
+		if r.Bytes == 0 {
+			return false
+		}
+		r.Packets = guessPackets(uint64(be.Uint32(w[20:]))) * uint64(s.rate)
+	}
+	if r.Protocol == traffic.ProtoICMP {
+		icmpOfPort(r)
+	}
+	if r.DurationMs >= s.long {
+		first, last := int32(be.Uint32(w[24:])-s.uptime), int32(be.Uint32(w[28:])-s.uptime)
+		r.DurationMs, r.Spread = s.flow(s.export+int64(first), s.export+int64(last))
+	}
+	return true
+}
+
+// icmpOfPort reads type and code of an ICMP flow, which stand where others
+// have the destination port.
+func icmpOfPort(r *traffic.Record) {
+	r.ICMPType, r.ICMPCode = uint8(r.DstPort>>8), uint8(r.DstPort)
+	r.SrcPort, r.DstPort = 0, 0
+}
+
+// guessPackets is the least number of packets that octets may have been, where
+// an exporter does not tell.
+func guessPackets(octets uint64) uint64 { return octets/1500 + min(octets%1500, 1) }
+
+// scale multiplies a counter by the sampling rate; what does not fit becomes
+// the largest number.
+func scale(n, rate uint64) uint64 {
+	hi, lo := bits.Mul64(n, rate)
+	if hi != 0 {
+		return ^uint64(0)
+	}
+	return lo
+}

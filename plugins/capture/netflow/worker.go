@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
+)
+
+const (
+	batchRecords = 512
+	tickEvery    = time.Second // for what waits for templates
+	sweepEvery   = 10 * time.Second
+)
+
+// started is the zero of the monotonic clock. One second before the start, so
+// that no reading is 0.
+var started = time.Now().Add(-time.Second)
+
+// stats is what one worker has done, for people to look at.
+type stats struct {
+	datagrams atomic.Uint64
+	records   atomic.Uint64
+	lost      [causes]atomic.Uint64
+}
+
+// worker carries the datagrams of one socket to its Writer.
+type worker struct {
+	conn    *udp.Conn
+	w       *sdk.Writer
+	d       *decoder
+	out     output
+	forward *udp.Forwarder
+	stats   *stats
+	clock   *clock
+}
+
+// Run receives on one socket until ctx is done.
+func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
+	conn := c.conns[w.Worker()]
+	if conn == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	x := &worker{conn: conn, w: w, forward: c.forward, stats: &c.stats[w.Worker()], clock: c.clock}
+	x.out.hand = x.hand
+	x.d = newDecoder(&x.out, c.store, c.set.View(), newHold(&c.held))
+	err := x.run(ctx)
+	x.d.abandon()
+	x.settle()
+	return err
+}
+
+// run goes on until ctx is done or the socket fails. While nothing comes it
+// wakes up for what waits for templates.
+func (x *worker) run(ctx context.Context) error {
+	var tick, sweep int64
+	for {
+		wait, cancel := context.WithTimeout(ctx, tickEvery)
+		err := x.receive(wait)
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !errors.Is(err, context.DeadlineExceeded) && err != nil {
+			return err
+		}
+		now, _ := x.clock.read()
+		if now-tick >= int64(tickEvery) {
+			tick = now
+			x.out.next()
+			x.d.tick(now)
+			x.commit()
+		}
+		if now-sweep >= int64(sweepEvery) {
+			sweep = now
+			x.d.sweep()
+		}
+	}
+}
+
+// receive decodes batches until ctx is done or a tick is due.
+func (x *worker) receive(ctx context.Context) error {
+	now, _ := x.clock.read()
+	for due := now + int64(tickEvery); now < due; {
+		batch, err := x.conn.Receive(ctx)
+		if err != nil {
+			return err
+		}
+		var wall int64
+		now, wall = x.clock.read()
+		x.decode(batch, now, wall)
+	}
+	return nil
+}
+
+// decode turns a batch of datagrams into records.
+func (x *worker) decode(batch []udp.Datagram, now, wall int64) {
+	x.out.next()
+	for i := range batch {
+		g := &batch[i]
+		if g.Truncated {
+			x.d.lost[lostCutDatagram]++
+		}
+		x.d.datagram(g.Data, g.From, now, wall)
+	}
+	x.forward.Forward(batch)
+	x.stats.datagrams.Add(uint64(len(batch)))
+	x.commit()
+}
+
+// hand commits records and reserves more.
+func (x *worker) hand(n int) []traffic.Record {
+	if n > 0 {
+		x.w.Commit(n, nil)
+		x.stats.records.Add(uint64(n))
+	}
+	return x.w.Reserve(batchRecords)
+}
+
+// commit hands over what is left of a batch.
+func (x *worker) commit() {
+	x.w.Commit(x.out.n, nil)
+	x.stats.records.Add(uint64(x.out.n))
+	x.out.n, x.out.records = 0, nil
+	x.settle()
+}
+
+// settle reports to the ledger what was lost.
+func (x *worker) settle() {
+	if n := x.conn.Overflow(); n > 0 {
+		x.d.lost[lostSocket] += n * x.perDatagram()
+	}
+	for c, n := range x.d.lost {
+		if n > 0 {
+			x.w.Dropped(c, n)
+			x.stats.lost[c].Add(n)
+			x.d.lost[c] = 0
+		}
+	}
+}
+
+// perDatagram is how many records a datagram has had on average: so many are
+// taken to have been in one that the kernel dropped.
+func (x *worker) perDatagram() uint64 {
+	n := x.stats.datagrams.Load()
+	if n == 0 {
+		return 1
+	}
+	return max(1, (x.stats.records.Load()+n/2)/n)
+}
