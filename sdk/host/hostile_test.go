@@ -29,6 +29,7 @@ type liar struct {
 	stream    []byte
 	notify    *pb.NotifyResponse
 	hang      bool
+	words     string // told without end
 }
 
 type liarBase struct {
@@ -65,6 +66,11 @@ func (l liarBase) Watch(_ *pb.WatchRequest, s grpc.ServerStreamingServer[pb.Watc
 			return err
 		}
 	}
+	for l.words != "" {
+		if err := s.Send(&pb.WatchResponse{State: pb.WatchResponse_STATE_RUNNING, Message: l.words}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -76,9 +82,9 @@ func (l liarFilter) Judge(context.Context, *pb.JudgeRequest) (*pb.JudgeResponse,
 	return l.judge, nil
 }
 
-func (l liarNotifier) Notify(ctx context.Context, _ *pb.NotifyRequest) (*pb.NotifyResponse, error) {
+func (l liarNotifier) Notify(context.Context, *pb.NotifyRequest) (*pb.NotifyResponse, error) {
 	if l.hang {
-		<-ctx.Done()
+		time.Sleep(2 * time.Second) // whatever the context says
 	}
 	return l.notify, nil
 }
@@ -233,5 +239,27 @@ func TestReattachRefuses(t *testing.T) {
 		if _, err := host.Reattach(v); err == nil {
 			t.Errorf("%s was accepted", v)
 		}
+	}
+}
+
+// Who tells of health without end is held up by the connection, and costs us no
+// more than fifty words a second; one word has a size.
+func TestEndlessWords(t *testing.T) {
+	l := &liar{describe: honest(), words: strings.Repeat("y", 4<<10)}
+	p, _ := l.connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	heard := 0
+	if err := p.Watch(ctx, time.Second, func(host.Health) { heard++ }); err != nil {
+		t.Errorf("Watch: %v", err)
+	}
+	if heard == 0 || heard > 26 {
+		t.Errorf("heard %d words in half a second", heard)
+	}
+	l = &liar{describe: honest(), words: strings.Repeat("y", 2<<20)}
+	p, _ = l.connect(t)
+	if err := p.Watch(t.Context(), time.Second, func(host.Health) { t.Error("it was heard") }); err == nil ||
+		!strings.Contains(err.Error(), "a word of health is larger than 1048576 bytes") {
+		t.Errorf("Watch: %v", err)
 	}
 }

@@ -3,8 +3,13 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
@@ -53,11 +58,20 @@ type WorkerLedger struct {
 	Folded   uint64            // rows folded into their prefix for want of room
 }
 
+const (
+	// maxWord bounds a word of health, in bytes: the ledgers of maxWorkers.
+	maxWord = 1 << 20
+	// wordPause is between two of them: one who talks without end talks to
+	// itself, and is held up by the connection.
+	wordPause = 20 * time.Millisecond
+)
+
 // Watch reports the plugin's health at least every interval, and at once when
 // its state changes, until ctx is done or the plugin is drained (nil) or the
-// connection breaks (an error).
+// connection breaks (an error). It hears at most fifty words a second, of 1 MiB
+// each.
 func (p *Plugin) Watch(ctx context.Context, interval time.Duration, report func(Health)) error {
-	stream, err := p.base.Watch(ctx, &pb.WatchRequest{IntervalMs: uint32(max(1, interval.Milliseconds()))})
+	stream, err := p.base.Watch(ctx, &pb.WatchRequest{IntervalMs: uint32(max(1, interval.Milliseconds()))}, grpc.MaxCallRecvMsgSize(maxWord))
 	if err != nil {
 		return callError(ctx, "Watch", err)
 	}
@@ -67,9 +81,28 @@ func (p *Plugin) Watch(ctx context.Context, interval time.Duration, report func(
 			return nil
 		}
 		if err != nil {
+			if s := status.Convert(err); s.Code() == codes.ResourceExhausted {
+				return fmt.Errorf("Watch: a word of health is larger than %d bytes, or the plugin has run out of something: %s",
+					maxWord, wire.Clean(s.Message(), maxText))
+			}
 			return callError(ctx, "Watch", err)
 		}
 		report(healthFromProto(m))
+		if !pause(ctx, wordPause) {
+			return nil
+		}
+	}
+}
+
+// pause waits; false means that ctx has ended it.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -25,7 +25,13 @@ const (
 	pppMPLS = 0x0281
 )
 
-const etherHeader = 14
+const (
+	etherHeader = 14
+	etherLeast  = 1536 // EtherTypes begin here; what is less is a length (IEEE 802.3 3.2.6)
+)
+
+// snap is the LLC and SNAP header before an EtherType (RFC 1042).
+var snap = [6]byte{0xaa, 0xaa, 0x03}
 
 // Parser turns frames into records. The zero value is ready. It keeps no
 // state: one Parser may serve any number of goroutines.
@@ -111,8 +117,20 @@ func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16) Outc
 			return p.mpls(r, frame, off, wire, vlan)
 		case etherPPPoE:
 			return p.ppp(r, frame, off+6, wire, vlan)
-		default: // below 1536 a length: IEEE 802.3 with LLC
-			return NotIP
+		default:
+			if kind >= etherLeast {
+				return NotIP
+			}
+			// A length: IEEE 802.3 with LLC, from which SNAP leads on.
+			if len(frame) < off+8 {
+				return Truncated
+			}
+			kind = binary.BigEndian.Uint16(frame[off+6:])
+			if [6]byte(frame[off:]) != snap || kind < etherLeast {
+				return NotIP
+			}
+			off += 8
+			continue
 		}
 		if tags == MaxTags {
 			return TooManyTags

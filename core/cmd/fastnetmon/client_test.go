@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
+		exportersCommand(), doctorCommand(),
 	}
 }
 
@@ -37,6 +38,7 @@ var clientTime = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 // fakeDaemon answers the control socket.
 type fakeDaemon struct {
 	empty  bool // nothing to list
+	silent bool // one of its plugins does not answer
 	hosts  func(api.HostQuery) error
 	reload api.ReloadResult
 
@@ -211,6 +213,7 @@ func TestClientOutput(t *testing.T) {
 	for name, args := range map[string][]string{
 		"status": {"status"}, "totals": {"totals"}, "hosts": {"hosts"}, "hosts-udp": {"hosts", "--counter", "udp", "--by", "bps", "--direction", "both"},
 		"plugins": {"plugins"}, "ledger": {"ledger"}, "attacks": {"attacks"}, "events": {"events"}, "reload": {"reload"},
+		"exporters": {"exporters"}, "exporters-wide": {"exporters", "--wide"}, "doctor": {"doctor"},
 	} {
 		for _, form := range []string{"txt", "json"} {
 			t.Run(name+"."+form, func(t *testing.T) {
@@ -253,7 +256,7 @@ func golden(t *testing.T, path, got string) {
 // A reader of --json gets a list where there is nothing, never null.
 func TestClientEmptyLists(t *testing.T) {
 	socket, _ := serveFake(t, &fakeDaemon{empty: true})
-	for _, command := range []string{"totals", "hosts", "plugins", "ledger", "attacks"} {
+	for _, command := range []string{"totals", "hosts", "plugins", "ledger", "attacks", "exporters", "doctor"} {
 		var out syncBuffer
 		if _, _, err := ask(t.Context(), &out, command, "--json", "--socket", socket); err != nil || out.String() != "[]\n" {
 			t.Errorf("%s: %q, %v", command, out.String(), err)

@@ -110,7 +110,7 @@ func (s *soaked) rss(t *testing.T) (sum uint64) {
 }
 
 // cpu is the processor time of a process so far.
-func cpu(t *testing.T, pid int) time.Duration {
+func cpu(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -153,6 +153,20 @@ func (s *soaked) quantile99(t *testing.T, name string) float64 {
 	return math.Inf(1)
 }
 
+// waitFull waits until the tables have grown to their size.
+func (s *soaked) waitFull(t *testing.T) {
+	t.Helper()
+	last := uint64(0)
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(time.Second) {
+		now := s.rss(t)
+		if now < last+last/50 {
+			return
+		}
+		last = now
+	}
+	t.Fatal("the tables still grow after two minutes")
+}
+
 // watch samples the memory for a while.
 func (s *soaked) watch(t *testing.T, wait time.Duration) []uint64 {
 	t.Helper()
@@ -180,7 +194,7 @@ func flat(t *testing.T, samples []uint64) {
 // SIGTERM under that load loses nothing.
 func TestFullRate(t *testing.T) {
 	s := startSoak(t, "512MiB", "10.0.0.0/12", "hosts = 60000")
-	s.watch(t, 2*time.Second) // tables grow to their size
+	s.waitFull(t)
 	flat(t, s.watch(t, time.Duration(counts(4, 3600))*time.Second))
 	balanced(t, s.config)
 	s.stop(t)
@@ -200,6 +214,7 @@ func TestFullRate(t *testing.T) {
 // quick, and a flood among them is found.
 func TestRandomIPv6(t *testing.T) {
 	s := startSoak(t, "256MiB", "2001:db8::/32", "hidden = \"2001:db8:1:2::7\"\n  hidden_pps = 200000")
+	s.waitFull(t)
 	half := time.Duration(counts(3, 300)) * time.Second
 	samples := s.watch(t, half)
 	if err := os.WriteFile(filepath.Join(s.dir, "trigger"), nil, 0o600); err != nil {

@@ -33,6 +33,13 @@ type Backend interface {
 	// in the order of the configuration.
 	Plugins(ctx context.Context) ([]PluginStatus, error)
 
+	// Tables gives a table of each capture that runs and has one, in the order of
+	// the configuration. One that does not answer is an error in its table only.
+	Tables(ctx context.Context, name string) ([]PluginTable, error)
+
+	// Doctor says what may keep traffic from being seen, faults first.
+	Doctor(ctx context.Context) ([]Check, error)
+
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.
 	Reload(ctx context.Context) (ReloadResult, error)
@@ -148,6 +155,21 @@ type PluginStatus struct {
 	Failed    uint64    `json:"failed"`  // events that it would not take
 	Dropped   uint64    `json:"dropped"` // events that found its queue full
 	Queued    uint64    `json:"queued"`  // events that wait now
+}
+
+// PluginTable is a table of one capture.
+type PluginTable struct {
+	Plugin string // name and instance: netflow.routers
+	Rows   sdk.Rows
+	Error  string // why it has no rows, or not all; "" where it has
+}
+
+// Check is one thing that Doctor has looked at.
+type Check struct {
+	Input  string `json:"input"` // capture it is about: netflow.routers; "" for all together
+	Name   string `json:"check"`
+	State  string `json:"state"`  // "ok", "warn" or "fault"
+	Detail string `json:"detail"` // what was found and what to do
 }
 
 // ReloadResult is what a reload came to.

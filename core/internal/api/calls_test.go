@@ -28,6 +28,9 @@ func TestCalls(t *testing.T) {
 	wantStatus, _ := f.status(ctx)
 	wantHosts, _ := f.hosts(HostQuery{})
 	wantReload, _ := f.reload(ctx)
+	wantTables, _ := f.Tables(ctx, "exporters")
+	wantChecks, _ := f.Doctor(ctx)
+	wantChecks[1].Detail = "\uFFFD none" // what is no UTF-8 cannot travel
 	for _, call := range []struct {
 		name string
 		ask  func() (any, error)
@@ -39,6 +42,8 @@ func TestCalls(t *testing.T) {
 		{"Plugins", func() (any, error) { return c.Plugins(ctx) }, f.plugins},
 		{"Ledger", func() (any, error) { return c.Ledger(ctx) }, f.snapshot.Ledger},
 		{"Attacks", func() (any, error) { return c.Attacks(ctx) }, f.snapshot.Attacks},
+		{"Table", func() (any, error) { return c.Tables(ctx, "exporters") }, wantTables},
+		{"Doctor", func() (any, error) { return c.Doctor(ctx) }, wantChecks},
 		{"Reload", func() (any, error) { return c.Reload(ctx) }, wantReload},
 	} {
 		t.Run(call.name, func(t *testing.T) {

@@ -153,6 +153,18 @@ func (c *Client) Plugins(ctx context.Context) ([]PluginStatus, error) {
 	return each(resp.GetPlugins(), pluginIn), err
 }
 
+// Tables asks each capture for a table.
+func (c *Client) Tables(ctx context.Context, name string) ([]PluginTable, error) {
+	resp, err := ask(ctx, c, callTime, &apiv1.TableRequest{Name: name}, c.rpc.Table)
+	return each(resp.GetTables(), tableIn), err
+}
+
+// Doctor asks what may keep traffic from being seen.
+func (c *Client) Doctor(ctx context.Context) ([]Check, error) {
+	resp, err := ask(ctx, c, doctorTime, &apiv1.DoctorRequest{}, c.rpc.Doctor)
+	return each(resp.GetChecks(), checkIn), err
+}
+
 // Ledger asks what became of all that each input received.
 func (c *Client) Ledger(ctx context.Context) ([]sdk.LedgerRow, error) {
 	resp, err := ask(ctx, c, callTime, &apiv1.LedgerRequest{}, c.rpc.Ledger)

@@ -105,6 +105,24 @@ func (s *server) Plugins(ctx context.Context, _ *apiv1.PluginsRequest) (*apiv1.P
 	return &apiv1.PluginsResponse{Plugins: each(got, pluginOut)}, nil
 }
 
+// Table is apiv1.ControlServer's.
+func (s *server) Table(ctx context.Context, req *apiv1.TableRequest) (*apiv1.TableResponse, error) {
+	got, err := call(ctx, s, callTime, func(ctx context.Context) ([]PluginTable, error) { return s.backend.Tables(ctx, req.GetName()) })
+	if err != nil {
+		return nil, err
+	}
+	return &apiv1.TableResponse{Tables: each(got, tableOut)}, nil
+}
+
+// Doctor is apiv1.ControlServer's.
+func (s *server) Doctor(ctx context.Context, _ *apiv1.DoctorRequest) (*apiv1.DoctorResponse, error) {
+	got, err := call(ctx, s, doctorTime, s.backend.Doctor)
+	if err != nil {
+		return nil, err
+	}
+	return &apiv1.DoctorResponse{Checks: each(got, checkOut)}, nil
+}
+
 // Reload is apiv1.ControlServer's. Once begun it goes on to its end, though the
 // client may have gone.
 func (s *server) Reload(ctx context.Context, _ *apiv1.ReloadRequest) (*apiv1.ReloadResponse, error) {

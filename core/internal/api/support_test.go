@@ -43,6 +43,17 @@ func (f *fake) Snapshot(_ context.Context, hosts int) (sdk.Snapshot, error) {
 func (f *fake) Hosts(_ context.Context, q HostQuery) ([]sdk.HostRate, error) { return f.hosts(q) }
 func (f *fake) Plugins(context.Context) ([]PluginStatus, error)              { return f.plugins, nil }
 
+func (f *fake) Tables(_ context.Context, name string) ([]PluginTable, error) {
+	return []PluginTable{
+		{Plugin: "sflow.routers", Rows: sdk.Rows{Columns: []string{"exporter", "site"}, Rows: [][]string{{name, "fra"}, {"r2", ""}}}},
+		{Plugin: "netflow.routers", Error: "it does not answer"},
+	}, nil
+}
+
+func (f *fake) Doctor(context.Context) ([]Check, error) {
+	return []Check{{"sflow.routers", "listen", "ok", "listening"}, {"", "direction", "fault", "\xff none"}}, nil
+}
+
 func (f *fake) Reload(ctx context.Context) (ReloadResult, error) { return f.reload(ctx) }
 
 func (f *fake) Subscribe(_ context.Context, give func(sdk.Event)) {

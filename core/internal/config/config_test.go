@@ -88,7 +88,7 @@ func TestFull(t *testing.T) {
 		}}},
 		{"process", c.Captures[0].Process, Process{
 			Path: "/opt/pcap", Env: map[string]string{"TOKEN": secret, "PLAIN": "x"}, User: "fnm-capture",
-			Capabilities: []string{"CAP_NET_RAW"}, Backoff: time.Second, MaxBackoff: 2 * time.Minute, StartTimeout: 5 * time.Second, Timeout: 500 * time.Millisecond,
+			Capabilities: []string{"CAP_NET_RAW"}, Memory: 512 << 20, Backoff: time.Second, MaxBackoff: 2 * time.Minute, StartTimeout: 5 * time.Second, Timeout: 500 * time.Millisecond,
 		}},
 		{"on_failure", c.Filters[0].Process.OnFailure, "stop"},
 		{"action mode", c.Actions[0].Mode, Monitor},

@@ -21,6 +21,7 @@ func (c *Config) Decode(p *Plugin, schema *host.Block) (cty.Value, hcl.Diagnosti
 	l.conf, l.eval, l.decl = c, p.Context, c.decl
 	what := fmt.Sprintf("%s %q %q", p.Kind, p.Name, p.Instance)
 	v := l.decodeBody(p.Body.(*hclsyntax.Body), p.Range, what, schema, nil)
+	l.checkAllowList(p, schema)
 	diags := tidy(l.diags)
 	p.Value = cty.NilVal
 	if !diags.HasErrors() {
@@ -56,6 +57,9 @@ func (l *loader) decodeBody(b *hclsyntax.Body, at hcl.Range, what string, schema
 // decodeAttribute evaluates an attribute, which may be missing.
 func (l *loader) decodeAttribute(a *hclsyntax.Attribute, at hcl.Range, what string, schema *host.Attribute) cty.Value {
 	null := cty.NullVal(schema.Type)
+	if a != nil && takesExporters(schema) {
+		return l.decodeExporters(a, schema)
+	}
 	var v cty.Value
 	if a != nil {
 		var ok bool

@@ -191,8 +191,6 @@ func (l *loader) checkNames(e hclsyntax.Expression) bool {
 			l.errorf(at, "Undeclared local", "There is no local %q.%s", name, l.orDeclare(name, "local.", l.decl["local"].names, "locals {\n  "+name+" = ...\n}"))
 		case root == "local":
 			continue
-		case root == "exporter":
-			l.later(at, "The reference "+traversalText(t))
 		case l.refKind(root):
 			l.errorf(at, "Reference not allowed here", "%s names a block, but a value is needed here. Write the value itself.", traversalText(t))
 		default:

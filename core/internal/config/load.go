@@ -200,12 +200,14 @@ func (l *loader) resolve() {
 	l.readNetworks()
 	l.readCounters()
 	l.readExemptions()
+	l.readExporters()
 	l.readPlugins()
 	l.readGroups()
 	l.readPipelines()
 	l.checkSpace()
 	l.checkCounters()
 	l.checkPlugins()
+	l.checkExporters()
 }
 
 // revision hashes the inputs in order; each is preceded by its length, so

@@ -44,6 +44,10 @@ func testSchema(plugin string) *host.Block {
 	if plugin == "bgp" {
 		s.Blocks[0].Min = 1
 	}
+	if plugin == "flow" {
+		device := cty.Object(map[string]cty.Type{"name": cty.String, "source": cty.List(cty.String), "sampling": cty.Number})
+		s = &host.Block{Attributes: []host.Attribute{{Name: "exporters", Type: cty.List(device)}}}
+	}
 	return s
 }
 

@@ -9,7 +9,7 @@ import (
 // processAttrs are the arguments of process that every kind has; processOnly
 // those that one kind has.
 var (
-	processAttrs = []string{"path", "env", "user", "capabilities", "backoff", "max_backoff", "start_timeout", "timeout"}
+	processAttrs = []string{"path", "env", "user", "capabilities", "memory", "backoff", "max_backoff", "start_timeout", "timeout"}
 	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode"}, "export": {"period"}}
 )
 
@@ -100,6 +100,7 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 		pr.User = s
 	}
 	pr.Capabilities = b.capabilities("capabilities")
+	pr.Memory = b.memory("memory")
 	pr.Backoff, _ = b.duration("backoff")
 	pr.MaxBackoff, _ = b.duration("max_backoff")
 	if pr.Backoff > 0 && pr.MaxBackoff > 0 && pr.Backoff > pr.MaxBackoff {
@@ -139,6 +140,18 @@ func (b body) capabilities(name string) (out []string) {
 		out = append(out, s)
 	}
 	return out
+}
+
+// leastMemory is what a plugin needs before it does anything.
+const leastMemory = 64 << 20
+
+// memory is what a plugin may use, in octets.
+func (b body) memory(name string) uint64 {
+	n, ok := b.size(name)
+	if ok && n < leastMemory {
+		b.l.errorf(b.attr(name).Expr.Range(), "Invalid size", "No plugin works with so little memory: %q takes 64MiB or more.", name)
+	}
+	return n
 }
 
 // env reads variables of a plugin's environment. The values may be secrets.

@@ -48,7 +48,7 @@ func (l *loader) set(kind, name string, v any) {
 
 // declare collects the names of all blocks, so that order does not matter.
 func (l *loader) declare() {
-	for _, kind := range []string{"network", "hostgroup", "counter"} {
+	for _, kind := range []string{"network", "hostgroup", "counter", "exporter"} {
 		var names []string
 		if kind == "counter" {
 			names = append(names, builtins...)
@@ -147,12 +147,10 @@ func (l *loader) checkRef(r ref, kind string) bool {
 	root := r.parts[0]
 	if root != kind {
 		switch {
-		case root == "exporter":
-			l.later(r.at, "The reference "+r.String())
 		case l.refKind(root):
 			l.errorf(r.at, "Wrong kind of reference", "%s names %s, but here %s belongs: %s.", r, aKind(root), aKind(kind), form(kind))
 		default:
-			known := append(append([]string(nil), pluginKinds...), "network", "hostgroup", "counter")
+			known := append(append([]string(nil), pluginKinds...), "network", "hostgroup", "counter", "exporter")
 			meant := ""
 			if n := l.nearest(root, known); n != "" {
 				meant = " Did you mean " + strings.Join(append([]string{n}, r.parts[1:]...), ".") + "?"

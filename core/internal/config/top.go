@@ -10,8 +10,8 @@ import (
 // topBlocks are the blocks of the language, laterBlocks those that only a
 // later version reads.
 var (
-	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "capture", "filter", "action", "export", "pipeline"}
-	laterBlocks = []string{"required_plugins", "exporter", "guard", "evidence"}
+	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "pipeline"}
+	laterBlocks = []string{"required_plugins", "guard", "evidence"}
 )
 
 // checkTop reads the language and refuses what is unknown at the top level.

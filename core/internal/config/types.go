@@ -22,6 +22,7 @@ type Config struct {
 	Counters   []*Counter
 	Exemptions []*Exemption
 	Groups     []*HostGroup
+	Exporters  []*Exporter
 	Captures   []*Plugin
 	Filters    []*Plugin
 	Actions    []*Plugin
@@ -155,6 +156,7 @@ type Process struct {
 	Env          map[string]string // may hold secrets: never show the values
 	User         string
 	Capabilities []string
+	Memory       uint64        // octets; 0 no limit
 	OnFailure    string        // filters: bypass, drop or stop
 	Period       time.Duration // exports
 	Backoff      time.Duration // first restart delay; 0 default

@@ -215,7 +215,7 @@ func (p *prepared) launchSpec(runtimeDir string, log hclog.Logger) plugin.Spec {
 	process := p.block.Process
 	return plugin.Spec{
 		Kind: p.block.Kind, Name: p.block.Name, Instance: p.block.Instance,
-		Path: p.found.Path, Dir: p.cfg.Dir, Env: process.Env, User: process.User, Capabilities: process.Capabilities,
+		Path: p.found.Path, Dir: p.cfg.Dir, Env: process.Env, User: process.User, Capabilities: process.Capabilities, Memory: process.Memory,
 		StartTimeout: process.StartTimeout, RuntimeDir: runtimeDir, Logger: log,
 	}
 }

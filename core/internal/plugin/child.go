@@ -20,6 +20,7 @@ type childSpec struct {
 	stderr  *os.File
 	extra   []*os.File // descriptors 3, 4, …
 	id      identity
+	memory  *bound // nil: no limit
 }
 
 // child is a process in a group of its own. It is killed with everything in
@@ -57,6 +58,7 @@ func (c *child) keep(spec childSpec, started chan<- error) {
 		return
 	}
 	c.pid = cmd.Process.Pid
+	yieldMemory(c.pid)
 	started <- nil
 	c.reap(cmd)
 	close(c.done)
@@ -74,12 +76,30 @@ func startBusy(spec childSpec) (*exec.Cmd, error) {
 	}
 }
 
+// start starts the process. Where the system refuses to start it in its cgroup,
+// as a container's filter of system calls may, it is moved there afterwards.
 func start(spec childSpec) (*exec.Cmd, error) {
+	if spec.memory == nil || spec.memory.group == nil {
+		return startIn(spec, nil)
+	}
+	cmd, err := startIn(spec, spec.memory.group)
+	if err == nil || errors.Is(err, syscall.ETXTBSY) {
+		return cmd, err
+	}
+	if cmd, err = startIn(spec, nil); err == nil {
+		spec.memory.take(cmd.Process.Pid)
+	}
+	return cmd, err
+}
+
+func startIn(spec childSpec, in *group) (*exec.Cmd, error) {
 	path, extra, release, err := execPath(spec.program, spec.extra)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
+	attributes := processAttributes(spec.id)
+	in.into(attributes)
 	cmd := &exec.Cmd{
 		Path:        path,
 		Args:        append([]string{spec.program.path}, spec.args...),
@@ -88,7 +108,7 @@ func start(spec childSpec) (*exec.Cmd, error) {
 		Stdout:      spec.stdout,
 		Stderr:      spec.stderr,
 		ExtraFiles:  extra,
-		SysProcAttr: processAttributes(spec.id),
+		SysProcAttr: attributes,
 	}
 	return cmd, cmd.Start()
 }

@@ -3,7 +3,6 @@ package plugin
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -36,12 +35,9 @@ func Describe(ctx context.Context, path string) (*host.Description, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s describe: %w", path, err)
 	}
-	about := &host.Description{}
-	if err := json.Unmarshal(text, about); err != nil {
-		return nil, fmt.Errorf("%s describe: no description but %q: it is not a plugin%s", path, clean(bytes.TrimSpace(text), 80), diagnosis)
-	}
-	if err := about.Check(); err != nil {
-		return nil, fmt.Errorf("%s describe: %w", path, err)
+	about, err := host.ParseDescription(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s describe: %w; it printed %q%s", path, err, clean(bytes.TrimSpace(text), 80), diagnosis)
 	}
 	return about, nil
 }

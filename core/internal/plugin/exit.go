@@ -16,6 +16,7 @@ type Exit struct {
 	Ran      time.Duration // from its start
 	Lines    []string      // the newest lines of its stderr, oldest first, at most 20
 	Panic    []string      // the first lines of a panic or fatal error
+	Cause    error         // why we or the kernel killed it; nil where that is not known
 }
 
 func newExit(state *os.ProcessState, ran time.Duration) Exit {
@@ -38,8 +39,16 @@ func (e Exit) String() string {
 	return fmt.Sprintf("exit code %d", e.Code)
 }
 
-// Summary is the most telling line: a panic's first, else the last of stderr.
+// Summary says in a sentence without subject how it ended, with the most telling
+// line: why it was killed, else a panic's first line, else the last of stderr.
 func (e Exit) Summary() string {
+	if e.Cause != nil {
+		return "killed: " + e.Cause.Error()
+	}
+	return "it ended with " + e.detail()
+}
+
+func (e Exit) detail() string {
 	switch {
 	case len(e.Panic) > 0:
 		return e.String() + ": " + e.Panic[0]
@@ -47,6 +56,14 @@ func (e Exit) Summary() string {
 		return e.String() + ": " + e.Lines[len(e.Lines)-1]
 	}
 	return e.String()
+}
+
+// how is Summary without the program's own words.
+func (e Exit) how() string {
+	if e.Cause != nil {
+		return e.Summary()
+	}
+	return "it ended with " + e.String()
 }
 
 func (e Exit) trace() string { return strings.Join(e.Panic, "\n") }

@@ -13,8 +13,8 @@ import (
 // identity is whose rights a process runs with.
 type identity struct {
 	credential   *syscall.Credential // nil: ours
-	capabilities []uintptr           // raised for the process; all others of ours are left out
-	bounded      bool                // capabilities were given: not even root gets others
+	capabilities []uintptr           // that the process gets, and no others
+	user         string              // for people
 }
 
 // resolveIdentity turns names into numbers. What the core may not do is not an
@@ -33,7 +33,13 @@ func resolveIdentity(name string, capabilities []string, log hclog.Logger) (iden
 		}
 	}
 	id.capabilities, err = resolveCapabilities(capabilities, log)
-	id.bounded = len(capabilities) > 0
+	if id.keepsAll() {
+		log.Warn("plugin runs as root and keeps all capabilities of this program: taking them away needs CAP_SETPCAP")
+	}
+	id.user = name
+	if id.credential == nil {
+		id.user = fmt.Sprintf("user id %d", os.Geteuid())
+	}
 	return id, err
 }
 

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -57,16 +58,16 @@ func resolveCapabilities(names []string, log hclog.Logger) ([]uintptr, error) {
 
 // restrictThread takes from the calling thread what its child shall not
 // inherit: new privileges through set-uid programs and file capabilities, and
-// capabilities that were not asked for. The thread must not be used again.
+// every capability that its block does not name, root's too. The thread must
+// not be used again.
 func restrictThread(id identity) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("forbidding new privileges: %w", err)
 	}
 	// Before Linux 4.3 there are no ambient capabilities to clear.
 	_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-	effective, _ := held()
-	if !id.bounded || effective&(1<<unix.CAP_SETPCAP) == 0 {
-		return nil
+	if effective, _ := held(); effective&(1<<unix.CAP_SETPCAP) == 0 {
+		return nil // an ordinary user's child has the ambient ones only; of root's see keepsAll
 	}
 	for number := range uintptr(len(capabilityNames)) {
 		if slices.Contains(id.capabilities, number) {
@@ -78,4 +79,27 @@ func restrictThread(id identity) error {
 		}
 	}
 	return nil
+}
+
+// keepsAll tells of a process that runs as root and keeps all that we have: to
+// take capabilities from root needs one itself.
+func (id identity) keepsAll() bool {
+	effective, permitted := held()
+	root := id.credential == nil && os.Geteuid() == 0 || id.credential != nil && id.credential.Uid == 0
+	return root && permitted != 0 && effective&(1<<unix.CAP_SETPCAP) == 0
+}
+
+// String says whose rights these are: "user id 0 without capabilities".
+func (id identity) String() string {
+	switch {
+	case id.keepsAll():
+		return id.user + " with all capabilities of this program"
+	case len(id.capabilities) == 0:
+		return id.user + " without capabilities"
+	}
+	var names []string
+	for _, number := range id.capabilities {
+		names = append(names, "CAP_"+strings.ToUpper(capabilityNames[number]))
+	}
+	return id.user + " with " + strings.Join(names, " ")
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -63,6 +64,71 @@ func TestNoNewPrivileges(t *testing.T) {
 	}
 	if procStatus(t, "thread-self")["NoNewPrivs"] != "0" {
 		t.Error("our own threads were restricted")
+	}
+}
+
+// A plugin whose block names no capabilities has none, in any of its sets, also
+// as root; one that names some has these in all of them. Its children have no
+// more. Where we are an ordinary user there is nothing to take away.
+func TestCapabilities(t *testing.T) {
+	effective, permitted := held()
+	mayDrop := effective&(1<<unix.CAP_SETPCAP) != 0
+	users := []string{""}
+	if mayChangeUser() {
+		users = append(users, otherUser(t))
+	}
+	for _, user := range users {
+		for _, names := range [][]string{nil, {"CAP_NET_RAW"}, {"CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE"}} {
+			t.Run(user+strings.Join(names, "+"), func(t *testing.T) {
+				dir, program := openDir(t)
+				p, log := launchStub(t, "good", func(s *Spec) { s.User, s.Capabilities, s.Path, s.Dir = user, names, program, dir })
+				want := uint64(0)
+				for _, name := range names {
+					want |= 1 << slices.Index(capabilityNames, strings.ToLower(strings.TrimPrefix(name, "CAP_"))) & permitted
+				}
+				status := procStatus(t, fmt.Sprint(p.PID()))
+				for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"} {
+					if set == "CapBnd" && !mayDrop {
+						continue // no harm: nothing can be gained from it
+					}
+					if got := status[set]; got != fmt.Sprintf("%016x", want) && (mayDrop || os.Geteuid() != 0) {
+						t.Errorf("%s is %s, want %016x", set, got, want)
+					}
+				}
+				if rights := "without capabilities"; want == 0 && mayDrop && log.count(rights) != 1 {
+					t.Errorf("the log does not say %q:\n%s", rights, log)
+				}
+			})
+		}
+	}
+}
+
+// What root may do by capabilities alone, a plugin of root without any may not.
+func TestRootWithoutCapabilities(t *testing.T) {
+	if effective, _ := held(); os.Geteuid() != 0 || effective&(1<<unix.CAP_SETPCAP) == 0 {
+		t.Skip("only root gives capabilities up")
+	}
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(file, 4242, 4242); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		capabilities []string
+		may          string
+	}{{nil, "may not"}, {[]string{"CAP_DAC_OVERRIDE"}, "may"}} {
+		dir, _ := openDir(t)
+		path := filepath.Join(dir, "script")
+		if err := os.WriteFile(path, []byte("#!/bin/sh\nif cat "+file+" 2>/dev/null; then echo may >&2; else echo may not >&2; fi\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		spec, _ := stubSpec(t, "good")
+		spec.Path, spec.Capabilities = path, c.capabilities
+		if err := launchFails(t, spec); !strings.HasSuffix(err.Error(), "\n    "+c.may) {
+			t.Errorf("with %v it says %v, want %q", c.capabilities, err, c.may)
+		}
 	}
 }
 

@@ -18,3 +18,7 @@ func resolveCapabilities(names []string, log hclog.Logger) ([]uintptr, error) {
 }
 
 func restrictThread(identity) error { return nil }
+
+func (identity) keepsAll() bool { return false }
+
+func (id identity) String() string { return id.user }

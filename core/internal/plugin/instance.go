@@ -192,7 +192,7 @@ func (i *Instance) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	i.change(func(s *Status) { s.PID, s.Launches = p.PID(), s.Launches+1 })
+	i.change(func(s *Status) { s.PID, s.Rights, s.Launches = p.PID(), p.Rights(), s.Launches+1 })
 	err = i.bringUp(ctx, p)
 	if err == nil {
 		err = i.watch(ctx, p)
@@ -201,7 +201,7 @@ func (i *Instance) once(ctx context.Context) error {
 		err = errStopped
 	}
 	err = i.takeDown(p, err)
-	i.change(func(s *Status) { s.PID, s.Health = 0, host.Health{} })
+	i.change(func(s *Status) { s.PID, s.Rights, s.Health = 0, "", host.Health{} })
 	if i.config.Hooks.Gone != nil {
 		reason := err
 		if errors.Is(err, errStopped) || errors.Is(err, errFinished) {
@@ -268,7 +268,7 @@ func (i *Instance) takeDown(p *Process, err error) error {
 	}
 	exit := p.Stop(ctx)
 	if died && !errors.Is(err, errStopped) && !errors.Is(err, errFinished) {
-		return errors.New("it ended with " + exit.Summary())
+		return errors.New(exit.Summary())
 	}
 	return err
 }

@@ -61,11 +61,22 @@ func (p *pipes) finish() {
 	p.err.Close()
 }
 
+// pumpRate bounds what is read of one stream, in bytes a second and at once: who
+// writes more than that waits for us, rather than take our time from detection.
+const pumpRate = 32 << 20
+
 func pump(from *os.File, to func([]byte) bool) {
 	buffer := make([]byte, 16<<10)
 	wanted := true
+	last, tokens := time.Now(), float64(pumpRate)
 	for {
 		n, err := from.Read(buffer)
+		now := time.Now()
+		tokens = min(pumpRate, tokens+now.Sub(last).Seconds()*pumpRate) - float64(n)
+		last = now
+		if tokens < 0 {
+			time.Sleep(time.Duration(-tokens / pumpRate * float64(time.Second)))
+		}
 		if n > 0 && wanted {
 			wanted = to(buffer[:n])
 		}

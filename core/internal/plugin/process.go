@@ -43,7 +43,8 @@ type Spec struct {
 	Env          map[string]string
 	Dir          string        // working directory, which its user must be able to enter; "" ours
 	User         string        // whose rights it gets; "" ours
-	Capabilities []string      // that it keeps, as CAP_NET_RAW
+	Capabilities []string      // that it keeps, as CAP_NET_RAW; it gets no others
+	Memory       uint64        // octets that it may use; 0: no limit
 	StartTimeout time.Duration // 0: DefaultStartTimeout
 	DrainTimeout time.Duration // 0: DefaultDrainTimeout
 	RuntimeDir   string        // for sockets; made with mode 0700 if it is missing
@@ -62,6 +63,7 @@ type Process struct {
 	host        *host.Plugin
 	description *host.Description
 	files       launchFiles
+	rights      string
 	connected   atomic.Bool // the handshake is through
 	stopping    atomic.Bool
 	stopOnce    sync.Once
@@ -139,9 +141,18 @@ func launch(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, err
 	}
 	p.log = p.log.With("pid", p.PID())
-	p.log.Debug("plugin launched", "version", p.description.Version, "path", spec.Path)
+	p.logLaunch(id)
 	go p.watchExit()
 	return p, nil
+}
+
+// logLaunch says with which rights and limits a process runs.
+func (p *Process) logLaunch(id identity) {
+	p.rights = id.String()
+	if memory := p.run.Load().memory; memory != nil {
+		p.rights += ", memory limit " + memory.String()
+	}
+	p.log.Debug("plugin launched", "version", p.description.Version, "path", p.spec.Path, "rights", p.rights)
 }
 
 // config builds the client configuration of one launch.
@@ -261,7 +272,7 @@ func (p *Process) abandon(ctx context.Context, cause error) error {
 	case ctx.Err() != nil:
 		what = fmt.Sprintf("no answer within %s", p.spec.StartTimeout)
 	case ended:
-		what = "it ended with " + exit.String()
+		what = exit.how()
 	}
 	if p.connected.Load() {
 		return fmt.Errorf("%s was launched but did not describe itself: %s%s", p.spec.Path, what, quoted(p.out))
@@ -284,6 +295,10 @@ func (p *Process) Description() *host.Description { return p.description }
 // plugin has the other as descriptor 3. The process owns and closes it. It is nil on
 // systems without shared rings; deltas then come by StreamDeltas.
 func (p *Process) Rings() *os.File { return p.files.rings }
+
+// Rights says whose rights the process has, and what bounds it: "user id 0
+// without capabilities, memory limit 512MiB by cgroup".
+func (p *Process) Rights() string { return p.rights }
 
 // PID is the process id.
 func (p *Process) PID() int { return p.run.Load().running().pid }

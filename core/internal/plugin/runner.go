@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -37,6 +39,7 @@ type processRunner struct {
 	launch   context.Context // when it is done nothing is started any more
 	spec     Spec
 	id       identity
+	memory   *bound
 	dir      string // for the plugin's socket
 	env      []string
 	out      *output
@@ -52,7 +55,8 @@ type processRunner struct {
 	killed   bool // it ran when it was killed
 	started  time.Time
 
-	finished chan struct{} // closed when it has ended and its output was read
+	cause    atomic.Pointer[error] // why we killed it, if we did
+	finished chan struct{}         // closed when it has ended and its output was read
 }
 
 var _ runner.Runner = (*processRunner)(nil)
@@ -64,23 +68,27 @@ func newRunner(launch context.Context, spec Spec, id identity, out *output, file
 	if files.rings != nil {
 		contract = append(contract, host.EnvRingFD+"="+strconv.Itoa(ringDescriptor))
 	}
+	memory := newBound(spec.Memory, fmt.Sprintf("%s-%s-%s", spec.Kind, spec.Name, spec.Instance), spec.Logger)
+	contract = append(contract, memory.environment(spec.Env)...)
 	contract = append(contract,
 		host.EnvLivenessFD+"="+strconv.Itoa(livenessDescriptor),
 		host.EnvLogLevel+"="+logLevel(spec.Logger))
 	contract = append(contract, cmd.Env...)
 	env, err := environment(spec.Env, contract)
 	if err != nil {
+		memory.end(spec.Logger)
 		return nil, err
 	}
 	if id.credential != nil {
 		// The plugin's user makes the socket; nobody else can reach it.
 		if err := os.Chown(dir, int(id.credential.Uid), int(id.credential.Gid)); err != nil {
+			memory.end(spec.Logger)
 			return nil, fmt.Errorf("handing the socket directory to user %s: %w", spec.User, err)
 		}
 	}
 	r, w := io.Pipe()
 	return &processRunner{
-		launch: launch, spec: spec, id: id, dir: dir, env: env, out: out, inherits: files.inherit,
+		launch: launch, spec: spec, id: id, memory: memory, dir: dir, env: env, out: out, inherits: files.inherit,
 		handshake: r, toParent: w, finished: make(chan struct{}),
 	}, nil
 }
@@ -111,7 +119,7 @@ func (p *processRunner) Start(context.Context) error {
 		return err
 	}
 	p.started = time.Now()
-	c, pipes, err := startPiped(childSpec{program: program, dir: p.spec.Dir, env: p.env, extra: p.inherits, id: p.id},
+	c, pipes, err := startPiped(childSpec{program: program, dir: p.spec.Dir, env: p.env, extra: p.inherits, id: p.id, memory: p.memory},
 		p.takeStdout, stderr.take)
 	if err != nil {
 		if why := explainDir(p.spec.Dir, p.spec.User, p.id, err); why != nil {
@@ -120,14 +128,35 @@ func (p *processRunner) Start(context.Context) error {
 		return explainExec(p.spec.Path, err)
 	}
 	p.child = c
+	p.limitMemory()
 	go func() {
 		<-c.done
+		p.memory.end(p.spec.Logger)
 		pipes.finish()
 		stderr.end()
 		p.toParent.Close()
 		close(p.finished)
 	}()
 	return nil
+}
+
+// limitMemory holds a process that has just started to its limit where no
+// cgroup does.
+func (p *processRunner) limitMemory() {
+	if p.memory == nil || p.memory.group != nil {
+		return
+	}
+	c := p.child
+	// For one that takes everything between two looks; it may fail, as for a
+	// process of another user.
+	_ = limitData(c.pid, p.memory.limit)
+	go func() {
+		if p.memory.watch(c) {
+			cause := p.memory.err()
+			p.cause.CompareAndSwap(nil, &cause)
+			c.signal(syscall.SIGKILL)
+		}
+	}()
 }
 
 // takeStdout hands the first line to go-plugin.
@@ -188,6 +217,12 @@ func (p *processRunner) exit() Exit {
 	}
 	exit := newExit(c.state, time.Since(p.started))
 	exit.Lines, exit.Panic = p.out.last(), p.out.panicked()
+	if cause := p.cause.Load(); cause != nil {
+		exit.Cause = *cause
+	}
+	if exit.Cause == nil && p.memory.exceeded(&exit) {
+		exit.Cause = p.memory.err()
+	}
 	return exit
 }
 

@@ -35,6 +35,7 @@ type Status struct {
 	Since    time.Time
 	Message  string      // why, in states that have a reason
 	PID      int         // 0 without a process
+	Rights   string      // of the process: see Process.Rights
 	Launches int         // how many processes there have been
 	Retry    time.Time   // backing-off: when it is launched again
 	Health   host.Health // the newest word of a running plugin

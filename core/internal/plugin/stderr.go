@@ -141,10 +141,16 @@ func (o *output) take(line []byte) {
 	}
 }
 
+// crashes are the beginnings of what Go's runtime says of a program's end.
+var crashes = [][]byte{[]byte("panic: "), []byte("fatal error: "), []byte("SIGABRT: "), []byte("SIGSEGV: "), []byte("SIGBUS: ")}
+
 // takeTrace takes the first lines of a panic or fatal error, which are told
 // once, when the process has ended; what was logged before does not limit them.
 func (o *output) takeTrace(line []byte) bool {
-	begins := bytes.HasPrefix(line, []byte("panic: ")) || bytes.HasPrefix(line, []byte("fatal error: "))
+	begins := false
+	for _, first := range crashes {
+		begins = begins || bytes.HasPrefix(line, first)
+	}
 	if line[0] == '{' || len(o.crash) == 0 && !begins || len(o.crash) == panicLines {
 		return false
 	}

@@ -37,6 +37,13 @@ func (p *Process) Kill() {
 	}
 }
 
+// KillFor is Kill with a reason, which the exit, the instance's state and the
+// log then tell: "killed: its ring lies". The first reason counts.
+func (p *Process) KillFor(cause error) {
+	p.run.Load().cause.CompareAndSwap(nil, &cause)
+	p.Kill()
+}
+
 func (p *Process) drain(ctx context.Context) {
 	if p.ended() || ctx.Err() != nil {
 		return
@@ -107,6 +114,9 @@ func (p *Process) logExit() {
 		return
 	}
 	fields := []any{"how", p.exit.String(), "ran", p.exit.Ran.Round(time.Millisecond), "stderr", p.exit.tail()}
+	if p.exit.Cause != nil {
+		fields = append(fields, "cause", p.exit.Cause)
+	}
 	if len(p.exit.Panic) > 0 {
 		fields = append(fields, "panic", p.exit.trace())
 	}
@@ -136,6 +146,7 @@ func (p *Process) release() {
 	if run := p.run.Load(); run != nil {
 		if run.running() == nil {
 			run.toParent.Close()
+			run.memory.end(p.log)
 		}
 		if err := os.RemoveAll(run.dir); err != nil {
 			p.log.Warn("the directory of a plugin's socket cannot be removed", "error", err)

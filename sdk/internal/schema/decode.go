@@ -103,7 +103,7 @@ func (d *decoder) value(v cty.Value, out reflect.Value, path diag.Path, sensitiv
 	case t == durationType:
 		d.duration(v.AsString(), out, path, sensitive)
 		return
-	case reflect.PointerTo(t).Implements(textType):
+	case isText(t):
 		d.text(v.AsString(), out, path, sensitive)
 		return
 	}
@@ -134,8 +134,23 @@ func (d *decoder) value(v cty.Value, out reflect.Value, path diag.Path, sensitiv
 			m.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), p)
 		}
 		out.Set(m)
+	case reflect.Struct:
+		d.object(v, out, path, sensitive)
 	default:
 		d.integer(v.AsBigFloat(), out, path, sensitive)
+	}
+}
+
+// object decodes an attribute's struct; what is null stays as it is.
+func (d *decoder) object(v cty.Value, out reflect.Value, path diag.Path, sensitive bool) {
+	for i := range out.NumField() {
+		name, ok := out.Type().Field(i).Tag.Lookup("hcl")
+		if !ok {
+			continue
+		}
+		if inner := v.GetAttr(name); !inner.IsNull() {
+			d.value(inner, out.Field(i), path.Attr(name), sensitive)
+		}
 	}
 }
 

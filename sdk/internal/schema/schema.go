@@ -196,7 +196,7 @@ func (f *field) addBlock(sf reflect.StructField, o options, out *wire.Block, abo
 
 // attributeType maps a Go type to the type of its values in HCL.
 func attributeType(t reflect.Type) (cty.Type, error) {
-	if t == durationType || reflect.PointerTo(t).Implements(textType) {
+	if t == durationType || isText(t) {
 		return cty.String, nil
 	}
 	switch t.Kind() {
@@ -228,11 +228,51 @@ func attributeType(t reflect.Type) (cty.Type, error) {
 	return cty.NilType, fmt.Errorf("%v cannot be an attribute: use a string, bool, number, time.Duration, a type with UnmarshalText, or a slice, string map or pointer of these", t)
 }
 
+// objectType is the type of a struct as an element of an attribute's list: an
+// object of its tagged fields, which the core fills from a block of its own.
+func objectType(t reflect.Type) (cty.Type, error) {
+	attrs := map[string]cty.Type{}
+	for i := range t.NumField() {
+		name, ok := t.Field(i).Tag.Lookup("hcl")
+		if !ok {
+			continue
+		}
+		if !t.Field(i).IsExported() || name == "" || strings.Contains(name, ",") {
+			return cty.NilType, fmt.Errorf("%v: field %s: in an attribute's struct a tag is a name and the field exported", t, t.Field(i).Name)
+		}
+		if elem := elementOf(t.Field(i).Type); elem.Kind() == reflect.Struct && !isText(elem) {
+			return cty.NilType, fmt.Errorf("%v: field %s: structs in an attribute do not nest", t, t.Field(i).Name)
+		}
+		typ, err := attributeType(t.Field(i).Type)
+		if err != nil {
+			return cty.NilType, fmt.Errorf("%v: field %s: %w", t, t.Field(i).Name, err)
+		}
+		attrs[name] = typ
+	}
+	if len(attrs) == 0 {
+		return cty.NilType, fmt.Errorf("%v is a struct without tagged fields: tag them, or give it an UnmarshalText method", t)
+	}
+	return cty.Object(attrs), nil
+}
+
+// elementOf is what slices, maps and pointers of type t hold in the end.
+func elementOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Slice || t.Kind() == reflect.Map || t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
+}
+
+func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textType) }
+
 func elementType(t reflect.Type) (cty.Type, error) {
 	if t.Kind() == reflect.Pointer {
 		return cty.String, fmt.Errorf("elements of a list or map cannot be pointers")
 	}
 	typ, err := attributeType(t)
+	if t.Kind() == reflect.Struct && !isText(t) {
+		typ, err = objectType(t)
+	}
 	if err != nil {
 		typ = cty.String // cty.List panics on no type; the error is what counts
 	}

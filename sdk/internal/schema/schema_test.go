@@ -15,6 +15,7 @@ import (
 	"github.com/zclconf/go-cty/cty/msgpack"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/schema"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 )
@@ -314,6 +315,19 @@ func TestStructsThatAreNoSchema(t *testing.T) {
 			} `hcl:"a,block"`
 		}{}, `name "x" is used twice`},
 		{struct{ inner }{}, "embedded field inner has no hcl tag"},
+		{struct {
+			A []struct{ X string } `hcl:"a"`
+		}{}, "is a struct without tagged fields"},
+		{struct {
+			A []struct {
+				X string `hcl:"x,optional"`
+			} `hcl:"a"`
+		}{}, "a tag is a name"},
+		{struct {
+			A []struct {
+				X []inner `hcl:"x"`
+			} `hcl:"a"`
+		}{}, "structs in an attribute do not nest"},
 		{loop{}, "contains itself"},
 	} {
 		_, err := schema.Of(reflect.TypeOf(c.v))
@@ -358,4 +372,31 @@ func FuzzUnpack(f *testing.F) {
 			t.Errorf("no value and no complaint: %#v", v)
 		}
 	})
+}
+
+// TestExportersArrive sends what the core makes of `exporter` blocks to the
+// struct that flow captures have for them.
+func TestExportersArrive(t *testing.T) {
+	type config struct {
+		Exporters []exporter.Block `hcl:"exporters,optional"`
+	}
+	got, problems := decode(t, of(t, config{}), config{}, `exporters = [{
+  name = "fra_r1", source = ["192.0.2.0/24"], agent = ["10.0.0.1/32"], domain = [0, 4294967295], site = "fra",
+  sampling = 4096, count = "ingress", interfaces = ["12", "ae0"], deduplicate = "edge",
+}]`)
+	want := config{Exporters: []exporter.Block{{
+		Name: "fra_r1", Source: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Agent: []netip.Prefix{netip.MustParsePrefix("10.0.0.1/32")},
+		Domain: []uint32{0, 1<<32 - 1}, Site: "fra", Sampling: 4096, Count: "ingress", Interfaces: []string{"12", "ae0"}, Deduplicate: "edge",
+	}}}
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" || problems != "" {
+		t.Errorf("%s (-want +got)\n%s", problems, d)
+	}
+	_, problems = decode(t, of(t, config{}), config{}, `exporters = [{
+  name = "x", source = ["nonsense"], agent = null, domain = [-1], site = "", sampling = 0, count = "", interfaces = [], deduplicate = "",
+}]`)
+	for _, part := range []string{"exporters[0].source[0]", "exporters[0].domain[0]"} {
+		if !strings.Contains(problems, part) {
+			t.Errorf("%q lacks %s", problems, part)
+		}
+	}
 }

@@ -1799,6 +1799,354 @@ func (x *Event) GetLifted() bool {
 	return false
 }
 
+type TableRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableRequest) Reset() {
+	*x = TableRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableRequest) ProtoMessage() {}
+
+func (x *TableRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableRequest.ProtoReflect.Descriptor instead.
+func (*TableRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *TableRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type TableResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tables        []*PluginTable         `protobuf:"bytes,1,rep,name=tables,proto3" json:"tables,omitempty"` // in the order of the configuration
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableResponse) Reset() {
+	*x = TableResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableResponse) ProtoMessage() {}
+
+func (x *TableResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableResponse.ProtoReflect.Descriptor instead.
+func (*TableResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *TableResponse) GetTables() []*PluginTable {
+	if x != nil {
+		return x.Tables
+	}
+	return nil
+}
+
+type PluginTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Plugin        string                 `protobuf:"bytes,1,opt,name=plugin,proto3" json:"plugin,omitempty"` // name and instance: netflow.routers
+	Columns       []string               `protobuf:"bytes,2,rep,name=columns,proto3" json:"columns,omitempty"`
+	Rows          []*TableRow            `protobuf:"bytes,3,rep,name=rows,proto3" json:"rows,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"` // why it gives none, or not all; empty: it does
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PluginTable) Reset() {
+	*x = PluginTable{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PluginTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PluginTable) ProtoMessage() {}
+
+func (x *PluginTable) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PluginTable.ProtoReflect.Descriptor instead.
+func (*PluginTable) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PluginTable) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+func (x *PluginTable) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *PluginTable) GetRows() []*TableRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *PluginTable) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+type TableRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cells         []string               `protobuf:"bytes,1,rep,name=cells,proto3" json:"cells,omitempty"` // as many as there are columns
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TableRow) Reset() {
+	*x = TableRow{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TableRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TableRow) ProtoMessage() {}
+
+func (x *TableRow) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TableRow.ProtoReflect.Descriptor instead.
+func (*TableRow) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *TableRow) GetCells() []string {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+type DoctorRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorRequest) Reset() {
+	*x = DoctorRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorRequest) ProtoMessage() {}
+
+func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
+func (*DoctorRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{29}
+}
+
+type DoctorResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checks        []*Check               `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DoctorResponse) Reset() {
+	*x = DoctorResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DoctorResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DoctorResponse) ProtoMessage() {}
+
+func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
+func (*DoctorResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DoctorResponse) GetChecks() []*Check {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+type Check struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Input         string                 `protobuf:"bytes,1,opt,name=input,proto3" json:"input,omitempty"` // capture it is about; empty: all together
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`   // ok, warn or fault
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"` // what was found and what to do
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Check) Reset() {
+	*x = Check{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Check) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Check) ProtoMessage() {}
+
+func (x *Check) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Check.ProtoReflect.Descriptor instead.
+func (*Check) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Check) GetInput() string {
+	if x != nil {
+		return x.Input
+	}
+	return ""
+}
+
+func (x *Check) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Check) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Check) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
@@ -1952,12 +2300,33 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\x12\x1c\n" +
 	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
-	"\x06lifted\x18\x1b \x01(\bR\x06lifted2\x86\x05\n" +
+	"\x06lifted\x18\x1b \x01(\bR\x06lifted\"\"\n" +
+	"\fTableRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
+	"\rTableResponse\x126\n" +
+	"\x06tables\x18\x01 \x03(\v2\x1e.fastnetmon.api.v1.PluginTableR\x06tables\"\x86\x01\n" +
+	"\vPluginTable\x12\x16\n" +
+	"\x06plugin\x18\x01 \x01(\tR\x06plugin\x12\x18\n" +
+	"\acolumns\x18\x02 \x03(\tR\acolumns\x12/\n" +
+	"\x04rows\x18\x03 \x03(\v2\x1b.fastnetmon.api.v1.TableRowR\x04rows\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\" \n" +
+	"\bTableRow\x12\x14\n" +
+	"\x05cells\x18\x01 \x03(\tR\x05cells\"\x0f\n" +
+	"\rDoctorRequest\"B\n" +
+	"\x0eDoctorResponse\x120\n" +
+	"\x06checks\x18\x01 \x03(\v2\x18.fastnetmon.api.v1.CheckR\x06checks\"_\n" +
+	"\x05Check\x12\x14\n" +
+	"\x05input\x18\x01 \x01(\tR\x05input\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail2\xa1\x06\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +
 	"\x05Hosts\x12\x1f.fastnetmon.api.v1.HostsRequest\x1a .fastnetmon.api.v1.HostsResponse\x12P\n" +
-	"\aPlugins\x12!.fastnetmon.api.v1.PluginsRequest\x1a\".fastnetmon.api.v1.PluginsResponse\x12M\n" +
+	"\aPlugins\x12!.fastnetmon.api.v1.PluginsRequest\x1a\".fastnetmon.api.v1.PluginsResponse\x12J\n" +
+	"\x05Table\x12\x1f.fastnetmon.api.v1.TableRequest\x1a .fastnetmon.api.v1.TableResponse\x12M\n" +
+	"\x06Doctor\x12 .fastnetmon.api.v1.DoctorRequest\x1a!.fastnetmon.api.v1.DoctorResponse\x12M\n" +
 	"\x06Ledger\x12 .fastnetmon.api.v1.LedgerRequest\x1a!.fastnetmon.api.v1.LedgerResponse\x12P\n" +
 	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12M\n" +
 	"\x06Reload\x12 .fastnetmon.api.v1.ReloadRequest\x1a!.fastnetmon.api.v1.ReloadResponse\x12O\n" +
@@ -1975,7 +2344,7 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),   // 0: fastnetmon.api.v1.StatusRequest
 	(*StatusResponse)(nil),  // 1: fastnetmon.api.v1.StatusResponse
@@ -2002,7 +2371,14 @@ var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*EventsResponse)(nil),  // 22: fastnetmon.api.v1.EventsResponse
 	(*Crossing)(nil),        // 23: fastnetmon.api.v1.Crossing
 	(*Event)(nil),           // 24: fastnetmon.api.v1.Event
-	nil,                     // 25: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	(*TableRequest)(nil),    // 25: fastnetmon.api.v1.TableRequest
+	(*TableResponse)(nil),   // 26: fastnetmon.api.v1.TableResponse
+	(*PluginTable)(nil),     // 27: fastnetmon.api.v1.PluginTable
+	(*TableRow)(nil),        // 28: fastnetmon.api.v1.TableRow
+	(*DoctorRequest)(nil),   // 29: fastnetmon.api.v1.DoctorRequest
+	(*DoctorResponse)(nil),  // 30: fastnetmon.api.v1.DoctorResponse
+	(*Check)(nil),           // 31: fastnetmon.api.v1.Check
+	nil,                     // 32: fastnetmon.api.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -2013,34 +2389,41 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	7,  // 5: fastnetmon.api.v1.HostRate.counters:type_name -> fastnetmon.api.v1.CounterRate
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
 	16, // 7: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	25, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	32, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
 	24, // 9: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	24, // 10: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
 	23, // 11: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
 	23, // 12: fastnetmon.api.v1.Event.crossed:type_name -> fastnetmon.api.v1.Crossing
 	7,  // 13: fastnetmon.api.v1.Event.incoming:type_name -> fastnetmon.api.v1.CounterRate
 	7,  // 14: fastnetmon.api.v1.Event.outgoing:type_name -> fastnetmon.api.v1.CounterRate
-	0,  // 15: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 16: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 17: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 18: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	14, // 19: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	17, // 20: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	19, // 21: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	21, // 22: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 23: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 24: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 25: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 26: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	15, // 27: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	18, // 28: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	20, // 29: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	22, // 30: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	23, // [23:31] is the sub-list for method output_type
-	15, // [15:23] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	27, // 15: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
+	28, // 16: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
+	31, // 17: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
+	0,  // 18: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 19: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 20: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 21: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	25, // 22: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	29, // 23: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	14, // 24: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	17, // 25: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	19, // 26: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	21, // 27: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 28: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 29: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 30: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 31: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	26, // 32: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	30, // 33: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	15, // 34: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	18, // 35: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	20, // 36: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	22, // 37: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	28, // [28:38] is the sub-list for method output_type
+	18, // [18:28] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
@@ -2054,7 +2437,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -28,6 +28,8 @@ const (
 	Control_Totals_FullMethodName  = "/fastnetmon.api.v1.Control/Totals"
 	Control_Hosts_FullMethodName   = "/fastnetmon.api.v1.Control/Hosts"
 	Control_Plugins_FullMethodName = "/fastnetmon.api.v1.Control/Plugins"
+	Control_Table_FullMethodName   = "/fastnetmon.api.v1.Control/Table"
+	Control_Doctor_FullMethodName  = "/fastnetmon.api.v1.Control/Doctor"
 	Control_Ledger_FullMethodName  = "/fastnetmon.api.v1.Control/Ledger"
 	Control_Attacks_FullMethodName = "/fastnetmon.api.v1.Control/Attacks"
 	Control_Reload_FullMethodName  = "/fastnetmon.api.v1.Control/Reload"
@@ -47,6 +49,12 @@ type ControlClient interface {
 	Hosts(ctx context.Context, in *HostsRequest, opts ...grpc.CallOption) (*HostsResponse, error)
 	// Each configured block's process, with its state and the reason for it.
 	Plugins(ctx context.Context, in *PluginsRequest, opts ...grpc.CallOption) (*PluginsResponse, error)
+	// A table of each capture that runs and has one: "exporters" and others,
+	// which its plugin documents.
+	Table(ctx context.Context, in *TableRequest, opts ...grpc.CallOption) (*TableResponse, error)
+	// What may keep traffic from being seen, faults first, each in the order in
+	// which data passes.
+	Doctor(ctx context.Context, in *DoctorRequest, opts ...grpc.CallOption) (*DoctorResponse, error)
 	// What became of all that each input received.
 	Ledger(ctx context.Context, in *LedgerRequest, opts ...grpc.CallOption) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
@@ -101,6 +109,26 @@ func (c *controlClient) Plugins(ctx context.Context, in *PluginsRequest, opts ..
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PluginsResponse)
 	err := c.cc.Invoke(ctx, Control_Plugins_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Table(ctx context.Context, in *TableRequest, opts ...grpc.CallOption) (*TableResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TableResponse)
+	err := c.cc.Invoke(ctx, Control_Table_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Doctor(ctx context.Context, in *DoctorRequest, opts ...grpc.CallOption) (*DoctorResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DoctorResponse)
+	err := c.cc.Invoke(ctx, Control_Doctor_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +197,12 @@ type ControlServer interface {
 	Hosts(context.Context, *HostsRequest) (*HostsResponse, error)
 	// Each configured block's process, with its state and the reason for it.
 	Plugins(context.Context, *PluginsRequest) (*PluginsResponse, error)
+	// A table of each capture that runs and has one: "exporters" and others,
+	// which its plugin documents.
+	Table(context.Context, *TableRequest) (*TableResponse, error)
+	// What may keep traffic from being seen, faults first, each in the order in
+	// which data passes.
+	Doctor(context.Context, *DoctorRequest) (*DoctorResponse, error)
 	// What became of all that each input received.
 	Ledger(context.Context, *LedgerRequest) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
@@ -200,6 +234,12 @@ func (UnimplementedControlServer) Hosts(context.Context, *HostsRequest) (*HostsR
 }
 func (UnimplementedControlServer) Plugins(context.Context, *PluginsRequest) (*PluginsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Plugins not implemented")
+}
+func (UnimplementedControlServer) Table(context.Context, *TableRequest) (*TableResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Table not implemented")
+}
+func (UnimplementedControlServer) Doctor(context.Context, *DoctorRequest) (*DoctorResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Doctor not implemented")
 }
 func (UnimplementedControlServer) Ledger(context.Context, *LedgerRequest) (*LedgerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Ledger not implemented")
@@ -306,6 +346,42 @@ func _Control_Plugins_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Table_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TableRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Table(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Table_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Table(ctx, req.(*TableRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Doctor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DoctorRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Doctor(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Doctor_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Doctor(ctx, req.(*DoctorRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Ledger_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LedgerRequest)
 	if err := dec(in); err != nil {
@@ -393,6 +469,14 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plugins",
 			Handler:    _Control_Plugins_Handler,
+		},
+		{
+			MethodName: "Table",
+			Handler:    _Control_Table_Handler,
+		},
+		{
+			MethodName: "Doctor",
+			Handler:    _Control_Doctor_Handler,
 		},
 		{
 			MethodName: "Ledger",

@@ -100,6 +100,7 @@ capture "pcap" "file" {
     env           = { TOKEN = env("SECRET"), PLAIN = "x" }
     user          = "fnm-capture"
     capabilities  = ["CAP_NET_RAW"]
+    memory        = "512MiB"
     backoff       = "1s"
     max_backoff   = "2m"
     start_timeout = "5s"

@@ -68,6 +68,8 @@ func (s *server) start() []byte {
 		go spam()
 	case "grandchild":
 		grandchildren()
+	case "allocates":
+		go allocate()
 	}
 	return nil
 }
@@ -124,6 +126,15 @@ func spam() {
 	}
 	stderr.WriteString(strings.Repeat("y", 200<<10))
 	stderr.WriteString("\n[ERROR] spam over\n")
+}
+
+// allocate takes memory, and uses it, until there is no more.
+func allocate() {
+	var all [][]byte
+	for {
+		all = append(all, []byte(strings.Repeat("x", 1<<20)))
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // grandchildren leaves two processes behind that hold stdout and stderr: one

@@ -1,0 +1,3 @@
+exporter "fra_r1" {
+  source = ["192.0.2.1/24", "router.example"]
+}

@@ -1,0 +1,3 @@
+exporter "fra_r1" {
+  site = "fra"
+}

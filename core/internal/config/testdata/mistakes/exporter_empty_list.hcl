@@ -1,0 +1,4 @@
+exporter "fra_r1" {
+  source     = []
+  interfaces = []
+}

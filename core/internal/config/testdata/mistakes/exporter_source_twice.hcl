@@ -1,0 +1,7 @@
+exporter "fra_r1" {
+  source = ["192.0.2.1"]
+}
+
+exporter "fra_r2" {
+  source = ["192.0.2.2", "192.0.2.1/32"]
+}

@@ -1,0 +1,3 @@
+exporter "fra_r1" {
+  sources = ["192.0.2.1"]
+}

@@ -1,0 +1,7 @@
+capture "flow" "routers" {
+  exporters = []
+}
+
+pipeline "main" {
+  captures = [capture.flow.routers]
+}

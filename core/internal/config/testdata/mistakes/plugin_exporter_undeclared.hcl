@@ -1,0 +1,11 @@
+exporter "fra_r1" {
+  source = ["192.0.2.1"]
+}
+
+capture "flow" "routers" {
+  exporters = [exporter.fra_r2]
+}
+
+pipeline "main" {
+  captures = [capture.flow.routers]
+}

@@ -1,0 +1,263 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+)
+
+// Diagnosis is one thing that Doctor has looked at.
+type Diagnosis struct {
+	Input  string // capture it is about: netflow.routers; "" for all together
+	Name   string
+	State  string // "ok", "warn" or "fault"
+	Detail string // what was found and what to do, in a sentence
+}
+
+// checkOrder is the order in which data passes what is checked. What plugins
+// check beyond it comes last.
+var checkOrder = []string{
+	"running", "bound", "datagrams", "rp_filter", "receive buffer", "listed", "decoded", "templates", "sampling",
+	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward",
+}
+
+// Doctor says why no traffic, or not the right one, may be seen: faults first,
+// each in the order in which data passes.
+func (d *Daemon) Doctor(ctx context.Context) ([]Diagnosis, error) {
+	x := &examination{}
+	if !d.sys.loop.do(func() {
+		x.captures, x.cfg, x.totals = d.inUse(), d.cfg, totalRates(d.sys.loop.engine)
+	}) {
+		return nil, ErrEnded
+	}
+	x.running()
+	x.plugins(tablesOf(ctx, x.captures, exporter.TableDoctor))
+	x.addresses(tablesOf(ctx, x.captures, exporter.TableAddresses))
+	x.directions()
+	x.exporters(tablesOf(ctx, x.captures, exporter.TableExporters))
+	return x.sorted(), ctx.Err()
+}
+
+// examination collects checks.
+type examination struct {
+	captures []tapped
+	cfg      *config.Config
+	totals   []sdk.TotalRate
+	checks   []Diagnosis
+}
+
+func (x *examination) say(input, name, state, format string, args ...any) {
+	x.checks = append(x.checks, Diagnosis{input, name, state, fmt.Sprintf(format, args...)})
+}
+
+func (x *examination) sorted() []Diagnosis {
+	rank := func(list []string, s string) int {
+		if i := slices.Index(list, s); i >= 0 {
+			return i
+		}
+		return len(list)
+	}
+	states := []string{exporter.StateFault, exporter.StateWarn, exporter.StateOK}
+	slices.SortStableFunc(x.checks, func(a, b Diagnosis) int {
+		return cmp.Or(cmp.Compare(rank(states, a.State), rank(states, b.State)), cmp.Compare(rank(checkOrder, a.Name), rank(checkOrder, b.Name)))
+	})
+	type about struct{ input, name string }
+	seen := map[about]bool{}
+	return slices.DeleteFunc(x.checks, func(c Diagnosis) bool { // of two of the same the worse comes first
+		again := seen[about{c.Input, c.Name}] && c.Name != "forward"
+		seen[about{c.Input, c.Name}] = true
+		return again
+	})
+}
+
+// running looks at the captures' processes.
+func (x *examination) running() {
+	if len(x.captures) == 0 {
+		x.say("", "running", exporter.StateFault, "no pipeline has a capture, so no traffic comes in: write a capture block and name it in a pipeline")
+	}
+	for _, c := range x.captures {
+		switch s := c.status; {
+		case s.State == plugin.Finished:
+			x.say(c.title(), "running", exporter.StateOK, "its input has ended")
+		case c.proc == nil:
+			x.say(c.title(), "running", exporter.StateFault, "it is %s: %s", s.State, cmp.Or(s.Message, "see fastnetmon plugins"))
+		case s.State == plugin.Unhealthy:
+			x.say(c.title(), "running", exporter.StateFault, "it is unhealthy: %s", s.Message)
+		case !c.about.Has(host.FeatureTable): // the others tell more
+			x.say(c.title(), "running", exporter.StateOK, "running since %s", s.Since.UTC().Format(time.RFC3339))
+		}
+	}
+}
+
+// maxChecks bounds what one plugin may add.
+const maxChecks = 64
+
+// plugins takes over what the captures say of themselves.
+func (x *examination) plugins(tables []PluginTable) {
+	for _, t := range tables {
+		if t.Err != nil {
+			x.say(t.Plugin, "running", exporter.StateFault, "it does not say how it is: %v", t.Err)
+		}
+		for i := range t.Rows.Rows[:min(len(t.Rows.Rows), maxChecks)] {
+			state := t.cell(i, "state")
+			if state != exporter.StateFault && state != exporter.StateWarn {
+				state = exporter.StateOK
+			}
+			x.say(t.Plugin, t.cell(i, "check"), state, "%s", t.cell(i, "detail"))
+		}
+	}
+}
+
+const (
+	enoughRecords = 20 // sampled ones, before their addresses say anything
+	shownPrefixes = 10
+)
+
+// addresses compares where records come from and go to with our networks.
+func (x *examination) addresses(tables []PluginTable) {
+	for _, t := range tables {
+		var total, inside uint64
+		var unmatched []string
+		for i := range t.Rows.Rows {
+			p, err := netip.ParsePrefix(t.cell(i, "prefix"))
+			n, _ := strconv.ParseUint(t.cell(i, "records"), 10, 64) // 0 where it is no number
+			of, _ := strconv.ParseUint(t.cell(i, "of"), 10, 64)
+			total = max(total, of)
+			switch {
+			case err != nil:
+			case x.isOurs(p):
+				inside += n
+			case len(unmatched) < shownPrefixes:
+				unmatched = append(unmatched, fmt.Sprintf("%s (%d %%)", p, 100*n/max(of, 1)))
+			}
+		}
+		switch {
+		case total < enoughRecords:
+		case inside == 0:
+			x.say(t.Plugin, "addresses", exporter.StateFault, "none of its records has an address inside our networks; the most frequent prefixes are %s: write yours in a network block",
+				strings.Join(unmatched, ", "))
+		case inside < total/2:
+			x.say(t.Plugin, "addresses", exporter.StateWarn, "only about %d %% of its records have an address inside our networks; the most frequent other prefixes are %s: "+
+				"if some are yours, write them in a network block", 100*inside/total, strings.Join(unmatched, ", "))
+		default:
+			x.say(t.Plugin, "addresses", exporter.StateOK, "its records have addresses inside our networks")
+		}
+	}
+}
+
+// isOurs reports whether a prefix and our networks have addresses in common.
+func (x *examination) isOurs(p netip.Prefix) bool {
+	for _, n := range x.cfg.Networks {
+		for _, ours := range n.Prefixes {
+			if ours.Overlaps(p) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// leastRate is what counts as traffic, in packets per second.
+const leastRate = 10
+
+// directions looks at where all traffic goes.
+func (x *examination) directions() {
+	pps := map[string]float64{}
+	for _, t := range x.totals {
+		if len(t.Counters) > 0 {
+			pps[t.Direction] += t.Counters[0].PPS
+		}
+	}
+	in, out := pps["incoming"], pps["outgoing"]
+	switch {
+	case in < leastRate && out < leastRate:
+		if pps["other"] >= leastRate {
+			x.say("", "direction", exporter.StateFault, "%s packets a second are seen, but none from or to our networks: are the prefixes in the network blocks right?", whole(pps["other"]))
+		}
+	case in < leastRate:
+		x.say("", "direction", exporter.StateWarn, "only outgoing traffic is seen, so no attack on our hosts can be: let the devices sample what comes in too, "+
+			"and see whether count and interfaces in the exporter blocks leave it out")
+	case out < leastRate:
+		x.say("", "direction", exporter.StateWarn, "only incoming traffic is seen, so no attack by our hosts can be: let the devices sample what goes out too, if that matters")
+	default:
+		x.say("", "direction", exporter.StateOK, "%s packets a second come in, %s go out", whole(in), whole(out))
+	}
+}
+
+func whole(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) }
+
+// exporters compares how the devices report with what the limits need.
+func (x *examination) exporters(tables []PluginTable) {
+	average, group := x.shortestAverage()
+	least, threshold := x.smallestVolume()
+	for _, t := range tables {
+		var late, blind []string
+		var longest time.Duration
+		for i := range t.Rows.Rows {
+			name := t.cell(i, "exporter")
+			if timeout, err := time.ParseDuration(t.cell(i, "active timeout")); err == nil && average > 0 && timeout > average {
+				late, longest = append(late, name), max(longest, timeout)
+			}
+			_, high, _ := strings.Cut("-"+t.cell(i, "sampling"), "-")
+			if _, last, ok := strings.Cut(high, "-"); ok {
+				high = last
+			}
+			if rate, err := strconv.ParseFloat(high, 64); err == nil && rate > 1 && least > 0 && least/rate < neededSamples {
+				blind = append(blind, fmt.Sprintf("%s (1:%s, from %s pps)", name, high, t.cell(i, "visible pps")))
+			}
+		}
+		if len(late) > 0 {
+			x.say(t.Plugin, "timeout", exporter.StateWarn, "long flows are reported up to %s late by %s, but hostgroup %q averages over %s: an attack in long flows is seen that much later; "+
+				"set the active timeout of the devices as low as they can", longest, some(late), group, average)
+		}
+		if len(blind) > 0 {
+			x.say(t.Plugin, "visible", exporter.StateWarn, "threshold %s is too low for the sampling rate of %s: it is decided on later, from 30 sampled packets on; sample more, or raise the limit",
+				threshold, some(blind))
+		}
+	}
+}
+
+// neededSamples is how many sampled packets a decision takes.
+const neededSamples = 30
+
+// some lists a few of many.
+func some(list []string) string {
+	if n := len(list) - 5; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:5], ", "), n)
+	}
+	return strings.Join(list, ", ")
+}
+
+// shortestAverage returns the shortest time constant of a group with limits.
+func (x *examination) shortestAverage() (average time.Duration, group string) {
+	for _, g := range x.cfg.Groups {
+		if len(g.Thresholds) > 0 && (average == 0 || g.Average < average) {
+			average, group = g.Average, g.Name
+		}
+	}
+	return average, group
+}
+
+// smallestVolume returns the fewest packets in an average that a limit is
+// about, and the limit's name.
+func (x *examination) smallestVolume() (packets float64, threshold string) {
+	for _, g := range x.cfg.Groups {
+		for _, t := range g.Thresholds {
+			if v := t.PPS * g.Average.Seconds(); v > 0 && (packets == 0 || v < packets) {
+				packets, threshold = v, fmt.Sprintf("%s of hostgroup %q (%s pps)", t.Name, g.Name, whole(t.PPS))
+			}
+		}
+	}
+	return packets, threshold
+}

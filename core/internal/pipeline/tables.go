@@ -1,0 +1,113 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+)
+
+// Bounds on what plugins may say in a table.
+const (
+	tableTime = 5 * time.Second // for an answer
+	maxRows   = 20000           // of all plugins together
+	maxCells  = 64              // of a row
+)
+
+// PluginTable is one capture's answer to a question for rows.
+type PluginTable struct {
+	Plugin string // its name and instance: netflow.routers
+	Rows   sdk.Rows
+	Err    error // why it has none
+}
+
+// tapped is a capture that runs and may be asked.
+type tapped struct {
+	*capture
+	status plugin.Status
+	proc   *plugin.Process // nil: it is not running
+}
+
+// inUse lists the captures in the order of the configuration. The loop's
+// goroutine calls it.
+func (d *Daemon) inUse() (out []tapped) {
+	for _, p := range d.cfg.Pipelines {
+		for _, b := range p.Captures {
+			if c := d.set.captures[blockName(b)]; c != nil {
+				t := tapped{capture: c, status: c.inst.Status()}
+				if s := t.status.State; s == plugin.Running || s == plugin.Unhealthy {
+					t.proc = c.process.Load()
+				}
+				out = append(out, t)
+			}
+		}
+	}
+	return out
+}
+
+// Tables asks each capture that runs and has tables for one of them.
+func (d *Daemon) Tables(ctx context.Context, name string) ([]PluginTable, error) {
+	var captures []tapped
+	if !d.sys.loop.do(func() { captures = d.inUse() }) {
+		return nil, ErrEnded
+	}
+	return tablesOf(ctx, captures, name), nil
+}
+
+// tablesOf asks all at the same time: one that hangs keeps nobody waiting.
+func tablesOf(ctx context.Context, captures []tapped, name string) []PluginTable {
+	ctx, cancel := context.WithTimeout(ctx, tableTime)
+	defer cancel()
+	var asked []tapped
+	for _, c := range captures {
+		if c.proc != nil && c.about.Has(host.FeatureTable) {
+			asked = append(asked, c)
+		}
+	}
+	out := make([]PluginTable, len(asked))
+	var all sync.WaitGroup
+	for i, c := range asked {
+		all.Go(func() {
+			rows, err := c.proc.Host().Table(ctx, name)
+			out[i] = PluginTable{Plugin: c.title(), Rows: rows, Err: err}
+		})
+	}
+	all.Wait()
+	room := maxRows
+	for i := range out {
+		out[i].bound(&room)
+	}
+	return out
+}
+
+// bound cuts a table to what people can use and gives every row a cell for
+// each column.
+func (t *PluginTable) bound(room *int) {
+	r := &t.Rows
+	r.Columns = r.Columns[:min(len(r.Columns), maxCells)]
+	if len(r.Rows) > *room {
+		t.Err = fmt.Errorf("only %d of its %d rows are shown", *room, len(r.Rows))
+		r.Rows = r.Rows[:*room]
+	}
+	*room -= len(r.Rows)
+	for i, cells := range r.Rows {
+		for len(cells) < len(r.Columns) {
+			cells = append(cells, "")
+		}
+		r.Rows[i] = cells[:len(r.Columns)]
+	}
+}
+
+// cell returns the cell of a row under a column, "" where there is none.
+func (t *PluginTable) cell(row int, column string) string {
+	for i, c := range t.Rows.Columns {
+		if c == column {
+			return t.Rows.Rows[row][i]
+		}
+	}
+	return ""
+}
