@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
+)
+
+const (
+	lengthIP    = "ip"
+	lengthFrame = "frame"
+
+	maxListen    = 64
+	maxWorkers   = 64 // for each address
+	minBuffer    = 1 << 12
+	maxBuffer    = 1 << 30
+	maxSampling  = 1 << 24
+	maxExporters = 1 << 20
+)
+
+// config is the plugin's block.
+type config struct {
+	Listen        []netip.AddrPort `hcl:"listen,optional" doc:"addresses and ports to receive on; 0.0.0.0:6343 and [::]:6343 unless set"`
+	Workers       int              `hcl:"workers,optional" doc:"sockets, each with its own thread, for each address; 1 unless set"`
+	ReceiveBuffer sdk.Size         `hcl:"receive_buffer,optional" doc:"octets that the kernel may hold for each socket; 8MiB unless set"`
+	Length        string           `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
+	Exporters     []exporter.Block `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
+	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
+	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
+	Forward       []udp.Forward    `hcl:"forward,block"`
+}
+
+// defaultListen is where agents send to unless told otherwise (IANA: sflow).
+var defaultListen = []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:6343"), netip.MustParseAddrPort("[::]:6343")}
+
+func defaults() config {
+	return config{Workers: 1, ReceiveBuffer: udp.DefaultReceiveBuffer, Length: lengthIP, MaxExporters: exporter.DefaultMax}
+}
+
+// listen is the addresses to receive on. chosen says that somebody has named
+// them.
+func (c *config) listen() (addresses []netip.AddrPort, chosen bool) {
+	if c.Listen == nil {
+		return defaultListen, false
+	}
+	return c.Listen, true
+}
+
+// Validate checks what the schema cannot.
+func (c *capture) Validate(context.Context) error {
+	cfg, root := &c.cfg, diag.Path{}
+	ds := append(cfg.checkListen(), udp.CheckForward(cfg.Forward)...)
+	fault := func(attr, summary, format string, args ...any) {
+		ds = append(ds, diag.Errorf(root.Attr(attr), summary, format, args...))
+	}
+	if n := cfg.Workers; n < 1 || n > maxWorkers {
+		fault("workers", "Workers out of range",
+			"%d is not from 1 to %d. One worker takes some millions of samples a second; more help only where there are more exporters and cores.", n, maxWorkers)
+	}
+	if n := cfg.ReceiveBuffer; n < minBuffer || n > maxBuffer {
+		fault("receive_buffer", "Buffer out of range", "%v is not from 4KiB to 1GiB. Leave it out for 8MiB.", n)
+	}
+	if l := cfg.Length; l != lengthIP && l != lengthFrame {
+		fault("length", "Unknown length",
+			`%q is not a length. Write "ip" to count the IP header's length, "frame" to count the frame's on the wire.`, l)
+	}
+	if n := cfg.MaxExporters; n < 1 || n > maxExporters {
+		fault("max_exporters", "Number out of range", "%d is not from 1 to %d.", n, maxExporters)
+	}
+	if cfg.Sampling > maxSampling {
+		fault("sampling", "Sampling rate out of range",
+			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, maxSampling)
+	}
+	return ds.Err()
+}
+
+func (c *config) checkListen() (ds diag.Diagnostics) {
+	at := diag.Path{}.Attr("listen")
+	if c.Listen == nil {
+		return nil
+	}
+	if n := len(c.Listen); n == 0 || n > maxListen {
+		return append(ds, diag.Errorf(at, "Number of addresses out of range",
+			`%d is not from 1 to %d. Name addresses and ports, such as listen = ["0.0.0.0:6343"], or leave it out.`, n, maxListen))
+	}
+	seen := map[netip.AddrPort]bool{}
+	for i, a := range c.Listen {
+		switch {
+		case a.Port() == 0 && !a.Addr().IsLoopback():
+			ds = append(ds, diag.Errorf(at.Index(i), "No port", "%v names no port. sFlow usually goes to 6343.", a))
+		case a.Port() != 0 && seen[a]:
+			ds = append(ds, diag.Errorf(at.Index(i), "Address named twice", "%v stands above already. More sockets on one address come with workers.", a))
+		}
+		seen[a] = true
+	}
+	return ds
+}
