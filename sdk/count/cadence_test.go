@@ -35,7 +35,7 @@ func TestCadence(t *testing.T) {
 		table.Flush(sink, Window{End: end})
 		left = append(left, table.Dirty())
 	}
-	// Once at most 16k are dirty all of them are due at every boundary.
+	// All are warm: 16k of them are due at every boundary.
 	if want := []int{rows - hottest, rows - 2*hottest, 0, 0}; !reflect.DeepEqual(left, want) {
 		t.Errorf("left after each boundary: %v, want %v", left, want)
 	}

@@ -4,13 +4,17 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
+	"unsafe"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/cache"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
 // Cadence of flushing.
 const (
-	hottest     = 16 << 10 // rows flushed at every boundary
+	fewRows     = 2 << 10  // so many are all flushed at every boundary
+	hottest     = 16 << 10 // of more, so many warm ones
 	manyRows    = 256 << 10
 	restTicks   = 4  // the others: every 200 ms
 	manyTicks   = 20 // every second while more than manyRows are dirty
@@ -38,18 +42,33 @@ type flushScratch struct {
 	deltas   []ring.Delta
 	chosen   []uint32
 	rest     []uint32
+	looks    []look  // at the dirty rows
 	byHeat   [66]int // rows
 	costHeat [66]int // deltas
 	samples  uint64  // raw ones in what the flush takes
 	held     uint64  // and in what it leaves
 }
 
-const heatLimit = 65 // of rows above their group's smallest limit
+// Heats beyond that of a row's packets.
+const (
+	heatLimit = 65 // the row gained more than its group's smallest limit allows
+	warmShare = 8  // a row that gained less than this part of it can wait: no burst rule depends on it
+)
+
+// look is what a flush has to know of a dirty row.
+type look struct {
+	samples uint32
+	first   uint32
+	cost    uint16 // deltas
+	heat    uint8
+	warm    bool
+}
 
 // Flush writes one flush record and the deltas that are due at the end of a
 // window: every row that gained more than its group's smallest limit allows
-// in 50 ms, then the hottest 16k; the rest every 200 ms, or every second
-// while more than 256k rows are dirty. What does not fit into the sink stays
+// in 50 ms, then the hottest 16k of those that gained an eighth of it, or all
+// of them where only 2k are dirty; the rest every 200 ms, or every second while
+// more than 256k rows are dirty. What does not fit into the sink stays
 // and merges with what comes. A flow record that counts forward is counted and
 // no longer held from its arrival on; the last flush ends it. Flush reports
 // whether the flush record was written: with no room at all no delta is.
@@ -90,11 +109,28 @@ func (t *Table) Flush(sink Sink, w Window) bool {
 		t.writeLosses(sink)
 		t.writeTotals(sink, end)
 	}
-	for _, n := range chosen {
+	for i, n := range chosen {
+		if i%groupSize == 0 {
+			t.fetch(chosen[i:min(i+groupSize, len(chosen))])
+		}
 		t.writeRow(sink, n, end)
 	}
 	t.drain(sink)
 	return true
+}
+
+// fetch asks for all of some rows.
+func (t *Table) fetch(rows []uint32) {
+	const lines = unsafe.Sizeof(row{}) / cache.Line
+	var at [groupSize * lines]uintptr
+	n := 0
+	for _, no := range rows {
+		for line := range lines {
+			at[n] = uintptr(unsafe.Pointer(&t.rows[no])) + line*cache.Line
+			n++
+		}
+	}
+	cache.Prefetch(at[:n])
 }
 
 // Dirty returns how many rows have something to tell.
@@ -123,32 +159,23 @@ func (t *Table) choose(end uint32, all bool, room int) (chosen []uint32, cost in
 	if len(t.dirty) > manyRows {
 		age = manyTicks
 	}
-	all = all || len(t.dirty) <= hottest
+	all = all || len(t.dirty) <= fewRows
 	s.byHeat, s.costHeat = [66]int{}, [66]int{}
-	for _, n := range t.dirty {
-		r := &t.rows[n]
-		heat := t.heatOf(r)
-		s.byHeat[heat]++
-		s.costHeat[heat] += t.cost(r)
-	}
+	t.lookAtDirty()
 	// Above hot all rows are due whatever their age; at hot, the first few.
 	hot, few := cut(&s.byHeat, hottest)
-	if all {
-		hot, few = -1, 0
-	}
 	// Above fit all due rows fit; at fit, as many as there is room for.
 	fit, spare := cut(&s.costHeat, room)
 	s.chosen, s.rest = s.chosen[:0], s.rest[:0]
 	s.samples, s.held = 0, 0
-	for _, n := range t.dirty {
-		r := &t.rows[n]
-		heat := t.heatOf(r)
-		due := heat > hot || heat == heatLimit || int64(end)-int64(r.first) >= age
-		if !due && heat == hot && few > 0 {
+	for i, n := range t.dirty {
+		l := &s.looks[i]
+		heat, c := int(l.heat), int(l.cost)
+		due := all || heat == heatLimit || l.warm && heat > hot || int64(end)-int64(l.first) >= age
+		if !due && l.warm && heat == hot && few > 0 {
 			few--
 			due = true
 		}
-		c := t.cost(r)
 		if due && heat == fit {
 			due = c <= spare
 			if due {
@@ -157,11 +184,11 @@ func (t *Table) choose(end uint32, all bool, room int) (chosen []uint32, cost in
 		}
 		if !due || heat < fit {
 			s.rest = append(s.rest, n)
-			s.held += uint64(r.samples)
+			s.held += uint64(l.samples)
 			continue
 		}
 		s.chosen = append(s.chosen, n)
-		s.samples += uint64(r.samples)
+		s.samples += uint64(l.samples)
 		cost += c
 	}
 	t.dirty, s.rest = s.rest, t.dirty
@@ -181,12 +208,33 @@ func cut(byHeat *[66]int, budget int) (heat, left int) {
 	return -1, left
 }
 
-func (t *Table) heatOf(r *row) int {
-	p := &t.plan.places[r.place]
-	if r.packets > p.hotPackets || r.bytes > p.hotBytes || r.flows > p.hotFlows {
-		return heatLimit
+// lookAtDirty reads every dirty row once: what is far from the processor is
+// asked for in time.
+func (t *Table) lookAtDirty() {
+	s := &t.scratch
+	s.looks = slices.Grow(s.looks[:0], len(t.dirty))[:len(t.dirty)]
+	var lines [groupSize]uintptr
+	for from := 0; from < len(t.dirty); from += groupSize {
+		next := t.dirty[min(from+groupSize, len(t.dirty)):min(from+2*groupSize, len(t.dirty))]
+		for i, n := range next {
+			lines[i&(groupSize-1)] = uintptr(unsafe.Pointer(&t.rows[n]))
+		}
+		cache.Prefetch(lines[:len(next)])
+		for i, n := range t.dirty[from:min(from+groupSize, len(t.dirty))] {
+			r := &t.rows[n]
+			p := &t.plan.places[r.place]
+			l := look{samples: r.samples, first: r.first, cost: uint16(t.cost(r)), heat: uint8(r.heat())}
+			switch {
+			case r.packets > p.hotPackets || r.bytes > p.hotBytes || r.flows > p.hotFlows:
+				l.heat = heatLimit
+			default:
+				l.warm = r.packets > p.hotPackets/warmShare || r.bytes > p.hotBytes/warmShare || r.flows > p.hotFlows/warmShare
+			}
+			s.looks[from+i] = l
+			s.byHeat[l.heat]++
+			s.costHeat[l.heat] += int(l.cost)
+		}
 	}
-	return r.heat()
 }
 
 // cost is the number of deltas that a row needs.

@@ -37,6 +37,8 @@ const (
 	rowFolded  = uint32(ring.FlagFolded) << 24
 	rowAtLeast = uint32(ring.FlagFlowsLeast) << 24
 	rowInner   = uint32(ring.FlagInternalRow) << 24
+	rowExempt  = 1 << 31 // no flag of a delta: the counter exempt is not 0
+	rowFlags   = (rowSmeared | rowFolded | rowAtLeast | rowInner) >> 24
 )
 
 func makeKey(d ring.Direction, length uint8, family uint32) uint32 {
@@ -46,7 +48,7 @@ func makeKey(d ring.Direction, length uint8, family uint32) uint32 {
 func (r *row) direction() ring.Direction { return ring.Direction(r.key & 0xff) }
 func (r *row) length() uint8             { return uint8(r.key >> keyLength) }
 func (r *row) family() uint8             { return uint8(r.key >> keyFamily) }
-func (r *row) flags() ring.Flags         { return ring.Flags(r.key >> 24) }
+func (r *row) flags() ring.Flags         { return ring.Flags(r.key >> 24 & rowFlags) }
 
 // counterOf gives the built-in counter of a protocol.
 var counterOf = func() (t [256]uint8) {
@@ -94,6 +96,7 @@ func (r *row) addSpecial(rec *traffic.Record) {
 // addExempt counts a record that an exemption keeps out of everything else.
 func (r *row) addExempt(rec *traffic.Record) {
 	r.counters[ring.CounterExempt].add(rec.Packets, rec.Bytes)
+	r.key |= rowExempt
 	r.sampling = max(r.sampling, rec.Sampling)
 	r.saw(rec.Raw())
 }
@@ -140,8 +143,9 @@ func (r *row) heat() int { return bits.Len64(r.packets) }
 // splits is the number of deltas the row needs beyond the first, because a
 // built-in counter does not fit its 32-bit field.
 func (r *row) splits() int {
-	e := &r.counters[ring.CounterExempt]
-	if (r.packets|r.bytes|e.packets|e.bytes)>>32 == 0 {
+	// All other counters are part of the total. Few rows need the cache line
+	// of the counter exempt.
+	if (r.packets|r.bytes)>>32 == 0 && r.key&rowExempt == 0 {
 		return 0
 	}
 	var most uint64

@@ -307,6 +307,7 @@ func (r *row) addSlice(class, sampling uint32, packets, bytes, raw uint64) {
 	r.saw(raw)
 	if class&classExempt != 0 {
 		r.counters[ring.CounterExempt].add(packets, bytes)
+		r.key |= rowExempt
 		return
 	}
 	if sampling > 1 {

@@ -124,46 +124,52 @@ func (t *Table) Add(batch []traffic.Record, now int64) {
 	if t.smear != nil {
 		t.smear.prefetch(batch)
 	}
+	var looked [groupSize]found
 	packets := uint64(0)
-	for i := range batch {
-		r := &batch[i]
-		packets += r.Packets
-		src, dst := load(r, &r.Src), load(r, &r.Dst)
-		from, to := lookup(t.plan.lpm, r, src), lookup(t.plan.lpm, r, dst)
-		var flows, flags uint32
-		if t.flows != nil {
-			flows, flags = t.flows.count(r, src, dst)
+	for len(batch) > 0 {
+		group := batch[:min(len(batch), groupSize)]
+		t.resolve(group, &looked)
+		for i := range group {
+			packets += group[i].Packets
+			t.addOne(&group[i], &looked[i&(groupSize-1)])
 		}
-		if r.Marks&traffic.MarkFlow != 0 {
-			flags |= rowSmeared
-			if r.DurationMs > atOnce && r.Spread > 1 {
-				t.addLong(r, src, dst, from, to, flows, flags)
-				continue
-			}
-		}
-		if (from == 0) != (to == 0) {
-			// Which end is ours is a coin's toss: choose without a branch that
-			// would be mispredicted half of the time.
-			out := uint64(int64(uint64(to)-1) >> 63) // all ones where the destination is not ours
-			host := addr{dst.hi ^ (src.hi^dst.hi)&out, dst.lo ^ (src.lo^dst.lo)&out}
-			t.addHost(r, host, from|to, ring.Direction(out&1), flows, flags)
-			continue
-		}
-		switch {
-		case from != 0 && t.plan.places[from].countInternal && t.plan.places[to].countInternal:
-			t.addHost(r, dst, to, ring.Incoming, flows, flags|rowInner)
-			t.addHost(r, src, from, ring.Outgoing, flows, flags|rowInner)
-		default:
-			t.addTotal(r, from != 0, flows, flags)
-		}
+		batch = batch[len(group):]
 	}
 	t.ledger.Packets += packets
+}
+
+// addOne counts a record that has been looked up.
+func (t *Table) addOne(r *traffic.Record, e *found) {
+	var flows, flags uint32
+	if t.flows != nil {
+		flows, flags = t.flows.count(r, e.src, e.dst)
+	}
+	if r.Marks&traffic.MarkFlow != 0 {
+		flags |= rowSmeared
+		if r.DurationMs > atOnce && r.Spread > 1 {
+			t.addLong(r, e.src, e.dst, e.from, e.to, flows, flags)
+			return
+		}
+	}
+	switch {
+	case e.key != 0:
+		t.addRow(r, t.findHashed(e.hash, e.host, e.key, e.at), ring.Direction(e.key&0xff), flows, flags)
+	case e.from != 0 && t.plan.places[e.from].countInternal && t.plan.places[e.to].countInternal:
+		t.addHost(r, e.dst, e.to, ring.Incoming, flows, flags|rowInner)
+		t.addHost(r, e.src, e.from, ring.Outgoing, flows, flags|rowInner)
+	default:
+		t.addTotal(r, e.from != 0, flows, flags)
+	}
 }
 
 // addHost counts a record for the host at one of its ends.
 func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Direction, flows, flags uint32) {
 	host, key := t.hostKey(r, host, at, d)
-	n := t.find(host, key, at)
+	t.addRow(r, t.find(host, key, at), d, flows, flags)
+}
+
+// addRow counts a record for a row.
+func (t *Table) addRow(r *traffic.Record, n uint32, d ring.Direction, flows, flags uint32) {
 	row := &t.rows[n]
 	if row.first == 0 {
 		t.wake(n)
@@ -284,7 +290,11 @@ const (
 
 // find returns the row of a host, making it where there is none.
 func (t *Table) find(a addr, key, at uint32) uint32 {
-	h := hashRow(a, key, t.seed)
+	return t.findHashed(hashRow(a, key, t.seed), a, key, at)
+}
+
+// findHashed is find for those who know the hash.
+func (t *Table) findHashed(h uint32, a addr, key, at uint32) uint32 {
 	for pos := h & t.mask; ; pos = (pos + 1) & t.mask {
 		slot := t.index[pos]
 		if slot == 0 {
