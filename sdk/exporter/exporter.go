@@ -139,6 +139,11 @@ func (e *Exporter) Datagram(octets int) {
 	if e.member > 0 {
 		e.block.group.saw(e.member, now)
 	}
+	if e.names.stale.Load() {
+		e.names.mu.Lock()
+		e.refilter()
+		e.names.mu.Unlock()
+	}
 	if start := e.rotated.Load(); now-start >= window && e.rotated.CompareAndSwap(start, now) {
 		e.rotate(now - start)
 	}

@@ -3,6 +3,7 @@ package exporter
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -98,9 +99,14 @@ func (e *Exporter) Wanted(in, out uint32, egress bool) (ok bool, cause string) {
 // names are the names of an exporter's interfaces that its block asks for:
 // the others are of no use.
 type names struct {
-	mu   sync.Mutex
-	told map[uint32]string
+	mu    sync.Mutex
+	told  map[uint32]string
+	stale atomic.Bool // the filter lacks what was told last
 }
+
+// fewNames may be told without delay: more wait for the next tick, lest
+// whoever forges options make us build the filter anew all the time.
+const fewNames = 16
 
 // Interface takes an interface's name that the exporter's options tell. Names
 // that its block does not mention are not kept.
@@ -131,8 +137,16 @@ func (e *Exporter) Interface(index uint32, name string) {
 	default:
 		n.told[index] = name
 	}
+	if n.stale.Store(true); len(n.told) <= fewNames {
+		e.refilter()
+	}
+}
+
+// refilter makes the filter from the names told; the caller holds the lock.
+func (e *Exporter) refilter() {
+	e.names.stale.Store(false)
 	byName := map[string][]uint32{}
-	for i, name := range n.told {
+	for i, name := range e.names.told {
 		byName[name] = append(byName[name], i)
 	}
 	e.filter.Store(e.block.filter(byName))

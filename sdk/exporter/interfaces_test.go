@@ -1,6 +1,9 @@
 package exporter
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestWanted(t *testing.T) {
 	for _, c := range []struct {
@@ -42,7 +45,7 @@ func TestWanted(t *testing.T) {
 }
 
 func TestInterfacesByName(t *testing.T) {
-	s, _, _ := set(t, Options{Blocks: []Block{{Name: "a", Interfaces: []string{"ae0", "ge-0/0/1", "!lo0", "5"}}}})
+	s, c, _ := set(t, Options{Blocks: []Block{{Name: "a", Interfaces: []string{"ae0", "ge-0/0/1", "!lo0", "5"}}}})
 	e := find(t, s.View(), id("192.0.2.1:1", 1))
 	want := func(in uint32, want bool) {
 		t.Helper()
@@ -73,4 +76,7 @@ func TestInterfacesByName(t *testing.T) {
 	if n := len(e.names.told); n > maxNames || s.learned.Load() != int64(n) {
 		t.Errorf("%d names, %d held", n, s.learned.Load())
 	}
+	c.pass(time.Second)
+	e.Datagram(1)
+	want(1000+maxNames/2, true)
 }

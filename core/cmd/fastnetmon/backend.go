@@ -123,7 +123,7 @@ func (b backend) Plugins(context.Context) ([]api.PluginStatus, error) {
 			Kind: p.Block.Kind, Name: p.Block.Name, Instance: p.Block.Instance, Version: p.Version,
 			State: string(p.Status.State), Since: p.Status.Since, Message: p.Status.Message, PID: p.Status.PID,
 			Launches: p.Status.Launches, Retry: p.Status.Retry,
-			Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued,
+			Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Status.Rights,
 		})
 	}
 	return out, nil

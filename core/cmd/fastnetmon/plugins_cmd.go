@@ -45,8 +45,12 @@ func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
 		if !p.Retry.IsZero() {
 			reason = strings.TrimPrefix(reason+"; ", "; ") + "next launch " + p.Retry.UTC().Format("15:04:05")
 		}
+		name := p.Kind + "." + p.Name + "." + p.Instance
+		if p.Pipeline != "" {
+			name += " (pipeline " + p.Pipeline + ")"
+		}
 		row := []string{
-			p.Kind + "." + p.Name + "." + p.Instance, p.State, moment(p.Since), pid, strconv.Itoa(p.Launches), orDefault(p.Version, "-"),
+			name, p.State, moment(p.Since), pid, strconv.Itoa(p.Launches), orDefault(p.Version, "-"),
 		}
 		rows = append(rows, append(append(row, events...), reason))
 	}

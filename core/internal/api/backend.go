@@ -152,9 +152,11 @@ type PluginStatus struct {
 	Launches  int       `json:"launches"`
 	Retry     time.Time `json:"retry,omitzero"` // backing-off: when it is launched again
 	Delivered uint64    `json:"delivered"`
-	Failed    uint64    `json:"failed"`  // events that it would not take
-	Dropped   uint64    `json:"dropped"` // events that found its queue full
-	Queued    uint64    `json:"queued"`  // events that wait now
+	Failed    uint64    `json:"failed"`             // events that it would not take
+	Dropped   uint64    `json:"dropped"`            // events that found its queue full
+	Queued    uint64    `json:"queued"`             // events that wait now
+	Pipeline  string    `json:"pipeline,omitempty"` // of a filter: it has a process in every pipeline that names it
+	Rights    string    `json:"rights,omitempty"`   // whose rights the process has, and what bounds it
 }
 
 // PluginTable is a table of one capture.

@@ -117,7 +117,7 @@ func healthy() *fake {
 			{Kind: "capture", Name: "pcap", Instance: "mirror", Version: "v1", State: "running", Since: moment, PID: 42, Launches: 1},
 			{
 				Kind: "action", Name: "script", Instance: "notify", Version: "v2", State: "backing-off", Since: moment, Message: "exit status 1",
-				Launches: 3, Retry: moment.Add(time.Minute), Delivered: 4, Failed: 5, Dropped: 6, Queued: 7,
+				Launches: 3, Retry: moment.Add(time.Minute), Delivered: 4, Failed: 5, Dropped: 6, Queued: 7, Pipeline: "p", Rights: "r",
 			},
 		},
 		reload: func(context.Context) (ReloadResult, error) {

@@ -178,7 +178,7 @@ func pluginOut(p PluginStatus) *apiv1.PluginStatus {
 		Kind: text(p.Kind), Name: text(p.Name), Instance: text(p.Instance), Version: text(p.Version),
 		State: text(p.State), SinceUnixNano: nanos(p.Since), Message: text(p.Message),
 		Pid: uint32(p.PID), Launches: uint64(p.Launches), RetryUnixNano: nanos(p.Retry),
-		Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued,
+		Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Rights,
 	}
 }
 
@@ -187,7 +187,7 @@ func pluginIn(p *apiv1.PluginStatus) PluginStatus {
 		Kind: p.GetKind(), Name: p.GetName(), Instance: p.GetInstance(), Version: p.GetVersion(),
 		State: p.GetState(), Since: timeOf(p.GetSinceUnixNano()), Message: p.GetMessage(),
 		PID: int(p.GetPid()), Launches: int(p.GetLaunches()), Retry: timeOf(p.GetRetryUnixNano()),
-		Delivered: p.GetDelivered(), Failed: p.GetFailed(), Dropped: p.GetDropped(), Queued: p.GetQueued(),
+		Delivered: p.GetDelivered(), Failed: p.GetFailed(), Dropped: p.GetDropped(), Queued: p.GetQueued(), Pipeline: p.GetPipeline(), Rights: p.GetRights(),
 	}
 }
 

@@ -176,7 +176,7 @@ func (c *capture) quarantined(worker int, cause error) {
 		"capture", c.block.Instance, "worker", worker, "generation", c.generation, "error", cause)
 	c.sys.quarantines.Add(1)
 	if proc := c.process.Load(); proc != nil {
-		go proc.Kill()
+		go proc.KillFor(fmt.Errorf("the ring of worker %d lies: %w", worker, cause))
 	}
 }
 
@@ -185,6 +185,7 @@ func (c *capture) gone(_ *plugin.Process, _ error) {
 	inputs, records := c.inputs, c.records
 	c.inputs, c.records = nil, nil
 	c.wiring.setRings(c, nil)
+	c.settleRecords(records)
 	for _, r := range records {
 		r.Close()
 	}

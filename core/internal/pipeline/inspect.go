@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -120,6 +121,7 @@ func lookUp(what, name string, names *ids) (uint32, error) {
 // PluginState is one block in use and its process.
 type PluginState struct {
 	Block                              *config.Plugin
+	Pipeline                           string // of a filter, which has a process in each pipeline that names it
 	Version                            string
 	Status                             plugin.Status
 	Delivered, Failed, Dropped, Queued uint64 // events, of actions and exports
@@ -130,30 +132,39 @@ type PluginState struct {
 func (d *Daemon) Plugins() ([]PluginState, error) {
 	var out []PluginState
 	if !d.sys.loop.do(func() {
-		states := map[string]PluginState{}
-		for _, stage := range d.set.stages() {
-			for _, p := range stage {
-				states[blockName(p.block)] = PluginState{Block: p.block, Version: p.about.Version, Status: p.inst.Status()}
-			}
-		}
-		count := func(name string, q *delivery) {
-			s := states[name]
-			s.Delivered, s.Failed, s.Dropped, s.Queued = q.delivered.Load(), q.failed.Load(), q.dropped.Load(), q.queued()
-			states[name] = s
-		}
-		for name, a := range d.set.actions {
-			count(name, a.queue)
-		}
-		for name, x := range d.set.exports {
-			count(name, x.events)
-		}
 		for _, b := range allBlocks(d.cfg) {
-			if s, ok := states[blockName(b)]; ok {
-				out = append(out, s)
-			}
+			out = append(out, d.statesOf(blockName(b))...)
 		}
 	}) {
 		return nil, ErrEnded
 	}
 	return out, nil
+}
+
+// statesOf is what runs of a block; the loop's goroutine calls it.
+func (d *Daemon) statesOf(name string) (out []PluginState) {
+	show := func(p part, pipeline string, q *delivery) {
+		s := PluginState{Block: p.block, Pipeline: pipeline, Version: p.about.Version, Status: p.inst.Status()}
+		if q != nil {
+			s.Delivered, s.Failed, s.Dropped, s.Queued = q.delivered.Load(), q.failed.Load(), q.dropped.Load(), q.queued()
+		}
+		out = append(out, s)
+	}
+	if c := d.set.captures[name]; c != nil {
+		show(c.part(), "", nil)
+	}
+	if a := d.set.actions[name]; a != nil {
+		show(a.part(), "", a.queue)
+	}
+	if x := d.set.exports[name]; x != nil {
+		show(x.part(), "", x.events)
+	}
+	for _, pipeline := range slices.Sorted(maps.Keys(d.set.wirings)) {
+		for _, f := range d.set.wirings[pipeline].parts() {
+			if blockName(f.block) == name {
+				show(f, pipeline, nil)
+			}
+		}
+	}
+	return out
 }

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"math"
+
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
@@ -12,7 +14,8 @@ import (
 // not finish, and those of the time since its last flush, of which it tells in
 // the ring's header (a stream has none). Of packets and sampled packets the
 // number is exact, except that one counted for both of its ends and not handed
-// on may be counted twice. Records still with a filter are not received yet.
+// on may be counted twice. So may be a batch that came back
+// from filters just before the end.
 const lostWithProcess = "lost_with_process"
 
 // account adds up what the rings of one capture said, over all its processes.
@@ -95,12 +98,20 @@ func (m *lossMeter) sample(rows []sdk.LedgerRow) {
 
 func sumLedger(rows []sdk.LedgerRow) (received, dropped uint64) {
 	for _, row := range rows {
-		received += row.Received
+		received = addUp(received, row.Received)
 		for _, n := range row.Dropped {
-			dropped += n
+			dropped = addUp(dropped, n)
 		}
 	}
 	return received, dropped
+}
+
+// addUp adds what plugins say, which may be absurd.
+func addUp(a, b uint64) uint64 {
+	if sum := a + b; sum >= a {
+		return sum
+	}
+	return math.MaxUint64
 }
 
 // ratio is the share that was dropped since the oldest sample.

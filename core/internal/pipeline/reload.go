@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -149,7 +150,7 @@ func (d *Daemon) pushPlan(ctx context.Context, s *set) {
 			defer cancel()
 			if err := proc.Host().ApplyPlan(ctx, d.sys.plan.Load()); err != nil {
 				d.sys.log.Error("a capture does not take the new plan: it is replaced", "capture", c.block.Instance, "error", err)
-				proc.Kill()
+				proc.KillFor(fmt.Errorf("it did not take the new plan: %w", err))
 			}
 		})
 	}

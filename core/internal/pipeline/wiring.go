@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -141,7 +142,7 @@ func (f *filter) tell(ctx context.Context, proc *plugin.Process, changed <-chan 
 		case err != nil:
 			f.wiring.sys.log.Error("a filter did not take its rings: its process is replaced",
 				"filter", f.block.Instance, "plugin", f.block.Name, "pid", proc.PID(), "error", err)
-			proc.Kill()
+			proc.KillFor(fmt.Errorf("it did not take its rings: %w", err))
 			return
 		}
 	}

@@ -870,6 +870,8 @@ type PluginStatus struct {
 	Failed        uint64                 `protobuf:"varint,12,opt,name=failed,proto3" json:"failed,omitempty"`                                      // events that it would not take
 	Dropped       uint64                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"`                                    // events that found its queue full
 	Queued        uint64                 `protobuf:"varint,14,opt,name=queued,proto3" json:"queued,omitempty"`                                      // events that wait now
+	Pipeline      string                 `protobuf:"bytes,15,opt,name=pipeline,proto3" json:"pipeline,omitempty"`                                   // filters: each has a process in every pipeline that names it
+	Rights        string                 `protobuf:"bytes,16,opt,name=rights,proto3" json:"rights,omitempty"`                                       // whose rights the process has, and what bounds it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1000,6 +1002,20 @@ func (x *PluginStatus) GetQueued() uint64 {
 		return x.Queued
 	}
 	return 0
+}
+
+func (x *PluginStatus) GetPipeline() string {
+	if x != nil {
+		return x.Pipeline
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetRights() string {
+	if x != nil {
+		return x.Rights
+	}
+	return ""
 }
 
 type LedgerRequest struct {
@@ -2213,7 +2229,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x03fps\x18\x06 \x01(\x01R\x03fps\"\x10\n" +
 	"\x0ePluginsRequest\"L\n" +
 	"\x0fPluginsResponse\x129\n" +
-	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\x82\x03\n" +
+	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\xb6\x03\n" +
 	"\fPluginStatus\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2229,7 +2245,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\tdelivered\x18\v \x01(\x04R\tdelivered\x12\x16\n" +
 	"\x06failed\x18\f \x01(\x04R\x06failed\x12\x18\n" +
 	"\adropped\x18\r \x01(\x04R\adropped\x12\x16\n" +
-	"\x06queued\x18\x0e \x01(\x04R\x06queued\"\x0f\n" +
+	"\x06queued\x18\x0e \x01(\x04R\x06queued\x12\x1a\n" +
+	"\bpipeline\x18\x0f \x01(\tR\bpipeline\x12\x16\n" +
+	"\x06rights\x18\x10 \x01(\tR\x06rights\"\x0f\n" +
 	"\rLedgerRequest\"B\n" +
 	"\x0eLedgerResponse\x120\n" +
 	"\x04rows\x18\x01 \x03(\v2\x1c.fastnetmon.api.v1.LedgerRowR\x04rows\"\xef\x01\n" +
