@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/cache"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/schema"
@@ -255,6 +256,7 @@ func (s *server) Start(ctx context.Context, _ *pb.StartRequest) (*pb.StartRespon
 	inst.mu.Lock()
 	inst.started = true
 	inst.mu.Unlock()
+	cache.ReleaseProgram()
 	return resp, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/cache"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 )
 
@@ -136,6 +137,7 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 		if d.opt.OnRunning != nil {
 			d.opt.OnRunning()
 		}
+		cache.ReleaseProgram() // of which configuring was the larger part
 		d.wait(ctx)
 		stopPeriodic()
 		seconds.Wait()
