@@ -64,6 +64,12 @@ soak: go-version ## full counts of the long tests; AREA=name picks a package pat
 bench: go-version ## benchmarks on seeded mixes, with memory figures
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./sdk/... ./core/... ./plugins/...
 
+.PHONY: bench-peer
+bench-peer: go-version ## install Debian's fastnetmon and compare: same load, same core; ROUNDS=3
+	.ci/install peer
+	FASTNETMON_PEER=/usr/sbin/fastnetmon FASTNETMON_PEER_ROUNDS=$(or $(ROUNDS),3) \
+		$(GO) test -run '^$$' -bench '^BenchmarkPeer$$' -benchtime 1x -timeout 2h ./core/cmd/fastnetmon
+
 .PHONY: fuzz
 fuzz: go-version ## every fuzz target for FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \

@@ -93,6 +93,10 @@ func (b body) size(name string) (uint64, bool) {
 	return uint64(n), ok
 }
 
+// maxRate is what the engine can hold: bits per second; of anything else an
+// eighth.
+const maxRate = 8e13
+
 // rate reads what a second may have: 20000, "1G" (10⁹).
 func (b body) rate(name string) (float64, bool) {
 	i, ok := b.one(name)
@@ -106,8 +110,8 @@ func (b body) rate(name string) (float64, bool) {
 	case n <= 0:
 		b.l.errorf(i.at, "Invalid rate", "%s is not a limit for %q: it must be more than 0. To remove a limit that is inherited, write disable = [%q].", i.text(), name, name)
 		ok = false
-	case n > 1e18:
-		b.l.errorf(i.at, "Invalid rate", "%s is out of range for %q: no link is that fast.", i.text(), name)
+	case n >= maxRate || n >= maxRate/8 && !strings.HasSuffix(name, "bps"):
+		b.l.errorf(i.at, "Invalid rate", "%s is out of range for %q: it must be below 80T bits, or 10T packets or flows, a second.", i.text(), name)
 		ok = false
 	}
 	return n, ok
