@@ -68,7 +68,7 @@ bench: go-version ## benchmarks on seeded mixes, with memory figures
 bench-peer: go-version ## install Debian's fastnetmon and compare: same load, same core; ROUNDS=3
 	.ci/install peer
 	FASTNETMON_PEER=/usr/sbin/fastnetmon FASTNETMON_PEER_ROUNDS=$(or $(ROUNDS),3) \
-		$(GO) test -run '^$$' -bench '^BenchmarkPeer$$' -benchtime 1x -timeout 2h ./core/cmd/fastnetmon
+		$(GO) test -run '^$$' -bench '^BenchmarkPeer' -benchtime 1x -timeout 2h ./core/cmd/fastnetmon
 
 .PHONY: fuzz
 fuzz: go-version ## every fuzz target for FUZZTIME each

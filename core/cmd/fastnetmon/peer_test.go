@@ -33,6 +33,7 @@ const (
 
 // contestant is a program that takes flow telemetry.
 type contestant interface {
+	notify(script string) // to call on an attack; before start
 	start(b *testing.B, protocol string, port int)
 	processed(b *testing.B) uint64 // records, since the start
 	processes(b *testing.B) []int
@@ -233,6 +234,7 @@ func pinned(b *testing.B, log io.Writer, name string, args ...string) *exec.Cmd 
 // switched on.
 type community struct {
 	path    string
+	script  string // "": limits that nothing reaches
 	cmd     *exec.Cmd
 	metrics string
 	log     logBuffer
@@ -252,7 +254,7 @@ check_period = 1
 enable_connection_tracking = on
 ban_for_pps = on
 ban_for_bandwidth = on
-threshold_pps = 100000000
+threshold_pps = %[6]d
 threshold_mbps = 100000000
 average_calculation_time = 5
 speed_calculation_delay = 1
@@ -263,7 +265,7 @@ netflow_sampling_ratio = 1
 sflow = %[4]s
 sflow_port = %[3]d
 sflow_host = 127.0.0.1
-notify_script_path = %[1]s/none
+notify_script_path = %[7]s
 monitor_local_ip_addresses = off
 pid_path = %[1]s/pid
 cli_stats_file_path = %[1]s/stats
@@ -281,8 +283,12 @@ func (c *community) start(b *testing.B, protocol string, port int) {
 	if protocol == "sflow" {
 		netflow, sflow = "off", "on"
 	}
+	limit := 100_000_000
+	if c.script != "" {
+		limit = detectionLimit
+	}
 	for name, text := range map[string]string{
-		"conf": fmt.Sprintf(communityConfig, dir, netflow, port, sflow, scrape), "networks": peerNetwork + "\n", "white": "",
+		"conf": fmt.Sprintf(communityConfig, dir, netflow, port, sflow, scrape, limit, c.script), "networks": peerNetwork + "\n", "white": "",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			b.Fatal(err)
@@ -297,6 +303,8 @@ func (c *community) start(b *testing.B, protocol string, port int) {
 	}
 	b.Fatalf("%s does not start:\n%s", c.path, &c.log)
 }
+
+func (c *community) notify(script string) { c.script = script }
 
 var simplePackets = regexp.MustCompile(`(?m)^fastnetmon_total_simple_packets_processed (\d+)`)
 
@@ -342,6 +350,7 @@ func (c *community) stop(b *testing.B) {
 
 // itself is this program with its plugin.
 type itself struct {
+	script string
 	cmd    *exec.Cmd
 	config string
 	log    logBuffer
@@ -360,7 +369,7 @@ hostgroup "default" {
   networks = [network.home]
 
   threshold "flood" {
-    pps = "100M"
+    pps = %[5]d
     bps = "10T"
   }
 }
@@ -369,8 +378,10 @@ capture "%[3]s" "flows" {
   listen = ["127.0.0.1:%[4]d"]
 }
 
+%[6]s
 pipeline "main" {
   captures = [capture.%[3]s.flows]
+  actions  = [%[7]s]
 }
 `
 
@@ -380,7 +391,12 @@ func (c *itself) start(b *testing.B, protocol string, port int) {
 		kind = "sflow"
 	}
 	dir := b.TempDir()
-	c.config = write(b, "peer.hcl", fmt.Sprintf(itselfConfig, dir, peerNetwork, kind, port))
+	limit, action, name := 100_000_000, "", ""
+	if c.script != "" {
+		limit, name = detectionLimit, "action.script.notify"
+		action = fmt.Sprintf("action \"script\" \"notify\" {\n  role    = \"notify\"\n  command = [%q]\n}\n", c.script)
+	}
+	c.config = write(b, "peer.hcl", fmt.Sprintf(itselfConfig, dir, peerNetwork, kind, port, limit, action, name))
 	c.cmd = pinned(b, &c.log, program, "run", "--config", c.config)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(c.log.String(), "running: captures"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -388,6 +404,8 @@ func (c *itself) start(b *testing.B, protocol string, port int) {
 		}
 	}
 }
+
+func (c *itself) notify(script string) { c.script = script }
 
 func (c *itself) processed(b *testing.B) (sum uint64) {
 	var rows []ledgerRow
@@ -411,4 +429,70 @@ func (c *itself) stop(b *testing.B) {
 	if err := c.cmd.Wait(); err != nil {
 		b.Errorf("%v\n%s", err, &c.log)
 	}
+}
+
+// detectionLimit is the threshold of both programs, packets a second.
+const detectionLimit = 20_000
+
+// BenchmarkPeerDetection prints how long attacks go unseen: from the time at
+// which the sender's router sees the first packet of an attack to the start of
+// the script that is called for it.
+func BenchmarkPeerDetection(b *testing.B) {
+	peer := os.Getenv("FASTNETMON_PEER")
+	if peer == "" {
+		b.Skip("FASTNETMON_PEER names no executable of FastNetMon Community; make bench-peer does")
+	}
+	for b.Loop() {
+		fmt.Printf("\nseconds to the script, limit %d pps, average over 5 s\n%-9s %-9s %20s %20s\n", detectionLimit, "protocol", "attack", "peer", "ours")
+		for _, protocol := range []string{"netflow5", "netflow9", "ipfix", "sflow"} {
+			for _, multiple := range []int{2, 10, 50} {
+				var theirs, ours []figures
+				for range 3 {
+					theirs = append(theirs, figures{cost: detect(b, &community{path: peer}, protocol, multiple)})
+					ours = append(ours, figures{cost: detect(b, &itself{}, protocol, multiple)})
+				}
+				seconds := func(f figures) float64 { return f.cost }
+				fmt.Printf("%-9s %6d x  %20s %20s\n", protocol, multiple, spread(theirs, seconds), spread(ours, seconds))
+			}
+		}
+	}
+}
+
+// detect lets an attack begin and returns when the program called its script.
+func detect(b *testing.B, who contestant, protocol string, multiple int) (seconds float64) {
+	b.Helper()
+	const quiet = 4 * time.Second
+	port, calls := freeUDP(b), filepath.Join(b.TempDir(), "calls")
+	script := filepath.Join(filepath.Dir(calls), "notify.sh")
+	if err := os.WriteFile(script, fmt.Appendf(nil, "#!/bin/sh\ndate +%%s.%%N >> %s\ncat > /dev/null\n", calls), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	who.notify(script)
+	who.start(b, protocol, port)
+	defer who.stop(b)
+	sender := exec.Command("taskset", "-c", "1", program, "traffic", "--send", protocol, "--to", fmt.Sprintf("127.0.0.1:%d", port),
+		"--duration", "20s", "--hosts", "100", "--pps", "2000", "--network", peerNetwork, "--active", "1s", "--inactive", "100ms",
+		"--attack", fmt.Sprintf("syn_flood,target=10.0.7.7,pps=%d,start=%v", multiple*detectionLimit, quiet))
+	began := time.Now()
+	if err := sender.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() {
+		_ = sender.Process.Kill() // it may have ended
+		_ = sender.Wait()
+	}()
+	for time.Since(began) < 25*time.Second {
+		time.Sleep(20 * time.Millisecond)
+		text, err := os.ReadFile(calls)
+		if err != nil || !strings.Contains(string(text), "\n") {
+			continue
+		}
+		at, err := strconv.ParseFloat(strings.Fields(string(text))[0], 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return at - float64(began.Add(quiet).UnixNano())/1e9
+	}
+	b.Fatalf("%T called no script for %d × the limit in %s", who, multiple, protocol)
+	return 0
 }

@@ -26,6 +26,7 @@ type capture struct {
 	held  atomic.Int64 // octets that wait for templates, in all workers
 	clock *clock
 
+	mu      sync.Mutex  // for what follows: tables may be asked for while the capture closes
 	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
 	forward *udp.Forwarder
 	stats   []stats // one for each worker
@@ -73,15 +74,17 @@ func (c *capture) Workers() int {
 }
 
 // Start opens the sockets and reads the templates of the last run.
-func (c *capture) Start(ctx context.Context) error {
+func (c *capture) Start(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.loadTemplates()
 	c.stats = make([]stats, c.Workers())
 	if err := c.listen(); err != nil {
-		return errors.Join(err, c.Close(ctx))
+		return errors.Join(err, c.close())
 	}
 	var err error
 	if c.forward, err = udp.NewForwarder(c.cfg.Forward, c.log); err != nil {
-		return errors.Join(err, c.Close(ctx))
+		return errors.Join(err, c.close())
 	}
 	if c.cfg.Templates != "" {
 		c.stop = make(chan struct{})
@@ -126,6 +129,12 @@ func haveIPv6() bool {
 
 // Close closes the sockets and saves the templates.
 func (c *capture) Close(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.close()
+}
+
+func (c *capture) close() error {
 	var errs []error
 	for _, conn := range c.conns {
 		if conn != nil {

@@ -34,11 +34,13 @@ type decoder struct {
 	now  int64 // of the datagram, monotonic nanoseconds
 	wall int64 // of the datagram, Unix nanoseconds
 
-	src     *source // of the datagram
+	id      exporter.ID // of the datagram
+	src     *source     // of the datagram
 	sources map[*exporter.Exporter]*source
 
 	parser  traffic.Parser // of frame sections
 	x       [slowSlots]uint64
+	totals  *totals // made when an exporter needs it
 	scratch []byte  // copied records; the first octets stay free, see window
 	fields  []field // of the template at hand
 	def     []byte  // its definition
@@ -108,6 +110,11 @@ func identify(data []byte, from netip.AddrPort) (exporter.ID, cause) {
 
 // find makes the datagram's source the current one.
 func (d *decoder) find(id exporter.ID) bool {
+	if d.src != nil && id == d.id && !d.src.e.Gone() { // as the one before
+		d.src.touch(d, id)
+		d.src.base.Time = d.wall
+		return true
+	}
 	e, refusal := d.view.Find(id)
 	switch refusal {
 	case exporter.NotListed:
@@ -124,6 +131,7 @@ func (d *decoder) find(id exporter.ID) bool {
 		}
 		d.src = s
 	}
+	d.id = id
 	d.src.touch(d, id)
 	d.src.base.Time = d.wall
 	return true

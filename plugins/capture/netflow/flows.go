@@ -53,11 +53,11 @@ func (d *decoder) flows(msg []byte, from, to int, t *template) int {
 // which the hot slots are all that matters. data begins margin octets before
 // the first. It returns how many of them count anything.
 func (s *source) plainBatch(out []traffic.Record, data []byte, t *template) (kept int) {
-	base, length := &s.base, t.length
+	at, end := 0, margin+t.length
 	for range out {
-		w, r := data[:margin+length], &out[kept]
-		data = data[length:]
-		*r = *base
+		w, r := data[at:end], &out[kept]
+		at, end = at+t.length, end+t.length
+		*r = s.base
 		t.fill(r, w)
 		duration := (t.hot[hotEnd].of(w) - t.hot[hotStart].of(w)) & t.elapsed
 		r.DurationMs = uint32(duration)

@@ -46,7 +46,9 @@ func (t *template) copyRecord(data, into []byte) int {
 		if off+int(s.fixed) > len(data) {
 			return -1
 		}
-		out += copy(into[out:], data[off+int(s.from):off+int(s.to)])
+		if s.to > 0 {
+			out += copy(into[out:], data[off+int(s.from):off+int(s.to)])
+		}
 		off += int(s.fixed)
 		if s.tail {
 			break

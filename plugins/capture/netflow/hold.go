@@ -12,7 +12,7 @@ const (
 	holdTime     = 30 * time.Second
 	holdOctets   = 64 << 20
 	holdExporter = 8 << 20
-	heldOverhead = 160 // octets that a held set takes beside its content
+	heldOverhead = 400 // octets, about, that a held set takes beside its content
 )
 
 // held is a set of data records whose template has not come yet.
@@ -166,6 +166,7 @@ func (d *decoder) replay(id uint16) {
 	s.late = 0
 	s.begin(0, export, uptime)
 	s.boot, s.base.Time = boot, wall
+	s.e.Records(int(d.records - records))
 	d.records = records // they were not of this message
 }
 
@@ -185,7 +186,7 @@ func (d *decoder) tick(now int64) {
 		}
 		w.table = dom.table.Load()
 		if s := d.sources[w.e]; s != nil && s.dom == dom {
-			d.src = s
+			d.src, d.id = s, dom.id
 			for k := range h.keys {
 				if k.dom == dom {
 					d.replay(k.set)

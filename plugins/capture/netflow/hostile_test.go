@@ -110,7 +110,7 @@ func TestFlips(t *testing.T) {
 				for _, mask := range []byte{0xff, 0x01, 0x80}[:soak(1, 3)] {
 					changed[i] ^= mask
 					r.give(device, changed)
-					if i%16 == 0 && mask == 0xff {
+					if i%64 == 0 && mask == 0xff {
 						r.give(device, group...)
 					}
 					changed[i] ^= mask

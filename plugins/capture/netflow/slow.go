@@ -172,7 +172,7 @@ func (d *decoder) counters(r *traffic.Record, t *template, start int64) (back re
 		back.flags = uint8(x[slowReverseFlags])
 	}
 	if t.has&hasTotals != 0 && start != 0 {
-		d.src.since(r, t, x, start, &back)
+		d.since(r, t, start, &back)
 	}
 	if r.Packets == 0 {
 		r.Packets = guessPackets(r.Bytes)

@@ -18,12 +18,12 @@ type source struct {
 	boot     int64          // when it booted, Unix milliseconds; 0 unknown
 	rate     uint32         // of the set, unless its records differ
 
-	revision uint32 // of the cached rates
-	rates    [rateSlots]cachedRate
+	revision uint32                 // of the cached rates
+	rates    *[rateSlots]cachedRate // of exporters with samplers or rates for interfaces
+	usual    uint32                 // rate of records that name neither; 0: to be asked for
 
 	pending  bool   // IPFIX: how many records the last message had is not known
 	sequence uint32 // of that message
-	totals   *totals
 	late     uint32 // milliseconds for which the records have been held, 0 usually
 	long     uint32 // flows of at least so many milliseconds are looked at: see instantMs
 }
@@ -46,15 +46,17 @@ const instantMs = 1000
 // none.
 func (s *source) begin(inHeader uint32, export int64, uptime uint32) {
 	if rev := s.e.RateRevision(); rev != s.revision {
-		s.revision = rev
-		clear(s.rates[:])
+		s.revision, s.rates, s.usual = rev, nil, 0
 	}
 	s.export, s.uptime = export, uptime
-	s.rate = 0
-	if inHeader != 0 {
+	switch {
+	case inHeader != 0:
 		s.rate = s.e.Rate(0, 0, inHeader)
-	} else {
-		s.rate = s.rateOf(0, 0)
+	case s.usual == 0:
+		s.usual = s.e.Rate(0, 0, 0)
+		fallthrough
+	default:
+		s.rate = s.usual
 	}
 	s.base.Sampling = s.rate
 	s.long = instantMs + 1
@@ -66,6 +68,9 @@ func (s *source) begin(inHeader uint32, export int64, uptime uint32) {
 
 // rateOf is the rate of a sampler and an interface.
 func (s *source) rateOf(sampler uint64, iface uint32) uint32 {
+	if s.rates == nil {
+		s.rates = new([rateSlots]cachedRate)
+	}
 	c := &s.rates[(sampler^uint64(iface))%rateSlots]
 	if c.rate == 0 || c.sampler != sampler || c.iface != iface {
 		*c = cachedRate{sampler, iface, s.e.Rate(sampler, iface, 0)}

@@ -12,6 +12,8 @@ import (
 // Table gives the rows of "fastnetmon exporters" and of this capture's part of
 // doctor.
 func (c *capture) Table(_ context.Context, name string) (sdk.Rows, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	rows, err := c.set.Table(name, c.conns, c.forward)
 	if err == nil && name == exporter.TableDoctor {
 		rows.Rows = append(rows.Rows, c.doctor()...)

@@ -7,8 +7,8 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
-// totalsSize is how many running flows a source remembers; a power of two.
-const totalsSize = 4096
+// totalsSize is how many running flows a worker remembers; a power of two.
+const totalsSize = 1 << 14
 
 // total is what a running flow had counted when it was last exported.
 type total struct {
@@ -17,7 +17,7 @@ type total struct {
 	back            reverse
 }
 
-// totals remembers the flows of an exporter whose counters are never reset
+// totals remembers the flows of exporters whose counters are never reset
 // (octetTotalCount and packetTotalCount, RFC 7012 4.6): of a flow that is
 // exported again while it runs only what has come since counts. A flow is
 // known again by its begin, its id or addresses and ports. One that another
@@ -25,15 +25,15 @@ type total struct {
 type totals [totalsSize]total
 
 // since turns total counters into what has come since the last export.
-func (s *source) since(r *traffic.Record, t *template, x *[slowSlots]uint64, start int64, back *reverse) {
-	if s.totals == nil {
-		s.totals = new(totals)
+func (d *decoder) since(r *traffic.Record, t *template, start int64, back *reverse) {
+	if d.totals == nil {
+		d.totals = new(totals)
 	}
-	key := flowKey(r, start)
+	key := mix(flowKey(r, start), uint64(r.Exporter))
 	if t.has&(1<<slowFlowID) != 0 {
-		key = mix(key, x[slowFlowID])
+		key = mix(key, d.x[slowFlowID])
 	}
-	last := &s.totals[key%totalsSize]
+	last := &d.totals[key%totalsSize]
 	now := total{key | 1, r.Packets, r.Bytes, *back}
 	if last.key == now.key && r.Packets >= last.packets && r.Bytes >= last.octets &&
 		back.packets >= last.back.packets && back.octets >= last.back.octets {

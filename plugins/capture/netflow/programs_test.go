@@ -1,0 +1,110 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// need finds a program that a test runs.
+func need(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if path, err = exec.LookPath("/usr/sbin/" + name); err != nil {
+			missing(t, err.Error())
+		}
+	}
+	return path
+}
+
+// missing ends a test that cannot run: in CI it fails.
+func missing(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
+// inNamespace runs the test again in a network namespace, where it returns
+// true.
+func inNamespace(t *testing.T, programs ...string) bool {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it runs servers")
+	}
+	for _, p := range append(programs, "ip") {
+		need(t, p)
+	}
+	const inside = "FASTNETMON_TEST_NETNS"
+	if os.Getenv(inside) != "" {
+		command(t, nil, "ip", "link", "set", "lo", "up")
+		return true
+	}
+	if os.Getuid() != 0 {
+		missing(t, "only root makes network namespaces")
+	}
+	t.Parallel() // the programs mostly wait
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || testing.Verbose() {
+		t.Logf("%s", out)
+	}
+	if err != nil {
+		t.Errorf("in the namespace: %v", err)
+	}
+	return false
+}
+
+// command runs a program to its end.
+func command(t *testing.T, env []string, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, need(t, name), args...)
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %q: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// start starts a program; what it returns ends it by a signal, and so does the
+// end of the test.
+func start(t *testing.T, env []string, sig os.Signal, name string, args ...string) (stop func()) {
+	t.Helper()
+	cmd := exec.Command(need(t, name), args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Env = append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		kill := time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
+		_ = cmd.Process.Signal(sig)
+		_ = cmd.Wait() // it was told to end
+		if t.Failed() {
+			t.Logf("%s: %s", name, out.String())
+		}
+	}
+	t.Cleanup(stop)
+	return stop
+}
