@@ -33,6 +33,9 @@ type Plugin struct {
 	// reference such as action.gobgp.edge.flowspec names such a label, which
 	// then stands in Mitigation.Profile.
 	TargetBlock string
+
+	// KeepsState asks for a directory that outlives the plugin: Env.StateDir.
+	KeepsState bool
 }
 
 // The factories are made by their constructors only.
@@ -106,6 +109,10 @@ type Env struct {
 	Logger   hclog.Logger // to the core's log
 	Instance string       // label of the block: capture "sflow" "<instance>"
 	Mode     Mode
+	// StateDir is a directory of this block's own that outlives the process,
+	// for plugins with KeepsState. It is "" in a check or replay, and where the
+	// core cannot make one: the plugin then goes without.
+	StateDir string
 }
 
 // factory builds a plugin's value. The configuration's type is known to it
@@ -169,6 +176,9 @@ func (p *Plugin) describe() (*wire.Description, *factory, *schema.Schema, error)
 		Name: p.Name, Kind: f.kind, Version: p.Version, SDKVersion: wire.SDKVersion,
 		Protocol: wire.Protocol, Minor: wire.ProtocolMinor,
 		Features: f.features(), TargetBlock: p.TargetBlock, Summary: p.Summary, Schema: s.Block,
+	}
+	if p.KeepsState {
+		d.Features = append(d.Features, wire.FeatureState)
 	}
 	if err := d.Check(); err != nil {
 		return fail(err)

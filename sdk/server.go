@@ -196,7 +196,7 @@ func (s *server) build(ctx context.Context, req *pb.ConfigureRequest) (*instance
 	if diags.HasErrors() {
 		return nil, diags, nil
 	}
-	env := Env{Logger: s.logger.With("instance", req.GetInstance()), Instance: req.GetInstance(), Mode: mode}
+	env := Env{Logger: s.logger.With("instance", req.GetInstance()), Instance: req.GetInstance(), Mode: mode, StateDir: req.GetStateDir()}
 	value, err := s.factory.build(config, env)
 	if err == nil {
 		if v, ok := value.(Validator); ok {

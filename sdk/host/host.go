@@ -45,6 +45,7 @@ const (
 	FeatureTable     = wire.FeatureTable
 	FeatureWorkers   = wire.FeatureWorkers
 	FeatureHealth    = wire.FeatureHealth
+	FeatureState     = wire.FeatureState
 )
 
 // MaxMessage bounds every message in both directions, in bytes.
@@ -166,6 +167,7 @@ type ConfigureRequest struct {
 	Instance     string    // the block's label
 	Mode         string    // "run" or "replay"
 	ValidateOnly bool      // build and validate, keep nothing
+	StateDir     string    // absolute path of a directory of the block's own; "": there is none
 }
 
 // ConfigureResult is what a capture says once it is configured.
@@ -190,7 +192,7 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 		return none, nil, err
 	}
 	resp, err := p.base.Configure(ctx, &pb.ConfigureRequest{
-		Config: config, Instance: req.Instance, Mode: req.Mode, ValidateOnly: req.ValidateOnly,
+		Config: config, Instance: req.Instance, Mode: req.Mode, ValidateOnly: req.ValidateOnly, StateDir: req.StateDir,
 	})
 	if err != nil {
 		return none, nil, callError(ctx, "Configure", err)

@@ -190,7 +190,7 @@ func play(b *testing.B, protocol string, port, rate int, wait time.Duration) (re
 	return records, time.Duration(seconds * float64(time.Second))
 }
 
-func freeUDP(b *testing.B) int {
+func freeUDP(b testing.TB) int {
 	b.Helper()
 	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -359,6 +359,7 @@ type itself struct {
 const itselfConfig = `
 daemon {
   runtime_dir = "%[1]s/run"
+  state_dir   = "%[1]s/state"
 }
 
 network "home" {

@@ -179,7 +179,7 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 	proc, err := plugin.Launch(ctx, p.launchSpec(runtimeDir, opt.Log))
 	if err == nil {
 		defer proc.Stop(ctx)
-		if err = p.tell(ctx, proc.Host(), true); err == nil {
+		if err = p.tell(ctx, proc.Host(), "", true); err == nil {
 			return p.diags
 		}
 	}
@@ -190,9 +190,9 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 
 // tell hands a block's value to its plugin; complaints come back in diags,
 // placed at the lines they are about.
-func (p *prepared) tell(ctx context.Context, h *host.Plugin, validateOnly bool) error {
+func (p *prepared) tell(ctx context.Context, h *host.Plugin, stateDir string, validateOnly bool) error {
 	result, said, err := h.Configure(ctx, host.ConfigureRequest{
-		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly,
+		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly, StateDir: stateDir,
 	})
 	p.diags, p.setup = p.cfg.PluginDiagnostics(p.block, said), result
 	return err
@@ -200,13 +200,22 @@ func (p *prepared) tell(ctx context.Context, h *host.Plugin, validateOnly bool) 
 
 // configure is the hook of every block that a configuration file holds.
 func (p *prepared) configure(ctx context.Context, proc *plugin.Process) error {
-	if err := p.tell(ctx, proc.Host(), false); err != nil {
+	if err := p.tell(ctx, proc.Host(), p.stateDir(proc), false); err != nil {
 		return err
 	}
 	if p.diags.HasErrors() {
 		return plugin.Refused(errDiagnosed)
 	}
 	return nil
+}
+
+// stateDir is where a plugin that keeps something may do so. Without it the
+// plugin works, and forgets.
+func (p *prepared) stateDir(proc *plugin.Process) string {
+	if p.about == nil || !p.about.Has(host.FeatureState) {
+		return ""
+	}
+	return proc.StateDir(p.cfg.Daemon.StateDir)
 }
 
 // launchSpec is what every launch of a block has in common. Relative paths in

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -54,6 +55,7 @@ type Spec struct {
 // Process is a launched plugin. Stop must be called in the end, also when the
 // process has ended by itself.
 type Process struct {
+	owner       *syscall.Credential // nil: our user
 	spec        Spec
 	log         hclog.Logger
 	run         atomic.Pointer[processRunner]
@@ -122,7 +124,7 @@ func launch(ctx context.Context, spec Spec) (*Process, error) {
 		return nil, err
 	}
 	p := &Process{
-		spec: spec, log: spec.Logger, files: files, out: newOutput(spec.Logger, newLimiter()),
+		owner: id.credential, spec: spec, log: spec.Logger, files: files, out: newOutput(spec.Logger, newLimiter()),
 		closed: make(chan struct{}), done: make(chan struct{}), released: make(chan struct{}),
 	}
 	p.synced = [2]*stream{p.out.stream(), p.out.stream()}

@@ -36,6 +36,9 @@ type capture struct {
 }
 
 func newCapture(c config, env sdk.Env) (*capture, error) {
+	if c.Templates == "" && env.StateDir != "" {
+		c.Templates = filepath.Join(env.StateDir, "templates")
+	}
 	now := newClock()
 	set, err := exporter.NewSet(exporter.Options{
 		Blocks: c.Exporters, OnlyListed: len(c.Exporters) > 0,

@@ -27,7 +27,7 @@ type config struct {
 	Exporters     []exporter.Block `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
 	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
 	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
-	Templates     string           `hcl:"templates,optional" doc:"file that keeps templates and sampling rates over a restart"`
+	Templates     string           `hcl:"templates,optional" doc:"file that keeps templates and sampling rates over a restart; one below the daemon's state_dir unless set"`
 	Forward       []udp.Forward    `hcl:"forward,block"`
 }
 

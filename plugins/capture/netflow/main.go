@@ -13,5 +13,7 @@ func plugin() sdk.Plugin {
 		Version: version,
 		Summary: "receives NetFlow v5, NetFlow v9 and IPFIX over UDP",
 		Capture: sdk.NewCapture(defaults(), newCapture),
+
+		KeepsState: true, // templates
 	}
 }

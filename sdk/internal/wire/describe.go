@@ -29,6 +29,7 @@ const (
 	FeatureTable     = "table"
 	FeatureWorkers   = "workers"
 	FeatureHealth    = "health"
+	FeatureState     = "state"
 )
 
 // Description is what a plugin says of itself, by RPC and as the JSON that

@@ -223,7 +223,7 @@ type DescribeResponse struct {
 	Protocol      uint32                 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"` // major of this contract
 	ProtocolMinor uint32                 `protobuf:"varint,6,opt,name=protocol_minor,json=protocolMinor,proto3" json:"protocol_minor,omitempty"`
 	Schema        *Block                 `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
-	Features      []string               `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`                           // notifier, mitigator, inspector, sampler, tap, table, workers, health
+	Features      []string               `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`                           // notifier, mitigator, inspector, sampler, tap, table, workers, health, state
 	TargetBlock   string                 `protobuf:"bytes,10,opt,name=target_block,json=targetBlock,proto3" json:"target_block,omitempty"` // block type whose labels may be named in references
 	Summary       string                 `protobuf:"bytes,11,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -706,7 +706,8 @@ type ConfigureRequest struct {
 	Config        []byte                 `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`     // cty value as msgpack, of the schema's implied type
 	Instance      string                 `protobuf:"bytes,2,opt,name=instance,proto3" json:"instance,omitempty"` // the block's label
 	ValidateOnly  bool                   `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
-	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"` // run or replay
+	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`                         // run or replay
+	StateDir      string                 `protobuf:"bytes,5,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"` // of the block's own, for plugins with the feature state; empty: there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -765,6 +766,13 @@ func (x *ConfigureRequest) GetValidateOnly() bool {
 func (x *ConfigureRequest) GetMode() string {
 	if x != nil {
 		return x.Mode
+	}
+	return ""
+}
+
+func (x *ConfigureRequest) GetStateDir() string {
+	if x != nil {
+		return x.StateDir
 	}
 	return ""
 }
@@ -4241,12 +4249,13 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tattribute\x18\x01 \x01(\tH\x00R\tattribute\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\x03H\x00R\x05index\x12\x12\n" +
 	"\x03key\x18\x03 \x01(\tH\x00R\x03keyB\x06\n" +
-	"\x04step\"\x7f\n" +
+	"\x04step\"\x9c\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x12\n" +
-	"\x04mode\x18\x04 \x01(\tR\x04mode\"\x89\x01\n" +
+	"\x04mode\x18\x04 \x01(\tR\x04mode\x12\x1b\n" +
+	"\tstate_dir\x18\x05 \x01(\tR\bstateDir\"\x89\x01\n" +
 	"\x11ConfigureResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
 	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x16\n" +
