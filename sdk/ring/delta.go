@@ -126,7 +126,8 @@ type Delta struct {
 //	  8    8 flush number, from 1 in each process and worker
 //	 16    8 revision of the plan under which the batch was counted
 //	 24    8 window end, nanoseconds on the stream's clock; a multiple of 50 ms
-//	 32    8 lag: nanoseconds between the window's end and the write
+//	 32    8 lag: nanoseconds between the window's end and the write, or for which
+//	         some of its records have waited for filters, if that was longer
 //	 40    8 records received
 //	 48    8 records counted (in deltas of this and earlier batches, or still in the table)
 //	 56    8 records dropped, all causes
@@ -135,7 +136,7 @@ type Delta struct {
 //	 72    8 rows folded into their prefix so far
 //	 80    8 packets received, scaled
 //	 88    8 raw samples in the deltas of this batch, those of counters apart
-//	 96    8 raw samples in what was counted and is left in the table
+//	 96    8 raw samples in what was counted and is left in the table; not those of flow records whose time is still to come
 //	104   24 reserved, 0
 type Flush struct {
 	Kind         Kind
