@@ -49,6 +49,7 @@ func (s *Set) Doctor(conns []*udp.Conn) sdk.Rows {
 	d.lost(conns)
 	d.listed(s)
 	if len(d.all) > 0 {
+		d.silent(s)
 		d.decoded()
 		d.template()
 		d.sampling()
@@ -98,45 +99,69 @@ func (d *checkup) arrive(s *Set, conns []*udp.Conn) {
 	for _, x := range latest {
 		newest = max(newest, x.last)
 	}
+	all, silence := datagrams+refused+full, time.Duration(d.now-newest)
+	for _, c := range conns {
+		if n, ago := c.Received(); n > 0 { // what is no telemetry comes from no exporter
+			all, silence = max(all, n), min(silence, ago)
+		}
+	}
 	var silent string
-	switch all := datagrams + refused + full; {
+	switch {
 	case all == 0:
 		silent = "no datagram has arrived"
-	case d.now-newest > minute:
-		silent = fmt.Sprintf("no datagram has arrived for %s", seconds(d.now-newest))
+	case silence > time.Duration(minute):
+		silent = fmt.Sprintf("no datagram has arrived for %s", seconds(int64(silence)))
 	default:
 		d.say("datagrams", StateOK, "%d datagrams from %d exporters", all, len(d.all))
 		return
 	}
+	dropped, strict := reversePath()
+	d.reversePath(s.dropped, dropped, strict)
 	port := uint16(0)
 	if len(conns) > 0 {
 		port = conns[0].LocalAddr().Port()
 	}
 	d.say("datagrams", StateFault, "%s: let the devices export to this machine and port, and see whether they reach it: tcpdump -ni any udp port %d; "+
 		"if tcpdump shows them, a firewall of this machine (nft list ruleset) or rp_filter drops them", silent, port)
-	if n, strict := reversePath(); n > 0 || strict != "" {
-		d.say("rp_filter", StateWarn, "the reverse path filter has dropped %d packets since the start of this machine%s: exporters that it routes back by another interface are cut off; "+
-			"sysctl -w net.ipv4.conf.all.rp_filter=2 (and of the interface) makes it loose", n, strict)
+}
+
+// reversePath tells of the reverse path filter where nothing comes. It is at
+// fault only if it has dropped something since the capture started.
+func (d *checkup) reversePath(before, dropped uint64, strict string) {
+	state, when := StateWarn, "since the start of this machine"
+	switch {
+	case dropped == 0:
+		return
+	case dropped > before:
+		state, when, dropped = StateFault, "since this capture started", dropped-before
 	}
+	d.say("rp_filter", state, "the reverse path filter has dropped %d packets %s%s: exporters that this machine would answer by another interface are cut off; "+
+		"route them back the way they come, or make it loose: sysctl -w net.ipv4.conf.all.rp_filter=2 (and of the interface)", dropped, when, strict)
 }
 
 // lost tells what the sockets lost.
 func (d *checkup) lost(conns []*udp.Conn) {
-	var lost uint64
+	var lost, received uint64
 	advice := ""
 	for _, c := range conns {
 		lost += c.Lost()
+		n, _ := c.Received()
+		received += n
 		if a := c.Advice(); a != "" {
 			advice = a
 		}
 	}
+	state := StateWarn
+	if lost > received/100 {
+		state = StateFault
+	}
 	switch {
 	case lost > 0 && advice != "":
-		d.say("receive buffer", StateWarn, "%d datagrams were lost because the receive buffer was full; %s", lost, advice)
+		d.say("receive buffer", state, "%d datagrams were lost because the receive buffer was full, beside %d that were read; %s", lost, received, advice)
 	case lost > 0:
-		d.say("receive buffer", StateWarn, "%d datagrams were lost because the receive buffer was full: raise sockets or receive_buffer in the capture's block", lost)
-	case advice != "":
-		d.say("receive buffer", StateWarn, "%s", advice)
+		d.say("receive buffer", state, "%d datagrams were lost because the receive buffer was full, beside %d that were read: raise receive_buffer or workers in the capture's block", lost, received)
+	case advice != "": // nothing has come of it yet: not to be named before what is wrong
+		d.say("buffer size", StateWarn, "%s", advice)
 	}
 }
 
@@ -157,6 +182,38 @@ func (d *checkup) listed(s *Set) {
 	}
 	if full > 0 {
 		d.say("listed", StateWarn, "%d datagrams were refused because there are more than %d exporters: somebody may forge addresses; name yours in exporter blocks", full, s.max)
+	}
+}
+
+// silent tells of exporter blocks of which nothing comes while others send:
+// whatever passes those devices only is not watched.
+func (d *checkup) silent(s *Set) {
+	last := map[*block]int64{}
+	active := false
+	for _, e := range d.all {
+		active = active || d.now-e.seen.Load() <= minute
+		if e.block != nil {
+			last[e.block] = max(last[e.block], e.seen.Load())
+		}
+	}
+	if !active { // the row about datagrams tells
+		return
+	}
+	var names []string
+	for _, b := range s.match.all {
+		switch seen, ever := last[b]; {
+		case !ever && d.now-s.began > minute:
+			names = append(names, b.Name+" (nothing yet)")
+		case ever && d.now-seen > 2*minute:
+			names = append(names, fmt.Sprintf("%s (for %s)", b.Name, seconds(d.now-seen)))
+		}
+	}
+	if n := len(names) - 5; n > 0 {
+		names = append(names[:5], fmt.Sprintf("and %d more", n))
+	}
+	if len(names) > 0 {
+		d.say("silent", StateWarn, "nothing comes from exporters that this capture names: %s; see whether they export to this machine and port, "+
+			"and whether source, agent and domain in their blocks are right", strings.Join(names, ", "))
 	}
 }
 

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -149,6 +150,77 @@ func TestDoctor(t *testing.T) {
 	}
 	if _, err := s.Table("nonsense", conns, nil); err == nil {
 		t.Error("there is a table of nonsense")
+	}
+}
+
+// What arrives but is no telemetry is not taken for silence.
+func TestDoctorSeesDatagramsOfNobody(t *testing.T) {
+	conns, err := udp.Listen("127.0.0.1:0", 1, udp.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conns[0].Close()
+	from, err := net.Dial("udp", conns[0].LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := from.Write([]byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conns[0].Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s, _, _ := set(t, Options{})
+	if out, fault := states(s, conns); out["datagrams"] != StateOK {
+		t.Errorf("%v, %s", out, fault)
+	}
+}
+
+// A named exporter that is silent while others send is told of.
+func TestDoctorMissesNamedExporters(t *testing.T) {
+	s, clock, _ := set(t, Options{Blocks: []Block{
+		{Name: "here", Source: prefixes("192.0.2.1/32")}, {Name: "gone", Source: prefixes("192.0.2.2/32")}, {Name: "never", Source: prefixes("192.0.2.3/32")},
+	}})
+	v := s.View()
+	here := find(t, v, id("192.0.2.1:1", 1))
+	here.Datagram(1)
+	find(t, v, id("192.0.2.2:1", 1)).Datagram(1)
+	silent := func() string {
+		for _, r := range s.Doctor(nil).Rows {
+			if r[0] == "silent" {
+				return r[1] + " " + r[2]
+			}
+		}
+		return ""
+	}
+	if got := silent(); got != "" {
+		t.Errorf("at once: %s", got)
+	}
+	clock.pass(3 * time.Minute)
+	if got := silent(); got != "" { // then the row about datagrams tells
+		t.Errorf("all are silent: %s", got)
+	}
+	here.Datagram(1)
+	if got := silent(); !strings.HasPrefix(got, StateWarn) || !strings.Contains(got, "names: gone (for 3m0s), never (nothing yet);") {
+		t.Errorf("two of three are silent: %q", got)
+	}
+}
+
+func TestDoctorBlamesTheReversePathFilterOnlyForDrops(t *testing.T) {
+	for _, c := range []struct {
+		before, dropped uint64
+		state, part     string
+	}{
+		{0, 0, "", ""},
+		{7, 7, StateWarn, "7 packets since the start of this machine and is strict on eth0"},
+		{7, 9, StateFault, "2 packets since this capture started"},
+	} {
+		d := &checkup{}
+		d.reversePath(c.before, c.dropped, " and is strict on eth0")
+		if len(d.rows) != min(len(c.state), 1) || len(d.rows) > 0 && (d.rows[0][1] != c.state || !strings.Contains(d.rows[0][2], c.part)) {
+			t.Errorf("%+v: %q", c, d.rows)
+		}
 	}
 }
 

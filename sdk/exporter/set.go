@@ -64,6 +64,8 @@ type Set struct {
 	sketch     sketch
 	learned    atomic.Int64 // sampling rates and interface names held, of all exporters
 	fullUntil  atomic.Int64 // until then no new exporter finds room
+	began      int64        // monotonic nanoseconds
+	dropped    uint64       // packets that the reverse path filter had dropped before
 
 	mu      sync.Mutex
 	byID    map[ID]*Exporter
@@ -103,6 +105,8 @@ func NewSet(o Options) (*Set, error) {
 		blocks = append(blocks, c)
 	}
 	s.match = newMatcher(blocks)
+	s.began = s.now()
+	s.dropped, _ = reversePath()
 	return s, ds.Err()
 }
 

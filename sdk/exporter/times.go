@@ -22,7 +22,7 @@ const (
 type times struct {
 	clamped  atomic.Uint64
 	skip     atomic.Uint32 // a mask: records whose hash has none of its bits set are looked at
-	limit    atomic.Uint32 // seconds: the most that Spread may be
+	limit    atomic.Uint32 // seconds: Spread of flows that are longer than maxSpread
 	looked   atomic.Uint32 // records looked at in this window
 	told     atomic.Uint32 // seconds: active timeout from options; 0 unknown
 	observed atomic.Uint32 // milliseconds: active timeout as observed; 0 unknown
@@ -82,8 +82,11 @@ func (t *times) init() { t.limit.Store(maxSpread) }
 // is counted in the totals and raises no rate. One that ends less than a
 // second before it begins is taken for one of the active timeout.
 //
-// Spread is the duration in whole seconds, but no more than the exporter's
-// active timeout and 120. Fast: it is called for each record.
+// Spread is the duration in whole seconds, up to 120; of a longer flow it is no
+// more than the exporter's active timeout and 120. A timeout that was observed
+// bounds no shorter flow: where few of an exporter's flows are long it is too
+// low, and those few would count in a part of their time only. Fast: it is
+// called for each record.
 func (e *Exporter) Flow(startMs, endMs, exportMs int64) (durationMs uint32, spread uint8) {
 	t := &e.times
 	d := endMs - startMs
@@ -94,10 +97,13 @@ func (e *Exporter) Flow(startMs, endMs, exportMs int64) (durationMs uint32, spre
 	if uint32(uint64(endMs)*0x9e3779b97f4a7c15>>40)&t.skip.Load() == 0 && endMs != 0 {
 		t.look(d, endMs, exportMs, e.set.wall())
 	}
-	if d <= 1000 {
+	switch {
+	case d <= 1000:
 		return uint32(d), 0
+	case d <= maxSpread*1000:
+		return uint32(d), uint8(uint32(d+999) / 1000)
 	}
-	return uint32(d), uint8(min(uint32(d+999)/1000, t.limit.Load()))
+	return uint32(d), uint8(t.limit.Load())
 }
 
 // impossible clamps a duration and counts it.
@@ -174,7 +180,7 @@ func (t *times) rotate() {
 	t.bound()
 }
 
-// bound sets the limit of Spread.
+// bound sets the limit of Spread for the longest flows.
 func (t *times) bound() {
 	limit := uint32(maxSpread)
 	if ms := t.timeout(); ms > 0 {

@@ -77,6 +77,25 @@ func TestActiveTimeoutIsObserved(t *testing.T) {
 	}
 }
 
+// A few long flows among many shorter ones count for all of their time.
+func TestFewLongFlowsKeepTheirTime(t *testing.T) {
+	s, c, _ := set(t, Options{})
+	e := find(t, s.View(), id("192.0.2.1:1", 1))
+	for n := range int64(20_000) { // 200 a second, up to 12 s long
+		c.pass(5 * time.Millisecond)
+		e.Flow(noon-1500-n*7919%10_500, noon, noon)
+		e.Datagram(100)
+	}
+	if r := row(t, s, e); r["active timeout"] != "12s" {
+		t.Errorf("the test's own flows are off: %v", r)
+	}
+	for _, seconds := range []int64{59, 60, 120} {
+		if _, spread := e.Flow(noon-seconds*1000, noon, noon); int64(spread) != seconds {
+			t.Errorf("a flow of %d s counts for %d s", seconds, spread)
+		}
+	}
+}
+
 func TestShortFlowsAreNoTimeout(t *testing.T) {
 	s, c, _ := set(t, Options{})
 	e := find(t, s.View(), id("192.0.2.1:1", 1))

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // Conn is one socket. One goroutine receives from it at a time; its other
@@ -16,8 +18,13 @@ type Conn struct {
 	asked, granted int
 	done           <-chan struct{} // of the context that interrupts the receiver
 	stop           func() bool
+	arrived        atomic.Uint64 // datagrams
+	newest         atomic.Int64  // when the last batch came, after began
 	receiver
 }
+
+// began is the zero of the times in Conn.
+var began = time.Now()
 
 // Listen opens as many sockets as asked for on one address, such as
 // "0.0.0.0:2055" or "[::]:2055"; the kernel spreads sources over them
@@ -139,10 +146,23 @@ func (c *Conn) Receive(ctx context.Context) ([]Datagram, error) {
 			return nil, err
 		}
 		batch, err := c.receive(ctx)
+		if len(batch) > 0 {
+			c.arrived.Add(uint64(len(batch)))
+			c.newest.Store(int64(time.Since(began)))
+		}
 		if len(batch) > 0 || err != nil {
 			return batch, err
 		}
 	}
+}
+
+// Received returns how many datagrams have been received, whatever is in them,
+// and how long ago the last ones came; 0 and 0 if none has.
+func (c *Conn) Received() (datagrams uint64, ago time.Duration) {
+	if datagrams = c.arrived.Load(); datagrams > 0 {
+		ago = time.Since(began) - time.Duration(c.newest.Load())
+	}
+	return datagrams, ago
 }
 
 // Granted returns the receive buffer asked for and the one granted, in octets

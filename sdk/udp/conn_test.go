@@ -47,6 +47,27 @@ func soon(t testing.TB) context.Context {
 	return ctx
 }
 
+func TestReceivedCountsWhateverComes(t *testing.T) {
+	c := listen(t, "127.0.0.1:0", Options{Coalesce: -1})
+	if n, ago := c.Received(); n != 0 || ago != 0 {
+		t.Errorf("before anything came: %d, %v ago", n, ago)
+	}
+	from := dial(t, c.LocalAddr())
+	for range 3 {
+		send(t, from, nil)
+	}
+	for got := 0; got < 3; {
+		batch, err := c.Receive(soon(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += len(batch)
+	}
+	if n, ago := c.Received(); n != 3 || ago < 0 || ago > time.Minute {
+		t.Errorf("%d datagrams, %v ago", n, ago)
+	}
+}
+
 func TestReceiveGivesDataAndSource(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		t.Run(address, func(t *testing.T) {

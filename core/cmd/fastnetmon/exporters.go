@@ -127,12 +127,26 @@ func exporterObjects(tables []api.PluginTable) []map[string]string {
 	return out
 }
 
+// agentsNeeded reports whether an sFlow agent has another name than its
+// address: several behind one address look alike without it.
+func agentsNeeded(tables []api.PluginTable) bool {
+	for _, t := range tables {
+		for _, cells := range cellsOf(&t, []string{"exporter", "agent"}) {
+			if cells[1] != "" && cells[1] != cells[0] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // printExporters writes a line for each exporter. The plugin's column is left
 // out where there is only one.
 func printExporters(w io.Writer, tables []api.PluginTable, wide bool) error {
 	names := columnsOf(tables)
 	if !wide {
-		names = slices.DeleteFunc(names, func(c string) bool { return !slices.Contains(narrow, c) })
+		agents := agentsNeeded(tables)
+		names = slices.DeleteFunc(names, func(c string) bool { return !slices.Contains(narrow, c) && (c != "agent" || !agents) })
 	}
 	var columns []column
 	if len(tables) > 1 {

@@ -28,8 +28,8 @@ type Diagnosis struct {
 // checkOrder is the order in which data passes what is checked. What plugins
 // check beyond it comes last.
 var checkOrder = []string{
-	"running", "bound", "datagrams", "rp_filter", "receive buffer", "listed", "decoded", "templates", "sampling",
-	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward",
+	"running", "bound", "rp_filter", "datagrams", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
+	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward", "buffer size",
 }
 
 // Doctor says why no traffic, or not the right one, may be seen: faults first,
@@ -185,14 +185,27 @@ func (x *examination) directions() {
 		if pps["other"] >= leastRate {
 			x.say("", "direction", exporter.StateFault, "%s packets a second are seen, but none from or to our networks: are the prefixes in the network blocks right?", whole(pps["other"]))
 		}
-	case in < leastRate:
-		x.say("", "direction", exporter.StateWarn, "only outgoing traffic is seen, so no attack on our hosts can be: let the devices sample what comes in too, "+
+	case in < leastRate && x.limited("incoming"):
+		x.say("", "direction", exporter.StateFault, "only outgoing traffic is seen, so no attack on our hosts can be: let the devices sample what comes in too, "+
 			"and see whether count and interfaces in the exporter blocks leave it out")
-	case out < leastRate:
-		x.say("", "direction", exporter.StateWarn, "only incoming traffic is seen, so no attack by our hosts can be: let the devices sample what goes out too, if that matters")
+	case out < leastRate && x.limited("outgoing"):
+		x.say("", "direction", exporter.StateWarn, "only incoming traffic is seen, so no attack by our hosts can be, though thresholds ask for it: let the devices sample what goes out too, "+
+			"or write direction = \"incoming\" in the thresholds")
 	default:
 		x.say("", "direction", exporter.StateOK, "%s packets a second come in, %s go out", whole(in), whole(out))
 	}
+}
+
+// limited reports whether a threshold looks at traffic of that direction.
+func (x *examination) limited(direction string) bool {
+	for _, g := range x.cfg.Groups {
+		for _, t := range g.Thresholds {
+			if t.Direction == direction || t.Direction == "" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func whole(v float64) string { return strconv.FormatFloat(v, 'f', 0, 64) }

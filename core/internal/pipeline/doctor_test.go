@@ -71,7 +71,7 @@ func TestDoctorComparesDirections(t *testing.T) {
 	}{
 		{0, 0, 0, "", ""},
 		{0, 0, 500, "fault", "none from or to our networks"},
-		{0, 500, 500, "warn", "only outgoing"},
+		{0, 500, 500, "fault", "only outgoing"},
 		{500, 0, 0, "warn", "only incoming"},
 		{500, 500, 500, "ok", "500 packets"},
 	} {
@@ -82,6 +82,21 @@ func TestDoctorComparesDirections(t *testing.T) {
 		x.directions()
 		if state, detail := x.only(t, "direction"); state != c.state || !strings.Contains(detail, c.part) {
 			t.Errorf("%+v: %s %q", c, state, detail)
+		}
+	}
+}
+
+// Directions that no threshold looks at need not be seen.
+func TestDoctorAsksForDirectionsWithLimits(t *testing.T) {
+	for direction, want := range map[string]string{"incoming": "ok", "outgoing": "warn", "": "warn"} {
+		x := examinationOf()
+		for _, l := range x.cfg.Groups[1].Thresholds {
+			l.Direction = direction
+		}
+		x.totals = []sdk.TotalRate{{Direction: "incoming", Family: 4, Counters: []sdk.CounterRate{{Counter: "total", PPS: 500}}}}
+		x.directions()
+		if state, detail := x.only(t, "direction"); state != want {
+			t.Errorf("%q: %s %q", direction, state, detail)
 		}
 	}
 }
