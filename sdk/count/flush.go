@@ -31,7 +31,7 @@ type Sink interface {
 // Window is the end of a flush window.
 type Window struct {
 	End        int64  // nanoseconds on the stream's clock, a multiple of FlushTick
-	Lag        uint64 // nanoseconds between End and the write
+	Lag        uint64 // nanoseconds between End and the write: see ring.Flush
 	Generation uint32 // of the ring behind the sink
 	All        bool   // flush every row
 	Finished   bool   // the input has ended; implies All

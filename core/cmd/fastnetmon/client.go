@@ -72,6 +72,8 @@ func askDaemon(cmd *cobra.Command, f *clientFlags, ask func(context.Context, *ap
 		return &exitError{exitConfig, err}
 	case errors.Is(err, api.ErrNotRunning):
 		err = fmt.Errorf("%s: %w: start one with \"fastnetmon run\", or say where it is with --socket or --config", path, err)
+	case errors.Is(err, api.ErrSilent):
+		err = fmt.Errorf("%s: %w: it is stopped, or has too much to do; see its log, and restart it if that lasts", path, err)
 	case errors.Is(err, api.ErrOtherDaemon):
 		err = fmt.Errorf("%s: %w: restart it with this version", path, err)
 	case errors.Is(err, fs.ErrPermission):

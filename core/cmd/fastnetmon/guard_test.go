@@ -60,14 +60,32 @@ action "script" "ban" {
   role    = "mitigate"
   command = ["%[1]s/ban.sh"]
 }
-
+%[5]s
 pipeline "main" {
   captures = [capture.steady.line]
+  filters  = [%[6]s]
   actions  = [action.script.ban]
 }
 `
 
+// guardFilter lets everything wait for it.
+const guardFilter = `
+filter "hello" "stops" {
+  port = 54
+
+  process {
+    on_failure = "stop"
+  }
+}
+`
+
 func startGuarded(t *testing.T, average, settings string) *guarded {
+	t.Helper()
+	return startFiltered(t, average, settings, "", "")
+}
+
+// startFiltered is startGuarded with a filter block and its reference.
+func startFiltered(t *testing.T, average, settings, filter, reference string) *guarded {
 	t.Helper()
 	dir := t.TempDir()
 	plugin := filepath.Join(dir, "capture-steady")
@@ -81,7 +99,7 @@ func startGuarded(t *testing.T, average, settings string) *guarded {
 	if err := os.WriteFile(filepath.Join(dir, "ban.sh"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	g.config = write(t, "guard.hcl", fmt.Sprintf(guardConfig, dir, average, settings, plugin))
+	g.config = write(t, "guard.hcl", fmt.Sprintf(guardConfig, dir, average, settings, plugin, filter, reference))
 	g.live = start(t, "run", "--config", g.config)
 	return g
 }
@@ -168,6 +186,23 @@ func TestStoppedCaptureBansNobody(t *testing.T) {
 	g.waitLog(t, "attack ended")
 	signalled(t, pid, 10*time.Second) // too long: it is replaced
 	capturePID(t, g.config, pid)
+	g.noBan(t)
+	g.waitSteady(t)
+	g.attackBans(t, "10")
+	g.stop(t)
+}
+
+// What waited for a filter that did not run looks like a flood as well, though
+// the capture went on.
+func TestStoppedFilterBansNobody(t *testing.T) {
+	t.Parallel()
+	g := startFiltered(t, "1s", "", guardFilter, "filter.hello.stops")
+	g.multiply(t, "1.4")
+	g.waitSteady(t)
+	signalled(t, pluginPID(t, g.config, "filter", 0), 2*time.Second)
+	g.waitLog(t, "waited 2")
+	g.waitLog(t, "attack started")
+	g.waitLog(t, "attack ended")
 	g.noBan(t)
 	g.waitSteady(t)
 	g.attackBans(t, "10")

@@ -64,18 +64,23 @@ type pluginRow struct {
 // capturePID waits for a capture that runs as another process than before.
 func capturePID(t testing.TB, config string, before int) int {
 	t.Helper()
+	return pluginPID(t, config, "capture", before)
+}
+
+func pluginPID(t testing.TB, config, kind string, before int) int {
+	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		var list []pluginRow
 		if err := json.Unmarshal([]byte(mustRun(t, "plugins", "--config", config, "--json").stdout), &list); err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range list {
-			if p.Kind == "capture" && p.State == "running" && p.PID != before {
+			if p.Kind == kind && p.State == "running" && p.PID != before {
 				return p.PID
 			}
 		}
 	}
-	t.Fatalf("no new capture after process %d", before)
+	t.Fatalf("no new %s after process %d", kind, before)
 	return 0
 }
 

@@ -73,7 +73,7 @@ func statusText(s *statusJSON) string {
 	line("deltas", "%s per second", count(s.Deltas))
 	line("attacks", "%d in progress", s.Attacks)
 	if s.Suspended != "" {
-		line("suspended", "attacks are told but not enforced just now: %s", s.Suspended)
+		line("suspended", "attacks that it shows are told but not enforced: %s", s.Suspended)
 	}
 	line("loss", "%.3f %% of records in the last ten seconds", 100*s.LossRatio)
 	line("memory", "%.1f MiB of %s", float64(s.Memory)/(1<<20), sdk.Size(s.MemoryLimit))

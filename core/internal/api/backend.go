@@ -69,7 +69,7 @@ type Status struct {
 	Rates       []DirectionRate // incoming, outgoing, internal, other
 	Attacks     int             // in progress
 	LossRatio   float64         // share of records that the inputs dropped in the last ten seconds
-	Suspended   string          // why attacks are not enforced just now, "" where they are
+	Suspended   string          // what was disturbed, so that attacks it shows are not enforced just now; "": nothing
 	Memory      uint64          // octets, of the tables of hosts
 	MemoryLimit uint64          // octets
 }

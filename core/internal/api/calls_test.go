@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -251,5 +252,26 @@ func TestNoDaemon(t *testing.T) {
 	}
 	if _, err := client(t, &running{path: path}).Status(t.Context()); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("forbidden socket: got %v, want ErrPermission", err)
+	}
+}
+
+// A daemon that is stopped still has a socket, and the system accepts.
+func TestSilentDaemon(t *testing.T) {
+	path := socketPath(t)
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := connectWithin(path, 100*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Status(t.Context()); !errors.Is(err, ErrSilent) {
+		t.Errorf("status got %v, want ErrSilent", err)
+	}
+	if _, err := c.Events(t.Context()); !errors.Is(err, ErrSilent) {
+		t.Errorf("events got %v, want ErrSilent", err)
 	}
 }

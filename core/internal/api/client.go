@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -24,12 +26,16 @@ import (
 // Errors of a client, beside those of context. Others are what the daemon said.
 var (
 	ErrNotRunning  = errors.New("no daemon answers") // or it stopped while it was asked
+	ErrSilent      = errors.New("a daemon is there, but does not answer")
 	ErrOtherDaemon = errors.New("the daemon is of another version: it does not know this call")
 )
 
 // grace is how much longer than the daemon a client waits: it is the daemon that
 // can say what took so long.
 const grace = 5 * time.Second
+
+// connectTime is how long a daemon may take to greet.
+const connectTime = 10 * time.Second
 
 // Client asks a running daemon. All calls may be made at the same time; each
 // has a deadline of its own beside its context's.
@@ -43,13 +49,16 @@ type Client struct {
 
 // Connect gives a client for a daemon's control socket. The connection is made
 // with the first call.
-func Connect(path string) (*Client, error) {
+func Connect(path string) (*Client, error) { return connectWithin(path, connectTime) }
+
+func connectWithin(path string, most time.Duration) (*Client, error) {
 	c := &Client{}
 	conn, err := grpc.NewClient("passthrough:///control",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.connect(ctx, path) }),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: most}),
 		grpc.WithDisableServiceConfig(),
 	)
 	if err != nil {
@@ -91,6 +100,8 @@ func (c *Client) explain(err error) error {
 			return ErrNotRunning
 		case dial != nil:
 			return dial
+		case strings.Contains(s.Message(), "server preface"): // gRPC's word for the greeting
+			return ErrSilent
 		}
 		return fmt.Errorf("%w any more: %s", ErrNotRunning, s.Message())
 	case codes.Unimplemented:
@@ -120,6 +131,9 @@ func ask[Req, Resp any](ctx context.Context, c *Client, most time.Duration, req 
 	resp, err := rpc(bound, req)
 	if ctx.Err() != nil {
 		return resp, ctx.Err()
+	}
+	if err != nil && bound.Err() != nil { // ours: the daemon's own would have come before
+		return resp, ErrSilent
 	}
 	return resp, c.explain(err)
 }

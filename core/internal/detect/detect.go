@@ -109,6 +109,7 @@ type Attack struct {
 	// Suspended tells that what crossed may be the doing of an input that was
 	// disturbed: nothing is to be enforced. An event with Lifted takes it back.
 	Suspended bool
+	Doubt     engine.DoubtID // in which it is or was suspended
 }
 
 // Event tells one change of an attack.
@@ -128,6 +129,8 @@ type attack struct {
 	update   int64            // when the next periodic update is due; 0 never
 	deadline int64            // when a look may find it quiet or over, if nothing more comes
 	fresh    []engine.Average // of what it crossed, a second ago at most; while suspended
+	above    int64            // since when every look has found some average above its limit; while suspended
+	seen     int64            // the newest of these looks; 0: it did not
 }
 
 // Detector holds the open attacks. One goroutine uses it, the engine's.
@@ -202,8 +205,11 @@ func (d *Detector) take(cs []engine.Crossing) int {
 	for i := range cs[:n] {
 		a.Crossed = append(a.Crossed, d.crossed(&cs[i]))
 	}
-	lifted := a.Suspended && !first.Disturbed
-	a.Suspended = first.Disturbed && (kind == Started || a.Suspended)
+	lifted := a.Suspended && first.Doubt == 0
+	a.Suspended = first.Doubt != 0 && (kind == Started || a.Suspended)
+	if a.Suspended {
+		a.Doubt = first.Doubt
+	}
 	// What crossed is part of the total, and a burst's rate is newer than any
 	// average.
 	_, burst := d.e.Burst(a.alarm)
@@ -301,10 +307,42 @@ func (d *Detector) examine(a *attack, now int64) {
 // freshFor is over how long what has come since a disturbance is measured.
 const freshFor = int64(time.Second)
 
+// What stays above its limits for so long is real though one disturbance follows
+// the other, as on a machine that the attack itself overloads: no backlog is that
+// large, the first one has decayed (e^-10), and what only comes late is on the
+// whole as much as it was, so that the lowest average is no more than there is.
+const (
+	lastsFor  = int64(time.Minute)
+	lastsTaus = 10 // time constants of the average, if that is longer
+)
+
+// lasts tells whether an attack has outlasted any backlog.
+func (d *Detector) lasts(a *attack, now int64) bool {
+	high, tau := false, time.Duration(0)
+	for i := range a.Crossed {
+		if v, ok := d.e.Average(a.alarm, a.Crossed[i].Limit, now); ok {
+			high, tau = high || v.Value > v.Limit, v.Tau
+		}
+	}
+	if !high {
+		a.seen = 0
+		return false
+	}
+	if now-a.seen > freshFor { // or we were stopped, and have not seen what was meanwhile
+		a.above = now
+	}
+	a.seen = now
+	return now-a.above >= max(lastsFor, lastsTaus*int64(tau))
+}
+
 // proved tells whether a suspended attack goes on: what has come since the
-// disturbance is over was above a limit for a second, or a burst.
+// disturbance is over was above a limit for a second, or a burst, or it has
+// gone on for so long that it does not matter.
 func (d *Detector) proved(a *attack, burst, now int64) bool {
-	settled := d.e.Settled()
+	if d.lasts(a, now) {
+		return true
+	}
+	settled := d.e.Settled(a.alarm)
 	if now < settled {
 		a.fresh = a.fresh[:0]
 		return false

@@ -11,7 +11,7 @@ func TestSuspendedUntilProved(t *testing.T) {
 	b := newBed(t, testConfig())
 	b.run(3*time.Second, flow{n: 1, pps: 100, size: 100}, flow{n: 2, pps: 100, size: 100})
 	b.e.Disturb(10 * time.Second)
-	doubt := time.Duration(b.e.Settled() - b.now)
+	const doubt = 10 * time.Second
 	// Host 1 is attacked, host 2 has but a backlog.
 	b.run(500*time.Millisecond, flow{n: 1, pps: 20000, size: 100}, flow{n: 2, pps: 20000, size: 100})
 	if b.kinds() != "SS" || !b.events[0].Attack.Suspended || !b.events[1].Attack.Suspended {
@@ -57,5 +57,52 @@ func TestFurtherCrossings(t *testing.T) {
 	b.run(time.Second, flow{n: 1, pps: 20000, size: 1000, udp: 1})
 	if last := b.events[len(b.events)-1]; last.Attack.Suspended || last.Lifted || len(last.Attack.Crossed) != 3 {
 		t.Errorf("crossed in doubt: %+v", last)
+	}
+}
+
+// Where one disturbance follows the other nothing ever settles. An attack that
+// goes on all the same is enforced in the end, one that only a backlog shows is
+// not.
+func TestLastingAttackIsProved(t *testing.T) {
+	for _, c := range []struct {
+		pps    float64
+		lifted bool
+	}{{3000, true}, {900, false}} {
+		b := newBed(t, testConfig())
+		b.run(3*time.Second, flow{n: 1, pps: c.pps / 10, size: 10})
+		b.e.Disturb(10 * time.Second)
+		b.run(500*time.Millisecond, flow{n: 1, pps: 20 * c.pps, size: 10})
+		if b.kinds() != "S" || !b.events[0].Attack.Suspended {
+			t.Fatalf("%s at first", b.kinds())
+		}
+		began, at := b.now, int64(0)
+		for b.now < began+80*int64(time.Second) {
+			b.e.Disturb(1500 * time.Millisecond)
+			b.events = b.events[:0]
+			b.run(1500*time.Millisecond, flow{n: 1, pps: c.pps, size: 10})
+			for _, e := range b.events {
+				if e.Lifted {
+					at = e.Time
+				}
+			}
+		}
+		if (at != 0) != c.lifted || c.lifted && at-began < lastsFor-int64(time.Second) {
+			t.Errorf("%.0f pps: lifted after %v", c.pps, time.Duration(at-began))
+		}
+	}
+}
+
+// What nobody has looked at for a while has not lasted.
+func TestStoppedMeanwhileProvesNothing(t *testing.T) {
+	b := newBed(t, testConfig())
+	b.run(3*time.Second, flow{n: 1, pps: 100, size: 10})
+	b.e.Disturb(10 * time.Second)
+	b.run(2*time.Second, flow{n: 1, pps: 20000, size: 10})
+	if b.kinds() != "S" {
+		t.Fatalf("%s at first", b.kinds())
+	}
+	a := b.d.list[0]
+	if a.seen == 0 || b.d.lasts(a, b.now+lastsFor) {
+		t.Errorf("seen %d, above since %d, now %d", a.seen, a.above, b.now)
 	}
 }

@@ -247,8 +247,8 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 		e.stats.NoRow++
 		return
 	}
-	if e.clock < r.disturbed {
-		w.disturbed = e.disturbance
+	if e.clock < r.doubtful {
+		e.mark(w, r)
 	}
 	g := e.cur.entries[w.entry].plan
 	s := &w.dir[dir]

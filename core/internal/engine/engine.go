@@ -96,10 +96,9 @@ type Engine struct {
 	crossings [2][]Crossing
 	hand      uint32
 
-	disturbance    uint16 // number of the newest time of doubt
-	disturbedUntil uint32 // when it ends
-	settled        uint32 // when the backlog behind it is through
-	disturbances   []Disturbance
+	doubts       [maxDoubts]doubt // by id
+	newest       DoubtID
+	disturbances []Disturbance
 
 	idle  uint32 // steps
 	stats Stats
@@ -241,9 +240,9 @@ func (e *Engine) rebase(s int64) {
 		}
 	}
 	for _, r := range e.rings {
-		r.end, r.tick, r.disturbed = 1, 0, 0
+		r.end, r.tick, r.doubtful = 1, 0, 0
 	}
-	e.disturbedUntil, e.settled = 0, 0
+	e.doubts = [maxDoubts]doubt{}
 }
 
 // SetNow tells the real time on the clock of live streams. It moves nothing:

@@ -21,39 +21,72 @@ const (
 	// little for any of the default burst rules while the traffic is below its
 	// limit.
 	maxGap = time.Second
+	// maxLag is the longest for which an input may say that it held counts back.
+	maxLag = time.Hour
 	// leftOver is the share of a host's usual rate to which a backlog must have
 	// decayed.
 	leftOver = 0.1
 )
 
+// DoubtID is the number of a time of doubt, 0 for none.
+type DoubtID uint16
+
+// maxDoubts is how many are kept, more than overlap. One whose place another
+// has taken counts as over.
+const maxDoubts = 1024
+
+// doubt is a time in which rates may be too high.
+type doubt struct {
+	id      DoubtID
+	until   uint32 // steps
+	settled uint32 // when the backlog behind it is through
+}
+
 // Disturbance is something that may have inflated rates.
 type Disturbance struct {
-	Ring RingID        // 0: all of them
-	Gap  time.Duration // for which nothing was heard; 0: the ring is new, or somebody called Disturb
-	For  time.Duration // for which hosts are in doubt
-	New  bool          // the ring is new
+	Doubt DoubtID       // of what its inputs tell from now on
+	Ring  RingID        // 0: all of them
+	Gap   time.Duration // for which nothing was heard, or counts were held back; 0: the ring is new, or somebody called Disturb
+	For   time.Duration // for which hosts are in doubt
+	New   bool          // the ring is new
+	Held  bool          // the input was there, but held its counts back
 }
 
 // Disturb puts everything in doubt that comes in from now on: gap is how much
 // time's traffic may come at once, 0 meaning that it is not known.
 func (e *Engine) Disturb(gap time.Duration) {
-	d := Disturbance{Gap: gap, For: e.doubt(gap)}
+	rings := make([]*ringState, 0, len(e.rings))
 	for _, r := range e.rings {
-		e.suspect(r, gap, d.For)
+		rings = append(rings, r)
 	}
+	e.suspect(Disturbance{Gap: gap}, rings...)
+}
+
+// suspect puts what rings tell from now on in doubt, which lasts until no
+// earlier one of theirs is left either. When the backlog must be through: an
+// input that takes as long for it as it was silent hands it over at twice the
+// usual rate at most.
+func (e *Engine) suspect(d Disturbance, rings ...*ringState) {
+	if e.newest++; e.newest == 0 {
+		e.newest = 1
+	}
+	d.Doubt, d.For = e.newest, e.inflated(d.Gap)
+	through := max(min(d.Gap, d.For), warmUp)
+	x := doubt{d.Doubt, e.clock + uint32(d.For.Nanoseconds()/step), e.clock + uint32(through.Nanoseconds()/step)}
+	for _, r := range rings {
+		old := e.doubtOf(r.doubt)
+		x.until, x.settled = max(x.until, old.until), max(x.settled, old.settled)
+	}
+	for _, r := range rings {
+		r.doubt, r.doubtful = x.id, x.until
+	}
+	e.doubts[x.id%maxDoubts] = x
 	e.disturbances = append(e.disturbances, d)
 }
 
-// disturbRing puts a ring's deltas in doubt.
-func (e *Engine) disturbRing(id RingID, r *ringState, gap time.Duration) {
-	d := Disturbance{Ring: id, Gap: gap, For: e.doubt(gap), New: gap == 0}
-	e.suspect(r, gap, d.For)
-	e.disturbances = append(e.disturbances, d)
-}
-
-// doubt is how long a backlog of gap can lift an average by more than
+// inflated is how long a backlog of gap can lift an average by more than
 // leftOver of its usual rate: it adds gap/τ of it, and that decays.
-func (e *Engine) doubt(gap time.Duration) time.Duration {
+func (e *Engine) inflated(gap time.Duration) time.Duration {
 	tau := DefaultTau
 	if e.cur != nil {
 		tau = e.cur.tau
@@ -62,39 +95,47 @@ func (e *Engine) doubt(gap time.Duration) time.Duration {
 	return max(decayed, warmUp).Round(time.Millisecond)
 }
 
-// suspect also notes when the backlog must be through: an input that takes as
-// long for it as it was silent hands it over at twice the usual rate at most.
-func (e *Engine) suspect(r *ringState, gap, wait time.Duration) {
-	if e.clock >= e.disturbedUntil {
-		e.disturbance++ // rows marked by an earlier one are marked no more
+// doubtOf returns a time of doubt, zero for one that is forgotten.
+func (e *Engine) doubtOf(id DoubtID) doubt {
+	if d := e.doubts[id%maxDoubts]; d.id == id {
+		return d
 	}
-	until := e.clock + uint32(wait.Nanoseconds()/step)
-	r.disturbed = max(r.disturbed, until)
-	e.disturbedUntil = max(e.disturbedUntil, until)
-	through := max(min(gap, wait), warmUp)
-	e.settled = max(e.settled, e.clock+uint32(through.Nanoseconds()/step))
+	return doubt{}
 }
 
-func (e *Engine) isDisturbed(r *row) bool {
-	return e.clock < e.disturbedUntil && r.disturbed == e.disturbance
+// mark puts a row in doubt with the ring that tells of it, unless it is for
+// longer already.
+func (e *Engine) mark(r *row, by *ringState) {
+	if e.doubtOf(r.doubt).until <= by.doubtful {
+		r.doubt = by.doubt
+	}
 }
 
-// Settled is when the newest backlog is or was through, on the stream's clock;
-// 0: there was none.
-func (e *Engine) Settled() int64 {
-	if e.settled == 0 {
-		return 0
+// inDoubt is the doubt in which a row is now.
+func (e *Engine) inDoubt(r *row) DoubtID {
+	if e.clock < e.doubtOf(r.doubt).until {
+		return r.doubt
 	}
-	return e.nanos(e.settled)
+	return 0
+}
+
+// Settled is when the backlog that an alarm's host was last put in doubt for is
+// or was through, on the stream's clock; 0: it never was in doubt.
+func (e *Engine) Settled(a Alarm) int64 {
+	if at := e.doubtOf(e.row(e.alarms[a].row).doubt).settled; at > 0 {
+		return e.nanos(at)
+	}
+	return 0
 }
 
 // Average is one limit of an alarm at a time: the average that it is compared
 // with, on all samples there are.
 type Average struct {
-	At    int64   // stream's clock
-	Value float64 // per second, in the limit's unit
-	Limit float64 // its value
-	tau   *lut
+	At    int64         // stream's clock
+	Value float64       // per second, in the limit's unit
+	Limit float64       // its value
+	Tau   time.Duration // its time constant
+	lut   *lut
 }
 
 // Average reads the average of a limit of an alarm. It is false when the
@@ -103,7 +144,8 @@ func (e *Engine) Average(a Alarm, limit uint32, now int64) (Average, bool) {
 	al := &e.alarms[a]
 	r := e.row(al.row)
 	dir := int(al.dir)
-	out := Average{At: now, tau: e.lutOf(r)}
+	decay := e.lutOf(r)
+	out := Average{At: now, Tau: time.Duration(decay.tau * float64(time.Second)), lut: decay}
 	l := e.cur.entries[r.entry].plan.limit(dir, limit)
 	if l == nil {
 		return out, false
@@ -122,7 +164,7 @@ func (e *Engine) Average(a Alarm, limit uint32, now int64) (Average, bool) {
 	}
 	out.Value = v.f()
 	if at := e.stepsAt(now); at > last {
-		out.Value *= out.tau.decayFor(at - last)
+		out.Value *= out.lut.decayFor(at - last)
 	}
 	return out, true
 }
@@ -134,7 +176,7 @@ func Fresh(before, now Average) float64 {
 	if steps <= 0 || steps > maxSteps {
 		return 0
 	}
-	k := now.tau.decayFor(uint32(steps))
+	k := now.lut.decayFor(uint32(steps))
 	return max(now.Value-before.Value*k, 0) / (1 - k)
 }
 

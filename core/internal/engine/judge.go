@@ -49,7 +49,7 @@ type Crossing struct {
 	Rule      Rule          // Ticks 0: the average
 	Window    time.Duration // over which it was decided
 	At        int64         // end of the window that decided, stream's clock
-	Disturbed bool          // what happened to an input may have inflated Value: see Disturbance
+	Doubt     DoubtID       // what happened to an input may have inflated Value: see Disturbance
 }
 
 // judge decides limit after limit, in their order, for a row that may have
@@ -196,6 +196,6 @@ func (e *Engine) fire(r *ringState, w *row, no uint32, dir int, l *limitPlan, c 
 	ent := &e.cur.entries[w.entry]
 	c.Alarm, c.Target, c.Direction = a, w.prefix(), ring.Direction(dir)
 	c.Network, c.Group = ent.network, ent.group
-	c.Limit, c.Order, c.At, c.Disturbed = l.Limit, int(l.order), e.nanos(r.end), e.isDisturbed(w)
+	c.Limit, c.Order, c.At, c.Doubt = l.Limit, int(l.order), e.nanos(r.end), e.inDoubt(w)
 	e.crossings[0] = append(e.crossings[0], c)
 }

@@ -42,7 +42,7 @@ type Ledger struct {
 	Packets           uint64      // received, scaled
 	Folded            uint64      // rows folded into their prefix
 	DirtyRows         uint32      // rows still in the capture's table
-	LagNanos          uint64      // between the window's end and the write
+	LagNanos          uint64      // by which counts were late: see ring.Flush
 	WindowEnd         int64       // of the newest flush, stream's clock
 	Flush             uint64      // number of the newest flush
 	Revision          uint64      // of the plan it counts by
@@ -64,7 +64,8 @@ type ringState struct {
 	revision   uint64 // of plan; before the first flush that of the plan at AddRing
 	end        uint32 // window end in steps
 	tick       uint32 // tickOf(end)
-	disturbed  uint32 // step until which its deltas are in doubt
+	doubt      DoubtID
+	doubtful   uint32 // step until which what it tells is in doubt
 	err        error
 }
 
@@ -173,9 +174,11 @@ func (e *Engine) flush(id RingID, r *ringState, f *ring.Flush) error {
 	}
 	switch live := e.opt.MaxAhead > 0; {
 	case live && isNew:
-		e.disturbRing(id, r, 0)
+		e.suspect(Disturbance{Ring: id, New: true}, r)
 	case live && gap > maxGap:
-		e.disturbRing(id, r, gap)
+		e.suspect(Disturbance{Ring: id, Gap: gap}, r)
+	case live && f.LagNanos > uint64(maxGap):
+		e.suspect(Disturbance{Ring: id, Gap: time.Duration(min(f.LagNanos, uint64(maxLag))), Held: true}, r)
 	}
 	return nil
 }

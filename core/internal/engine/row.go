@@ -7,19 +7,19 @@ import (
 
 // row is one host or folded prefix: 320 bytes, five cache lines.
 type row struct {
-	k0, k1    uint64    // address, IPv4 mapped; k0 links free rows
-	last      [2]uint32 // by direction: step of which the averages tell, 0 never
-	tick      [2]uint32 // by direction: oldest tick that has a sum
-	entry     uint32    // of the plan of gen; 0: no longer ours
-	flows     [2]ufloat // new flows per second, average
-	extras    uint32    // number + 1 of the first extra
-	alarm     [2]Alarm  // by direction: Alarm, 0 none
-	gen       uint16    // of the plan that entry and layout speak of
-	disturbed uint16    // Engine.disturbance when it was last in doubt
-	layout    uint16    // what the tick sums belong to
-	kind      uint8     // ring.Kind; 0: free
-	plen      uint8     // prefix length in the family's own bits
-	dir       [2]dirState
+	k0, k1 uint64    // address, IPv4 mapped; k0 links free rows
+	last   [2]uint32 // by direction: step of which the averages tell, 0 never
+	tick   [2]uint32 // by direction: oldest tick that has a sum
+	entry  uint32    // of the plan of gen; 0: no longer ours
+	flows  [2]ufloat // new flows per second, average
+	extras uint32    // number + 1 of the first extra
+	alarm  [2]Alarm  // by direction: Alarm, 0 none
+	gen    uint16    // of the plan that entry and layout speak of
+	doubt  DoubtID   // in which it was last
+	layout uint16    // what the tick sums belong to
+	kind   uint8     // ring.Kind; 0: free
+	plen   uint8     // prefix length in the family's own bits
+	dir    [2]dirState
 }
 
 // dirState is one direction of a row: two cache lines.

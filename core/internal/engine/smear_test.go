@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -106,7 +107,7 @@ func (c cutFlows) exports(seconds int64) []export {
 			all = append(all, export{at, flowRecord(uint32(i%c.hosts), c.six, uint16(i), bytes, uint32(d), uint8(c.timeout/1000))})
 		}
 	}
-	slices.SortFunc(all, func(a, b export) int { return int(a.at - b.at) })
+	slices.SortFunc(all, func(a, b export) int { return cmp.Compare(a.at, b.at) })
 	return all
 }
 

@@ -90,7 +90,7 @@ func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) 
 	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
 	out.Mode, out.WouldHave, out.Suspended = string(mode), mode == config.Monitor, ""
 	if e.Attack.Suspended && mode == config.Enforce {
-		out.WouldHave, out.Suspended = true, d.sys.loop.doubt.why
+		out.WouldHave, out.Suspended = true, d.sys.loop.reason(e.Attack.Doubt)
 	}
 }
 

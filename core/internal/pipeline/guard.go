@@ -17,11 +17,15 @@ const (
 	maxJump = time.Second
 )
 
-// doubt is what may have inflated rates, the newest such thing.
+// doubt is what may have inflated rates.
 type doubt struct {
+	id    engine.DoubtID
 	until int64 // stream's clock
 	why   string
 }
+
+// doubtsKept is how many reasons are kept: more than overlap.
+const doubtsKept = 1024
 
 // pause notes that the loop has not run for a while: the process, or the whole
 // machine, was stopped.
@@ -37,25 +41,39 @@ func (l *loop) doubts(why string) {
 		text := why
 		if in := l.input(x.Ring); in != nil {
 			text = fmt.Sprintf("input %s was silent for %v", in.capture.title(), x.Gap.Round(10*time.Millisecond))
-			if x.New {
+			switch {
+			case x.New:
 				text = fmt.Sprintf("input %s has just started", in.capture.title())
+			case x.Held:
+				text = fmt.Sprintf("records of input %s waited %v for filters", in.capture.title(), x.Gap.Round(10*time.Millisecond))
 			}
 		}
 		if !x.New {
-			l.log.Warn("rates may be too high: until they are not, attacks are told but not enforced", "cause", text, "for", x.For)
+			l.log.Warn("rates may be too high: until they are not, attacks that it shows are told but not enforced", "cause", text, "for", x.For)
 		}
-		if until := l.engine.Clock() + int64(x.For); until >= l.doubt.until {
-			l.doubt = doubt{until, text}
+		latest := doubt{x.Doubt, l.engine.Clock() + int64(x.For), text}
+		l.reasons[x.Doubt%doubtsKept] = latest
+		if latest.until >= l.doubt.until {
+			l.doubt = latest
 		}
 	}
 }
 
-// suspended is why attacks may not be enforced just now, "" where they are.
+// suspended is what may have inflated rates, so that attacks it shows are not
+// enforced just now; "" where all are.
 func (l *loop) suspended() string {
 	if l.engine.Clock() < l.doubt.until {
 		return l.doubt.why
 	}
 	return ""
+}
+
+// reason is why an attack is not enforced.
+func (l *loop) reason(id engine.DoubtID) string {
+	if x := l.reasons[id%doubtsKept]; x.id == id && x.why != "" {
+		return x.why
+	}
+	return "an input was disturbed"
 }
 
 func (l *loop) input(id engine.RingID) *input {

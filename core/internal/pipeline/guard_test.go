@@ -46,3 +46,26 @@ func TestPauseSuspends(t *testing.T) {
 		}
 	}
 }
+
+// What an input has done is told by its name, even where it is gone in the same
+// moment, and an attack's reason is its own, not the newest.
+func TestReasons(t *testing.T) {
+	b := newLoopBed(t, engine.Options{})
+	once := func() *script {
+		return &script{next: func(n uint64) (int64, bool) { return b.now / windowNanos * windowNanos, n == 1 }}
+	}
+	b.loop.finish(b.add(once()))
+	first := b.loop.doubt
+	if first.why != "input test.a has just started" || b.loop.reason(first.id) != first.why {
+		t.Errorf("an input that was there for a moment: %+v", first)
+	}
+	b.add(once())
+	b.loop.engine.Disturb(time.Minute)
+	b.loop.doubts("a pause")
+	if b.loop.doubt.why != "a pause" || b.loop.reason(first.id) != first.why {
+		t.Errorf("now %+v, before %q", b.loop.doubt, b.loop.reason(first.id))
+	}
+	if got := b.loop.reason(first.id + doubtsKept); got != "an input was disturbed" {
+		t.Errorf("a reason that is not kept: %q", got)
+	}
+}

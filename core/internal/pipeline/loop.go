@@ -75,7 +75,8 @@ type loop struct {
 	applies  histogram // time of adding a batch to the rates
 	frozen   bool      // the daemon is stopping: nothing comes in any more
 	before   int64     // when the last turn began
-	doubt    doubt
+	doubt    doubt     // the one that lasts longest
+	reasons  [doubtsKept]doubt
 	looked   time.Time
 	told     map[string]complaint
 }
@@ -241,6 +242,7 @@ func (l *loop) add(in *input) {
 // for an input that was never added.
 func (l *loop) remove(in *input) {
 	if i := slices.Index(l.inputs, in); i >= 0 {
+		l.doubts("") // while it is known which input it was
 		l.inputs = slices.Delete(slices.Clone(l.inputs), i, i+1)
 		if ledger, ok := l.engine.Ledger(in.id); ok {
 			in.capture.settle(in, &ledger)

@@ -3,9 +3,11 @@ package feed
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -161,4 +163,73 @@ func TestRecordRingReplaced(t *testing.T) {
 	if n != l.Counted || l.Counted+l.Dropped["record_ring_replaced"] != total || l.InFlight != 0 {
 		t.Errorf("%d packets in deltas, ledger %+v", n, l)
 	}
+}
+
+// TestFilterStops: what waited for a filter that was stopped counts in a
+// moment; the flush says for how long it waited.
+func TestFilterStops(t *testing.T) {
+	core, err := ring.CreateRecord("test", 256, 1, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := ring.OpenRecord(core.File(), []ring.OnFailure{ring.Stop}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stage, err := ring.OpenStage(core.File(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = stage.Close(); _ = core.Close() })
+	const stopped = 3 * time.Second
+	var ahead atomic.Int64
+	written, judged := make(chan struct{}), make(chan struct{})
+	rt := New(func(_ context.Context, w *Writer) error {
+		for range 2 {
+			batch := w.Reserve(1)
+			batch[0] = packet(1, 0)
+			w.Commit(1, nil)
+			written <- struct{}{}
+			<-judged
+		}
+		return nil
+	}, Options{})
+	rt.clock = func() int64 { return count.Monotonic() + ahead.Load() }
+	delta, r := rings(t, 4096, false)
+	start(t, rt, plan(1, 1), WorkerRings{Delta: delta, Record: record})
+	for _, wait := range []time.Duration{stopped, 0} {
+		<-written
+		before := r.packets()
+		ahead.Add(int64(wait))
+		for n := 0; n == 0; {
+			batch, err := stage.Next(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n = len(batch)
+			stage.Done(n)
+		}
+		// The next flush is the one that has it.
+		for wait > 0 && r.packets() == before {
+			time.Sleep(time.Millisecond)
+		}
+		judged <- struct{}{}
+	}
+	deltas := r.wait(t)
+	<-rt.Done()
+	var lags []time.Duration
+	for i := range deltas {
+		if f := deltas[i].AsFlush(); f.Kind == ring.KindFlush && f.Deltas > 0 {
+			lags = append(lags, time.Duration(f.LagNanos))
+		}
+	}
+	if len(lags) != 2 || lags[0] < stopped || lags[1] >= stopped {
+		t.Errorf("the flushes with records say that they waited %v", lags)
+	}
+}
+
+func (r *reader) packets() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return hostPackets(r.deltas)
 }

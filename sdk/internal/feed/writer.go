@@ -44,6 +44,8 @@ type Writer struct {
 	started  bool
 	finished bool
 	boundary int64 // end of the last window, nanoseconds on the stream's clock
+	stalled  int64 // live: since when filters have judged none of the records that wait; 0: they are at work
+	waited   int64 // for how long they did so before what was counted since the last flush
 	now      int64 // replay: the largest record time seen
 }
 
@@ -132,12 +134,26 @@ func (w *Writer) pump() {
 	}
 	for {
 		batch := w.record.Judged(judgedBatch)
+		w.watchFilters(len(batch) > 0)
 		if len(batch) == 0 {
 			return
 		}
 		passed := w.sift(batch)
 		w.count(passed)
 		w.record.Advance(len(batch))
+	}
+}
+
+// watchFilters notes for how long records have waited for filters that were
+// stopped: they then count all at once, of which the next flush tells.
+func (w *Writer) watchFilters(judged bool) {
+	switch {
+	case w.replay:
+	case judged && w.stalled != 0:
+		w.waited = max(w.waited, w.rt.clock()-w.stalled)
+		w.stalled = 0
+	case !judged && w.stalled == 0 && w.record.InFlight() > 0:
+		w.stalled = w.rt.clock()
 	}
 }
 
@@ -242,11 +258,12 @@ func (w *Writer) flush(end, now int64, window count.Window) {
 	if !w.replay {
 		w.table.SetWall(time.Now().Unix())
 	}
-	window.End, window.Lag = end, uint64(max(now-end, 0))
+	window.End, window.Lag = end, uint64(max(now-end, w.waited, 0))
 	window.Generation = w.sink.generation()
 	window.All = window.All || w.plan != nil
 	if w.sink.ready() {
 		w.table.Flush(&w.sink, window)
+		w.waited = 0
 		w.sink.tell(w.table, now)
 	}
 	w.adopt()
@@ -276,6 +293,7 @@ func (w *Writer) swapRecord() {
 		_ = w.record.Close() // only frees memory
 	}
 	w.record, w.next, w.swap = w.next, nil, false
+	w.stalled = 0
 }
 
 // poll does what an idle or blocked Run does not.
