@@ -276,8 +276,17 @@ func (d *checkup) template() {
 }
 
 func (d *checkup) sampling() {
-	d.each("sampling", StateWarn, "the sampling rates are known", func(e *Exporter) string {
-		if _, _, from := e.rates.applied(); from&fromNowhere != 0 {
+	ok := "" // unless a rate was asked for
+	for _, e := range d.all {
+		if e.rates.sources() != 0 {
+			ok = "the sampling rates are known"
+		}
+	}
+	d.each("sampling", StateWarn, ok, func(e *Exporter) string {
+		switch from := e.rates.sources(); {
+		case from&disbelieved != 0:
+			return fmt.Sprintf("it tells a sampling rate above %d, which is not believed: see what it is set to, and whether the path from it damages datagrams", MaxRate)
+		case from&fromNowhere != 0:
 			return "its sampling rate is unknown, so its records count 1:1: let it send sampling options, or set sampling in its exporter block (1 if it does not sample)"
 		}
 		return ""

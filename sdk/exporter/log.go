@@ -11,6 +11,7 @@ const (
 	causeMalformed
 	causeSpaces
 	causeSampling
+	causeRate
 	causeTimes
 	causes
 )

@@ -12,6 +12,11 @@ const (
 	maxLearnedAll = 1 << 18
 )
 
+// MaxRate is the highest sampling rate that is believed, whoever tells it: one
+// flipped bit in 32 would make a single packet a flood otherwise. No device
+// samples fewer packets than one of so many.
+const MaxRate = 1 << 24
+
 // Where a sampling rate came from, one bit each.
 const (
 	fromRecord uint32 = 1 << iota
@@ -19,6 +24,8 @@ const (
 	fromBlock
 	fromDefault
 	fromNowhere
+
+	disbelieved // no source: a record told a rate above MaxRate
 )
 
 // rateKey is what an exporter says a rate is for; 0 where it does not say.
@@ -48,7 +55,7 @@ type usage struct {
 
 // note remembers a rate; it writes only when something is new.
 func (u *usage) note(rate, from uint32) {
-	if u.from.Load()&from == 0 {
+	if u.from.Load()&from != from {
 		u.from.Or(from)
 	}
 	for low := u.low.Load(); low == 0 || rate < low; low = u.low.Load() {
@@ -63,6 +70,14 @@ func (u *usage) note(rate, from uint32) {
 	}
 }
 
+func (u *usage) reset() {
+	u.from.Store(0)
+	u.low.Store(0)
+	u.high.Store(0)
+}
+
+// rotate begins a new window. Decoders ask anew for the rates they keep, so
+// that what no record takes any more is forgotten.
 func (r *rates) rotate() {
 	from := r.used.from.Swap(0)
 	if from == 0 { // nothing was applied: what was still stands
@@ -71,19 +86,24 @@ func (r *rates) rotate() {
 	r.earlier.from.Store(from)
 	r.earlier.low.Store(r.used.low.Swap(0))
 	r.earlier.high.Store(r.used.high.Swap(0))
+	r.revision.Add(1)
 }
 
-// applied returns the rates of the window that shows most.
+// applied returns the rates of this window and of the one before.
 func (r *rates) applied() (low, high, from uint32) {
-	u := &r.used
-	if u.from.Load() == 0 {
-		u = &r.earlier
+	low, high = r.used.low.Load(), max(r.used.high.Load(), r.earlier.high.Load())
+	if before := r.earlier.low.Load(); low == 0 || before != 0 && before < low {
+		low = before
 	}
-	return u.low.Load(), u.high.Load(), u.from.Load()
+	return low, high, r.sources()
 }
 
-// Rate returns the sampling rate of a record, never 0. inRecord is what the
-// record itself says, 0 if nothing; then come what the exporter said in
+// sources returns where the applied rates came from.
+func (r *rates) sources() uint32 { return r.used.from.Load() | r.earlier.from.Load() }
+
+// Rate returns the sampling rate of a record, from 1 to MaxRate. inRecord is
+// what the record itself says, 0 if nothing; a rate above MaxRate says nothing
+// either, and is reported. Then come what the exporter said in
 // options (for sampler and interface, for the sampler, for the interface, for
 // all), its block's rate, the capture's default, and 1, which the table shows
 // as unknown. sampler and iface are 0 where the protocol has none. A record
@@ -91,10 +111,14 @@ func (r *rates) applied() (low, high, from uint32) {
 // if it has several.
 func (e *Exporter) Rate(sampler uint64, iface uint32, inRecord uint32) uint32 {
 	rate, from := inRecord, fromRecord
-	if rate == 0 {
+	if rate == 0 || rate > MaxRate {
 		rate, from = e.unsaidRate(sampler, iface)
+		if inRecord != 0 {
+			from |= disbelieved
+			e.wrongRate(inRecord)
+		}
 	}
-	if u := &e.rates.used; u.from.Load()&from == 0 || rate < u.low.Load() || rate > u.high.Load() {
+	if u := &e.rates.used; u.from.Load()&from != from || rate < u.low.Load() || rate > u.high.Load() {
 		u.note(rate, from)
 	}
 	return rate
@@ -119,10 +143,21 @@ func (e *Exporter) unsaidRate(sampler uint64, iface uint32) (rate, from uint32) 
 
 // unknownRate says once in a while that records count 1:1.
 func (e *Exporter) unknownRate() {
-	if e.rates.used.from.Load()&fromNowhere == 0 {
+	if e.rates.sources()&fromNowhere == 0 {
 		e.warn(causeSampling, "exporter_sampling_unknown: neither its records nor its options nor the configuration tell the sampling rate, so records count 1:1; "+
 			"let the exporter send sampling options, or set sampling in its exporter block (1 if it does not sample)", nil)
 	}
+}
+
+// wrongRate says once in a while that a record's rate is not believed.
+func (e *Exporter) wrongRate(rate uint32) {
+	if e.rates.sources()&disbelieved == 0 {
+		e.warnRate(rate)
+	}
+}
+
+func (e *Exporter) warnRate(rate uint32) {
+	e.warn(causeRate, "exporter_sampling_implausible: a sampling rate above 16777216 is taken for damage and not used; see what the exporter is set to, and the path from it", rate)
 }
 
 func (r *rates) lookup(sampler uint64, iface uint32) uint32 {
@@ -140,9 +175,14 @@ func (r *rates) lookup(sampler uint64, iface uint32) uint32 {
 }
 
 // LearnRate takes a rate that options tell for a sampler or an interface, 0
-// where they do not say which. A rate of 0 says nothing and is ignored.
+// where they do not say which. A rate of 0 says nothing and is ignored; so is
+// one above MaxRate, which is logged.
 func (e *Exporter) LearnRate(sampler uint64, iface uint32, rate uint32) {
-	if rate == 0 {
+	switch {
+	case rate == 0:
+		return
+	case rate > MaxRate:
+		e.warnRate(rate)
 		return
 	}
 	r := &e.rates
@@ -172,9 +212,8 @@ func (e *Exporter) LearnRate(sampler uint64, iface uint32, rate uint32) {
 		r.relearn(old, rate)
 	}
 	r.revision.Add(1)
-	r.used.from.Store(0)
-	r.used.low.Store(0)
-	r.used.high.Store(0)
+	r.used.reset()
+	r.earlier.reset()
 }
 
 // relearn keeps lowest right after one of the rates has changed. Of an
@@ -207,5 +246,6 @@ func (r *rates) forget() int {
 }
 
 // RateRevision changes whenever what Rate returned before may be stale for
-// the same arguments.
+// the same arguments, and every 10 seconds or so, for the table: Rate sees
+// which rates are still applied.
 func (e *Exporter) RateRevision() uint32 { return e.rates.revision.Load() }

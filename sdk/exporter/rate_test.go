@@ -112,3 +112,82 @@ func TestLearnedRatesAreBounded(t *testing.T) {
 		t.Errorf("%d rates in all", n)
 	}
 }
+
+// A rate that no device samples at is as good as none, wherever it stands.
+func TestImplausibleRates(t *testing.T) {
+	s, c, log := set(t, Options{Blocks: []Block{{Name: "b", Source: prefixes("192.0.2.1/32"), Sampling: 4096}}})
+	v := s.View()
+	listed, e := find(t, v, id("192.0.2.1:1", 1)), find(t, v, id("192.0.2.2:1", 1))
+	for _, rate := range []uint32{MaxRate + 1, 1<<31 + 1000, 1<<32 - 1} {
+		if got := e.Rate(0, 0, rate); got != 1 {
+			t.Errorf("a record's %d: %d", rate, got)
+		}
+		if got := listed.Rate(0, 0, rate); got != 4096 {
+			t.Errorf("a record's %d with a block: %d", rate, got)
+		}
+	}
+	if got := e.Rate(0, 0, MaxRate); got != MaxRate {
+		t.Errorf("the highest rate: %d", got)
+	}
+	if r := row(t, s, e); r["sampling from"] != "record, unknown" || r["notes"] != "exporter_sampling_unknown; exporter_sampling_implausible" {
+		t.Errorf("%v", r)
+	}
+	if r := row(t, s, listed); r["sampling from"] != "block" || r["notes"] != "exporter_sampling_implausible" {
+		t.Errorf("%v", r)
+	}
+	if n := strings.Count(log.String(), "exporter_sampling_implausible"); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+	for range 3 { // it is over
+		c.pass(11 * time.Second)
+		e.Datagram(1)
+		e.Rate(0, 0, 1000)
+	}
+	if r := row(t, s, e); r["notes"] != "" || r["sampling"] != "1000" {
+		t.Errorf("later: %v", r)
+	}
+	rev := e.RateRevision()
+	e.LearnRate(0, 0, 100)
+	e.LearnRate(0, 0, MaxRate+1)
+	if got := e.Rate(0, 0, 0); got != 100 || e.RateRevision() != rev+1 {
+		t.Errorf("after options: %d", got)
+	}
+	if n := strings.Count(log.String(), "exporter_sampling_implausible"); n != 2 { // less than a minute later
+		t.Errorf("%d lines", n)
+	}
+}
+
+// What a decoder keeps is asked for again, so that what it does not take any
+// more is not shown for ever.
+func TestAppliedRatesFade(t *testing.T) {
+	s, c, log := set(t, Options{})
+	e := find(t, s.View(), id("192.0.2.1:1", 1))
+	e.LearnRate(0, 5, 100)
+	e.Datagram(1)
+	e.Rate(0, 0, 0)
+	e.Rate(0, 5, 0)
+	if r := row(t, s, e); r["sampling"] != "1-100" || r["sampling from"] != "options, unknown" {
+		t.Errorf("%v", r)
+	}
+	for range 3 {
+		rev := e.RateRevision()
+		c.pass(11 * time.Second)
+		e.Datagram(1)
+		if e.RateRevision() == rev {
+			t.Error("the revision stays in a new window")
+		}
+		e.Rate(0, 5, 0)
+	}
+	if r := row(t, s, e); r["sampling"] != "100" || r["sampling from"] != "options" || r["notes"] != "" {
+		t.Errorf("later: %v", r)
+	}
+	c.pass(time.Minute)
+	for range 20 { // one line for as long as it lasts
+		c.pass(11 * time.Second)
+		e.Datagram(1)
+		e.Rate(0, 6, 0)
+	}
+	if n := strings.Count(log.String(), "exporter_sampling_unknown"); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+}

@@ -162,8 +162,11 @@ func (e *Exporter) notes(now int64) string {
 		add("more than one sequence space")
 	}
 	e.seq.mu.Unlock()
-	if _, _, from := e.rates.applied(); from&fromNowhere != 0 {
+	if e.rates.sources()&fromNowhere != 0 {
 		add("exporter_sampling_unknown")
+	}
+	if e.rates.sources()&disbelieved != 0 {
+		add("exporter_sampling_implausible")
 	}
 	if f := e.filter.Load(); f != nil && f.missing > 0 {
 		add(fmt.Sprintf("%d of its interfaces' names not told yet", f.missing))

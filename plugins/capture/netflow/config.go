@@ -12,11 +12,10 @@ import (
 )
 
 const (
-	maxListen   = 64
-	maxWorkers  = 64
-	maxBuffer   = 1 << 30
-	maxSampling = 1 << 24
-	maxSources  = 1 << 20
+	maxListen  = 64
+	maxWorkers = 64
+	maxBuffer  = 1 << 30
+	maxSources = 1 << 20
 )
 
 // config is the plugin's block.
@@ -63,9 +62,9 @@ func (c *capture) Validate(context.Context) error {
 	if n := cfg.MaxExporters; n < 1 || n > maxSources {
 		ds = append(ds, diag.Errorf(root.Attr("max_exporters"), "Number out of range", "%d is not from 1 to %d.", n, maxSources))
 	}
-	if cfg.Sampling > maxSampling {
+	if cfg.Sampling > exporter.MaxRate {
 		ds = append(ds, diag.Errorf(root.Attr("sampling"), "Sampling rate out of range",
-			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, maxSampling))
+			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, exporter.MaxRate))
 	}
 	if info, err := os.Stat(cfg.Templates); cfg.Templates != "" && err == nil && !info.Mode().IsRegular() {
 		ds = append(ds, diag.Errorf(root.Attr("templates"), "Not a file",

@@ -69,7 +69,7 @@ func hostile(ipfix bool) map[string][]byte {
 		"template-cut":        stream(m(announce[:10])),
 		"counters-of-3":       stream(m(templateSet(ipfix, 256, ids(8, 4, 12, 4, 1, 3, 2, 5)), set(256, data, data))),
 		"lengths-wrong":       stream(m(templateSet(ipfix, 256, ids(8, 3, 12, 5, 1, 9, 2, 0, 7, 4, 4, 2)), set(256, data, data))),
-		"overflow":            stream(m(optionsSet(ipfix, 257, 1, ids(1, 4, 34, 4)), set(257, []byte{0, 0, 0, 0, 255, 255, 255, 255}), templateSet(ipfix, 256, ids(8, 4, 12, 4, 1, 8, 2, 8)), set(256, data[:8], bytes.Repeat([]byte{255}, 16)))),
+		"overflow":            stream(m(optionsSet(ipfix, 257, 1, ids(1, 4, 34, 4)), set(257, []byte{0, 0, 0, 0, 0, 255, 255, 255}), templateSet(ipfix, 256, ids(8, 4, 12, 4, 1, 8, 2, 8)), set(256, data[:8], bytes.Repeat([]byte{255}, 16)))),
 		"options-scope-odd":   stream(m(set(oset, word(257), word(3), word(5), word(34), word(4), word(34), word(4)))),
 		"options-scope-large": stream(m(set(oset, word(257), word(65532), word(65532), word(34), word(4)))),
 		"options-name":        stream(m(optionsSet(ipfix, 257, 1, ids(10, 4, 83, 32)), set(257, []byte{0, 0, 0, 9}, bytes.Repeat([]byte{'x'}, 32)))),

@@ -275,7 +275,7 @@ func TestOverflow(t *testing.T) {
 	r := newRig(t, 4, nil)
 	r.give(device, unstream(hostile(true)["overflow"])...)
 	got := r.take()
-	if len(got) != 1 || got[0].Packets != 1<<64-1 || got[0].Bytes != 1<<64-1 || got[0].Sampling != 1<<32-1 {
+	if len(got) != 1 || got[0].Packets != 1<<64-1 || got[0].Bytes != 1<<64-1 || got[0].Sampling != 1<<24-1 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -36,6 +36,9 @@ func (d *decoder) flows(msg []byte, from, to int, t *template) int {
 		}
 		return from
 	}
+	if to-from >= t.length && s.base.Sampling == 0 {
+		s.sample(0)
+	}
 	for to-from >= t.length {
 		if o.n == len(o.records) {
 			o.next()

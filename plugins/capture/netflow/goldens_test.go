@@ -77,7 +77,7 @@ var goldens = map[string]golden{
 	"netflow9_test_huawei_netstream_tpl":                                    {why: "announces templates only"},
 	"netflow9_test_invalid01":                                               {records: 2},
 	"netflow9_test_iptnetflow_reduced_size_encoding_tpldata260":             {records: 12, held: 6, why: "templates 259 and 262 are not among the fixtures"},
-	"netflow9_test_juniper_srx_tplopt":                                      {why: "announces templates, and options with a sampling rate of 0"},
+	"netflow9_test_juniper_srx_tplopt":                                      {why: "announces templates, and options with a sampling rate of 1"},
 	"netflow9_test_macaddr_data":                                            {lost: "no_counters 29", why: "the template has neither packets nor octets"},
 	"netflow9_test_macaddr_tpl":                                             {why: "announces templates only"},
 	"netflow9_test_nprobe_data":                                             {records: 1},

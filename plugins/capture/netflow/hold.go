@@ -159,12 +159,12 @@ func (d *decoder) replay(id uint16) {
 		s.late = uint32(min((d.now-x.at)/int64(time.Millisecond), 1<<30))
 	}
 	for ; x != nil; x = x.next {
-		s.begin(0, x.export, x.uptime)
+		s.begin(x.export, x.uptime)
 		s.boot, s.base.Time = x.boot, x.wall
 		d.data(x.data, margin, len(x.data), t)
 	}
 	s.late = 0
-	s.begin(0, export, uptime)
+	s.begin(export, uptime)
 	s.boot, s.base.Time = boot, wall
 	s.e.Records(int(d.records - records))
 	d.records = records // they were not of this message

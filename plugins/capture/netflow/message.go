@@ -15,7 +15,7 @@ func (d *decoder) v9(msg []byte) {
 	be := binary.BigEndian
 	d.src.e.Sequence(be.Uint32(msg[12:]), 1)
 	uptime, export := be.Uint32(msg[4:]), int64(be.Uint32(msg[8:]))*1000
-	d.src.begin(0, export, uptime)
+	d.src.begin(export, uptime)
 	d.src.boot = export - int64(uptime)
 	d.records, d.unsure = 0, false
 	d.sets(msg, v9Header, len(msg), false)
@@ -35,7 +35,7 @@ func (d *decoder) ipfix(msg []byte) {
 			d.malformed(lostCutDatagram, "an IPFIX message is longer than its datagram")
 			length = len(msg)
 		}
-		d.src.begin(0, int64(be.Uint32(msg[4:]))*1000, 0)
+		d.src.begin(int64(be.Uint32(msg[4:]))*1000, 0)
 		if d.src.dom != nil {
 			d.src.boot = d.src.dom.boot.Load()
 		}

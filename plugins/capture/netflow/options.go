@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 )
 
 // Elements of options data that are read (RFC 3954 8; RFC 5477 8 and RFC 7270
@@ -133,7 +135,8 @@ func (o *optionRecord) take(id uint16, value []byte) {
 	}
 }
 
-// samplingRate is the rate that the record tells, 0 if none.
+// samplingRate is the rate that the record tells, 0 if none. It may be too high
+// to be believed.
 func (o *optionRecord) samplingRate() uint32 {
 	var rate float64
 	switch {
@@ -151,10 +154,10 @@ func (o *optionRecord) samplingRate() uint32 {
 	case o.probability > 0:
 		rate = 1 / o.probability
 	}
-	if !(rate >= 1 && rate <= math.MaxUint32) {
+	if !(rate >= 1) { // which a NaN is not either
 		return 0
 	}
-	return uint32(math.Round(rate))
+	return uint32(math.Round(min(rate, math.MaxUint32)))
 }
 
 // learn passes on what a record of options tells.
@@ -162,8 +165,10 @@ func (d *decoder) learn(o *optionRecord) {
 	s := d.src
 	if rate := o.samplingRate(); rate != 0 {
 		s.e.LearnRate(o.sampler, o.iface, rate)
-		d.store.learn(s.dom, rateKey{o.sampler, o.iface}, rate)
-		s.begin(0, s.export, s.uptime) // the rest of the message too
+		if rate <= exporter.MaxRate {
+			d.store.learn(s.dom, rateKey{o.sampler, o.iface}, rate)
+		}
+		s.begin(s.export, s.uptime) // the rest of the message too
 	}
 	if o.timeout > 0 && o.timeout <= secondsOfLongTimeouts {
 		s.e.LearnTimeout(uint32(o.timeout))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -200,9 +201,6 @@ func (d *decoder) recordRate(r *traffic.Record, w []byte, t *template, outgoing 
 	if told == 0 && has(slowObserved) && has(slowSelected) && x[slowSelected] != 0 {
 		told = x[slowObserved] / x[slowSelected]
 	}
-	if told > 0 && told <= 1<<32-1 {
-		return s.e.Rate(0, 0, uint32(told))
-	}
 	sampler := t.hot[hotSampler].of(w)
 	var iface uint32
 	if s.dom.perInterface.Load() {
@@ -210,8 +208,14 @@ func (d *decoder) recordRate(r *traffic.Record, w []byte, t *template, outgoing 
 			iface = r.OutIf
 		}
 	}
+	if told > 0 {
+		return s.e.Rate(sampler, iface, uint32(min(told, math.MaxUint32)))
+	}
 	if sampler == 0 && iface == 0 {
-		return s.rate
+		if s.base.Sampling == 0 {
+			s.sample(0)
+		}
+		return s.base.Sampling
 	}
 	return s.rateOf(sampler, iface)
 }

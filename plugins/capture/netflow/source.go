@@ -11,12 +11,11 @@ type source struct {
 	e   *exporter.Exporter
 	dom *domain
 
-	base     traffic.Record // of the message: what all its records share
+	base     traffic.Record // of the message: what all its records share. Sampling is 0 until sample is called
 	filtered bool           // records may be unwanted
 	export   int64          // when the message was exported, Unix milliseconds
 	uptime   uint32         // milliseconds for which the exporter was up then
 	boot     int64          // when it booted, Unix milliseconds; 0 unknown
-	rate     uint32         // of the set, unless its records differ
 
 	revision uint32                 // of the cached rates
 	rates    *[rateSlots]cachedRate // of exporters with samplers or rates for interfaces
@@ -42,28 +41,36 @@ type cachedRate struct {
 // smeared, and the exporter's statistics need the times of but a few of them.
 const instantMs = 1000
 
-// begin prepares for a message. inHeader is the sampling rate it tells, 0 if
-// none.
-func (s *source) begin(inHeader uint32, export int64, uptime uint32) {
+// begin prepares for a message.
+func (s *source) begin(export int64, uptime uint32) {
 	if rev := s.e.RateRevision(); rev != s.revision {
-		s.revision, s.rates, s.usual = rev, nil, 0
+		s.revision, s.usual = rev, 0
+		if s.rates != nil {
+			clear(s.rates[:])
+		}
 	}
 	s.export, s.uptime = export, uptime
-	switch {
-	case inHeader != 0:
-		s.rate = s.e.Rate(0, 0, inHeader)
-	case s.usual == 0:
-		s.usual = s.e.Rate(0, 0, 0)
-		fallthrough
-	default:
-		s.rate = s.usual
-	}
-	s.base.Sampling = s.rate
+	s.base.Sampling = s.usual
 	s.long = instantMs + 1
 	if s.late != 0 {
 		s.long = 0
 	}
 	s.filtered = s.e.Filtered() || s.e.Deduplicated()
+}
+
+// sample settles the sampling rate of records that neither tell one nor name a
+// sampler or an interface. It is not known before the first such record: the
+// options that tell it may stand in the same message. inHeader is the rate that
+// the message's header tells, 0 if none.
+func (s *source) sample(inHeader uint32) {
+	if inHeader != 0 {
+		s.base.Sampling = s.e.Rate(0, 0, inHeader)
+		return
+	}
+	if s.usual == 0 {
+		s.usual = s.e.Rate(0, 0, 0)
+	}
+	s.base.Sampling = s.usual
 }
 
 // rateOf is the rate of a sampler and an interface.

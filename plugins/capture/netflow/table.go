@@ -28,22 +28,18 @@ func (c *capture) doctor() (rows [][]string) {
 	say := func(check, state, format string, args ...any) {
 		rows = append(rows, []string{check, state, fmt.Sprintf(format, args...)})
 	}
-	worst, lost := "", uint64(0)
-	var most uint64
-	for i, name := range c.Causes() {
-		if i == int(lostSocket) { // the socket's row tells
-			continue
-		}
-		lost += t.lost[i]
-		if t.lost[i] > most {
-			most, worst = t.lost[i], name
-		}
+	lost, left := t.tell(c.Causes())
+	worst := lost
+	if lost.n == 0 {
+		worst = left
 	}
 	switch {
-	case t.records == 0 && lost > 0:
-		say("decoded", exporter.StateFault, "no record of %d datagrams counts, most often for the cause %s (%d): the plugin's README explains it", t.datagrams, worst, most)
-	case lost > t.records/100:
-		say("decoded", exporter.StateWarn, "%d records count, %d do not, most often for the cause %s (%d): the plugin's README explains it", t.records, lost, worst, most)
+	case t.datagrams > 0 && t.lost[lostVersion] == t.datagrams:
+		say("decoded", exporter.StateFault, "none of %d datagrams is NetFlow v5, v9 or IPFIX: see what the devices send to this port; sFlow belongs to the capture sflow", t.datagrams)
+	case t.records == 0 && worst.n > 0:
+		say("decoded", exporter.StateFault, "no record of %d datagrams counts, most often for the cause %s (%d): %s", t.datagrams, worst.name, worst.most, worst.advice())
+	case lost.n > t.records/100:
+		say("decoded", exporter.StateWarn, "%d records count, %d do not, most often for the cause %s (%d): %s", t.records, lost.n, worst.name, worst.most, worst.advice())
 	}
 	switch held, missing := c.held.Load(), t.lost[lostNoTemplate]; {
 	case missing > 0:
@@ -70,4 +66,41 @@ func (c *capture) total() (t totalStats) {
 		}
 	}
 	return t
+}
+
+// reasons is why records do not count: how many, and the most frequent cause.
+type reasons struct {
+	n, most uint64
+	cause   cause
+	name    string
+}
+
+func (r *reasons) add(c cause, name string, n uint64) {
+	r.n += n
+	if n > r.most {
+		r.most, r.cause, r.name = n, c, name
+	}
+}
+
+// advice says what to do about the most frequent cause.
+func (r *reasons) advice() string {
+	if r.cause == lostVersion {
+		return "they are neither NetFlow v5 nor v9 nor IPFIX; sFlow belongs to the capture sflow"
+	}
+	return "the plugin's README explains it"
+}
+
+// tell sorts the causes into losses and what is left out because somebody
+// wants it so, or because it tells of no traffic.
+func (t *totalStats) tell(names []string) (lost, left reasons) {
+	for i, name := range names {
+		switch c := cause(i); c {
+		case lostSocket: // the socket's row tells
+		case lostDirection, lostInterface, lostDuplicate, lostNAT, lostFirewall:
+			left.add(c, name, t.lost[i])
+		default:
+			lost.add(c, name, t.lost[i])
+		}
+	}
+	return lost, left
 }

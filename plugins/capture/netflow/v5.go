@@ -35,10 +35,12 @@ func (d *decoder) v5(msg []byte) {
 		export := int64(be.Uint32(msg[8:]))*1000 + int64(be.Uint32(msg[12:])/1e6)
 		d.src.e.Sequence(be.Uint32(msg[16:]), uint32(n))
 		d.src.e.Records(there)
-		// The two high bits name the sampling mode, which some leave at 0
-		// although they sample.
-		d.src.begin(uint32(be.Uint16(msg[22:])&0x3fff), export, uptime)
-		if there > 0 { // its times stand for those of flows that count at once
+		d.src.begin(export, uptime)
+		if there > 0 {
+			// The two high bits name the sampling mode, which some leave at 0
+			// although they sample.
+			d.src.sample(uint32(be.Uint16(msg[22:]) & 0x3fff))
+			// Its first times stand for those of flows that count at once.
 			w := msg[v5Header+24:]
 			d.src.flow(export+int64(int32(be.Uint32(w)-uptime)), export+int64(int32(be.Uint32(w[4:])-uptime)))
 		}
@@ -86,7 +88,7 @@ func (d *decoder) sift(records []traffic.Record) (kept int) {
 // elsewhere.
 func (s *source) v5Batch(out []traffic.Record, data []byte) (kept int) {
 	be, le := binary.BigEndian, binary.LittleEndian
-	rate, base := uint64(s.rate), &s.base
+	rate, base := uint64(s.base.Sampling), &s.base
 	for len(data) >= v5Record && kept < len(out) {
 		w := (*[v5Record]byte)(data)
 		data = data[v5Record:]
@@ -121,7 +123,7 @@ func (s *source) v5Odd(r *traffic.Record, w *[v5Record]byte) bool {
 		if r.Bytes == 0 {
 			return false
 		}
-		r.Packets = guessPackets(uint64(be.Uint32(w[20:]))) * uint64(s.rate)
+		r.Packets = guessPackets(uint64(be.Uint32(w[20:]))) * uint64(r.Sampling)
 	}
 	if r.Protocol == traffic.ProtoICMP {
 		icmpOfPort(r)

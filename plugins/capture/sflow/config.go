@@ -18,7 +18,6 @@ const (
 	maxWorkers   = 64 // for each address
 	minBuffer    = 1 << 12
 	maxBuffer    = 1 << 30
-	maxSampling  = 1 << 24
 	maxExporters = 1 << 20
 )
 
@@ -71,9 +70,9 @@ func (c *capture) Validate(context.Context) error {
 	if n := cfg.MaxExporters; n < 1 || n > maxExporters {
 		fault("max_exporters", "Number out of range", "%d is not from 1 to %d.", n, maxExporters)
 	}
-	if cfg.Sampling > maxSampling {
+	if cfg.Sampling > exporter.MaxRate {
 		fault("sampling", "Sampling rate out of range",
-			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, maxSampling)
+			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, exporter.MaxRate)
 	}
 	return ds.Err()
 }
