@@ -204,6 +204,20 @@ func cables(t *testing.T, names ...string) {
 	}
 }
 
+// agree tries a comparison up to three times: on a busy machine the exporter
+// itself misses packets now and then, of which nobody here can know.
+func agree(t *testing.T, compare func() (difference string)) {
+	t.Helper()
+	var why string
+	for range 3 {
+		if why = compare(); why == "" {
+			return
+		}
+		t.Log(why)
+	}
+	t.Error(why)
+}
+
 // What pmacctd samples is what was on the wire, and what sfcapd counts of the
 // same stream.
 func TestPmacct(t *testing.T) {
@@ -237,17 +251,23 @@ sampling_rate: %d
 				return err == nil && bytes.Count(b, []byte("\n")) > 1
 			})
 			time.Sleep(300 * time.Millisecond) // its plugin takes a moment to start behind that
-			command(t, nil, "tcpreplay", "-q", "-i", "wirepeer", "--pps", "2000", file)
-			gotPackets, gotOctets, lost := settled(t, col)
-			// Its sampler leaves out one at 1 in 1 now and then.
-			if len(lost) != 0 || !near(gotPackets, uint64(packets), float64(rate)) && gotPackets != uint64(packets-1) {
-				t.Errorf("%d packets, lost %v; %d were in the traffic", gotPackets, lost, packets)
-			}
-			if rate == 1 && gotPackets == uint64(packets) && gotOctets != octets {
-				t.Errorf("%d octets; %d were in the traffic", gotOctets, octets)
-			}
-			if theirs := c.packets(); theirs != gotPackets {
-				t.Errorf("%d packets; sfcapd counts %d of the same stream", gotPackets, theirs)
+			var all uint64
+			agree(t, func() string {
+				command(t, nil, "tcpreplay", "-q", "-i", "wirepeer", "--pps", "1000", file)
+				sum, sumOctets, lost := settled(t, col)
+				got := sum - all
+				all = sum
+				// Its sampler leaves out one at 1 in 1 now and then.
+				if len(lost) != 0 || !near(got, uint64(packets), float64(rate)) && got != uint64(packets-1) {
+					return fmt.Sprintf("%d packets, lost %v; %d were in the traffic", got, lost, packets)
+				}
+				if rate == 1 && sum == uint64(packets) && sumOctets != octets {
+					return fmt.Sprintf("%d octets; %d were in the traffic", sumOctets, octets)
+				}
+				return ""
+			})
+			if theirs := c.packets(); theirs != all {
+				t.Errorf("%d packets; sfcapd counts %d of the same stream", all, theirs)
 			}
 			rows, err := h.Table("exporters")
 			if err != nil || len(rows.Rows) != 1 || rows.Rows[0][0] != "127.0.0.9" {
@@ -296,20 +316,26 @@ func TestOpenVSwitch(t *testing.T) {
 			col := h.StartCapture(sdktest.Plan(ourNetwork4, ourNetwork6))
 			vsctl("--", "--id=@s", "create", "sflow", "agent=lo", fmt.Sprintf(`target="%s"`, listen), "header=128",
 				fmt.Sprintf("sampling=%d", rate), "polling=1", "--", "set", "bridge", "br0", "sflow=@s")
-			command(t, nil, "tcpreplay", "-q", "-i", "leftpeer", "--pps", "2000", file)
-			settled(t, col)
-			vsctl("clear", "bridge", "br0", "sflow")
-			var gotPackets, gotOctets uint64
-			for _, d := range col.Deltas() { // a bridge has packets of its own, of other addresses
-				if d.Kind == ring.KindHost {
-					gotPackets += d.Packets
-					gotOctets += d.Bytes
+			var allPackets, allOctets uint64
+			agree(t, func() string {
+				command(t, nil, "tcpreplay", "-q", "-i", "leftpeer", "--pps", "1000", file)
+				settled(t, col)
+				var sumPackets, sumOctets uint64
+				for _, d := range col.Deltas() { // a bridge has packets of its own, of other addresses
+					if d.Kind == ring.KindHost {
+						sumPackets += d.Packets
+						sumOctets += d.Bytes
+					}
 				}
-			}
-			if !near(gotPackets, uint64(packets), float64(rate)) || rate == 1 && gotOctets != octets {
+				gotPackets, gotOctets := sumPackets-allPackets, sumOctets-allOctets
+				allPackets, allOctets = sumPackets, sumOctets
+				if near(gotPackets, uint64(packets), float64(rate)) && (rate > 1 || gotOctets == octets) {
+					return ""
+				}
 				_, _, lost := totals(col.Deltas())
-				t.Errorf("%d packets, %d octets, lost %v; %d and %d were in the traffic", gotPackets, gotOctets, lost, packets, octets)
-			}
+				return fmt.Sprintf("%d packets, %d octets, lost %v; %d and %d were in the traffic", gotPackets, gotOctets, lost, packets, octets)
+			})
+			vsctl("clear", "bridge", "br0", "sflow")
 			rows, err := h.Table("exporters")
 			if err != nil || len(rows.Rows) != 1 {
 				t.Errorf("%v: exporters %q", err, rows.Rows)
