@@ -75,7 +75,7 @@ func pluginPID(t testing.TB, config, kind string, before int) int {
 			t.Fatal(err)
 		}
 		for _, p := range list {
-			if p.Kind == kind && p.State == "running" && p.PID != before {
+			if p.Kind == kind && p.State == "running" && p.PID > 0 && p.PID != before {
 				return p.PID
 			}
 		}
