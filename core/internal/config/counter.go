@@ -48,6 +48,7 @@ func (l *loader) readCounters() {
 			c.Dropped = &dropped
 		}
 		b.checkCounter(c)
+		l.warnShipped(c)
 		l.conf.Counters = append(l.conf.Counters, c)
 		l.set("counter", c.Name, c)
 	}
@@ -192,17 +193,27 @@ func (l *loader) readExemptions() {
 	}
 }
 
-// checkCounters counts the counters that thresholds use: only those are counted.
+// checkCounters adds the shipped counters that thresholds use, and counts all
+// that are used: only those are counted.
 func (l *loader) checkCounters() {
-	used := map[string]bool{}
+	used := map[string]*Threshold{}
 	for _, g := range l.conf.Groups {
 		for _, t := range g.Thresholds {
-			used[t.Counter] = true
+			if used[t.Counter] == nil {
+				used[t.Counter] = t
+			}
+		}
+	}
+	for _, c := range shipped {
+		if t := used[c.Name]; t != nil && l.decl["counter"].index[c.Name] == nil {
+			own := *c
+			own.Range = t.Range
+			l.conf.Counters = append(l.conf.Counters, &own)
 		}
 	}
 	n := 0
 	for _, c := range l.conf.Counters {
-		if !used[c.Name] {
+		if used[c.Name] == nil {
 			l.hint(c.Range, "Unused counter", "No threshold uses counter.%s, so it is not counted.", c.Name)
 			continue
 		}

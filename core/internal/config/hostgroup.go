@@ -128,7 +128,7 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	t.Direction, _ = b.choice("direction", "incoming", "outgoing")
 	if a := b.attr("counter"); a != nil {
 		if r, ok := b.reference(a.Expr, "counter"); ok {
-			t.Counter = r.parts[1]
+			t.Counter = l.counterName(r.parts[1])
 		}
 	}
 	if s, ok := b.choice("scope", "host", "prefix", "hostgroup", "network"); ok && s != "host" {
