@@ -44,6 +44,7 @@ func (l *loader) readGroups() {
 		byName[g.Name] = g
 		l.set("hostgroup", g.Name, g.HostGroup)
 		l.own[g.HostGroup] = g
+		l.keepBody(g.HostGroup, blk.Body)
 		l.conf.Groups = append(l.conf.Groups, g.HostGroup)
 	}
 	for _, g := range groups {

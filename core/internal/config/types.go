@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -30,7 +31,8 @@ type Config struct {
 	Pipelines  []*Pipeline
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
 
-	decl map[string]*symbols // what references can name, for Decode
+	decl   map[string]*symbols            // what references can name, for Decode
+	bodies map[*HostGroup]*hclsyntax.Body // what each group says itself, for ExplainGroup
 }
 
 // Mode is what is done about an attack.
