@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(),
+		exportersCommand(), doctorCommand(), explainCommand(),
 	}
 }
 
@@ -108,6 +108,27 @@ func (f *fakeDaemon) Plugins(context.Context) ([]api.PluginStatus, error) {
 		},
 		{Kind: "export", Name: "json", Instance: "file", State: "launching"},
 	}, nil
+}
+
+func (f *fakeDaemon) Explain(_ context.Context, addr netip.Addr) (api.Explanation, error) {
+	out := api.Explanation{Address: addr, Host: netip.PrefixFrom(addr, addr.BitLen()), Revision: "0123456789abcdef", Mode: "monitor", ModeReason: "the daemon's mode is monitor"}
+	switch {
+	case addr.Is6():
+		out.Host, out.Network, out.NetworkPrefix = netip.MustParsePrefix("2001:db8::/64"), "customers", netip.MustParsePrefix("2001:db8::/32")
+	case addr == netip.MustParseAddr("203.0.113.7"):
+		out.Known, out.Network, out.NetworkPrefix = true, "customers", netip.MustParsePrefix("203.0.113.0/24")
+		out.Group, out.GroupPrefix, out.Chain = "web", netip.MustParsePrefix("203.0.113.0/28"), []string{"web", "default"}
+		out.Suspended = "input pcap.mirror has just started"
+		rules := []string{"average", "7x1.5"}
+		out.Limits = []api.LimitState{
+			{Threshold: "flood", Scope: "host", Direction: "incoming", Counter: "total", Unit: "pps", Limit: 20000, Value: 51234, Share: 2.5617, Rules: rules, Mode: "monitor", Actions: []string{"action.script.notify"}, State: "crossed"},
+			{Threshold: "flood", Scope: "host", Direction: "incoming", Counter: "total", Unit: "bps", Limit: 1e9, Value: 1.2e9, Share: 1.2, Rules: rules, Mode: "monitor", State: "above"},
+			{Threshold: "wide", Scope: "prefix", Direction: "outgoing", Counter: "ntp_reflection", Unit: "pps", Limit: 500, Rules: rules, Mode: "monitor", State: "below"},
+		}
+		out.Exemptions = []api.ExemptionState{{Name: "speedtest", Conditions: "incoming, remote 198.51.100.7/32", LimitBPS: 2e9, Until: clientTime}, {Name: "all", Conditions: "all of its traffic"}}
+		out.Attacks = []sdk.Event{clientEvent(2)}
+	}
+	return out, nil
 }
 
 func (f *fakeDaemon) Reload(context.Context) (api.ReloadResult, error) { return f.reload, nil }
@@ -214,6 +235,7 @@ func TestClientOutput(t *testing.T) {
 		"status": {"status"}, "totals": {"totals"}, "hosts": {"hosts"}, "hosts-udp": {"hosts", "--counter", "udp", "--by", "bps", "--direction", "both"},
 		"plugins": {"plugins"}, "ledger": {"ledger"}, "attacks": {"attacks"}, "events": {"events"}, "reload": {"reload"},
 		"exporters": {"exporters"}, "exporters-wide": {"exporters", "--wide"}, "doctor": {"doctor"},
+		"explain": {"explain", "203.0.113.7"}, "explain-v6": {"explain", "2001:db8::1"}, "explain-other": {"explain", "192.0.2.1"},
 	} {
 		for _, form := range []string{"txt", "json"} {
 			t.Run(name+"."+form, func(t *testing.T) {

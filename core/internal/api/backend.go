@@ -40,6 +40,10 @@ type Backend interface {
 	// Doctor says what may keep traffic from being seen, faults first.
 	Doctor(ctx context.Context) ([]Check, error)
 
+	// Explain tells how an address is watched. It is valid, without a zone, and
+	// IPv4 in its own form.
+	Explain(ctx context.Context, addr netip.Addr) (Explanation, error)
+
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.
 	Reload(ctx context.Context) (ReloadResult, error)

@@ -18,7 +18,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-var equal = []cmp.Option{cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()}
+var equal = []cmp.Option{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()}
 
 // Every value crosses as it is.
 func TestCalls(t *testing.T) {
@@ -29,6 +29,8 @@ func TestCalls(t *testing.T) {
 	wantHosts, _ := f.hosts(HostQuery{})
 	wantReload, _ := f.reload(ctx)
 	wantTables, _ := f.Tables(ctx, "exporters")
+	asked := netip.MustParseAddr("10.1.2.3")
+	wantExplanation, _ := f.Explain(ctx, asked)
 	wantChecks, _ := f.Doctor(ctx)
 	wantChecks[1].Detail = "\uFFFD none" // what is no UTF-8 cannot travel
 	for _, call := range []struct {
@@ -44,6 +46,7 @@ func TestCalls(t *testing.T) {
 		{"Attacks", func() (any, error) { return c.Attacks(ctx) }, f.snapshot.Attacks},
 		{"Table", func() (any, error) { return c.Tables(ctx, "exporters") }, wantTables},
 		{"Doctor", func() (any, error) { return c.Doctor(ctx) }, wantChecks},
+		{"Explain", func() (any, error) { return c.Explain(ctx, asked) }, wantExplanation},
 		{"Reload", func() (any, error) { return c.Reload(ctx) }, wantReload},
 	} {
 		t.Run(call.name, func(t *testing.T) {
@@ -122,6 +125,19 @@ func TestParsePrefix(t *testing.T) {
 		if (err != nil) != (want == "") || err == nil && got.String() != want {
 			t.Errorf("%q: got %v, %v, want %q", in, got, err, want)
 		}
+	}
+}
+
+func TestParseAddress(t *testing.T) {
+	for in, want := range map[string]string{"192.0.2.9": "192.0.2.9", "::ffff:192.0.2.9": "192.0.2.9", "2001:db8::1": "2001:db8::1", "fe80::1%eth0": "", "": "", "192.0.2.0/24": ""} {
+		got, err := ParseAddress(in)
+		if (err != nil) != (want == "") || err == nil && got.String() != want {
+			t.Errorf("%q: got %v, %v, want %q", in, got, err, want)
+		}
+	}
+	c := client(t, start(t, healthy()))
+	if _, err := c.Explain(t.Context(), netip.Addr{}); !errors.Is(err, ErrBadQuery) {
+		t.Errorf("no address: got %v, want ErrBadQuery", err)
 	}
 }
 

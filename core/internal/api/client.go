@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"syscall"
@@ -163,6 +164,12 @@ func (c *Client) Tables(ctx context.Context, name string) ([]PluginTable, error)
 func (c *Client) Doctor(ctx context.Context) ([]Check, error) {
 	resp, err := ask(ctx, c, doctorTime, &apiv1.DoctorRequest{}, c.rpc.Doctor)
 	return each(resp.GetChecks(), checkIn), err
+}
+
+// Explain asks how an address is watched, and how it stands.
+func (c *Client) Explain(ctx context.Context, addr netip.Addr) (Explanation, error) {
+	resp, err := ask(ctx, c, callTime, &apiv1.ExplainRequest{Address: addr.String()}, c.rpc.Explain)
+	return explanationIn(resp), err
 }
 
 // Ledger asks what became of all that each input received.

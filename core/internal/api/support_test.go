@@ -54,6 +54,16 @@ func (f *fake) Doctor(context.Context) ([]Check, error) {
 	return []Check{{"sflow.routers", "listen", "ok", "listening"}, {"", "direction", "fault", "\xff none"}}, nil
 }
 
+func (f *fake) Explain(_ context.Context, addr netip.Addr) (Explanation, error) {
+	return Explanation{
+		Address: addr, Host: netip.PrefixFrom(addr, 24).Masked(), Known: true, Network: "n", NetworkPrefix: netip.MustParsePrefix("10.0.0.0/8"),
+		Group: "g", GroupPrefix: netip.MustParsePrefix("10.0.0.0/9"), Chain: []string{"g", "base"}, Mode: "enforce", ModeReason: "why", Suspended: "s", Revision: "r1",
+		Limits:     []LimitState{{"flood", "host", "incoming", "total", "pps", 10, 5, 0.5, []string{"average", "7x1.5"}, "monitor", []string{"action.a.b"}, "below"}},
+		Exemptions: []ExemptionState{{"x", "all", 2e9, moment}, {Name: "y"}},
+		Attacks:    []sdk.Event{event(1)},
+	}, nil
+}
+
 func (f *fake) Reload(ctx context.Context) (ReloadResult, error) { return f.reload(ctx) }
 
 func (f *fake) Subscribe(_ context.Context, give func(sdk.Event)) {
