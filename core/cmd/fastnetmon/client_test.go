@@ -52,6 +52,7 @@ func (f *fakeDaemon) Status(context.Context) (api.Status, error) {
 		Version: "v1.2.3", Revision: "0123456789abcdef", Mode: "monitor", Started: clientTime, Uptime: 93 * time.Minute,
 		Captures: api.Count{Running: 1, NotRunning: 1, Finished: 2}, Actions: api.Count{Running: 3},
 		Hosts: 12345, Deltas: 23456.7, Attacks: 1, LossRatio: 0.0125, Memory: 300 << 20, MemoryLimit: 2 << 30,
+		Held:  []string{"/etc/networks_list: it has 0 prefixes and had 12, which are kept"},
 		Rates: []api.DirectionRate{{Direction: "incoming", PPS: 1.25e6, BPS: 8.5e9}, {Direction: "outgoing", PPS: 950, BPS: 12500}},
 	}, nil
 }
@@ -131,7 +132,7 @@ func (f *fakeDaemon) Explain(_ context.Context, addr netip.Addr) (api.Explanatio
 	return out, nil
 }
 
-func (f *fakeDaemon) Reload(context.Context) (api.ReloadResult, error) { return f.reload, nil }
+func (f *fakeDaemon) Reload(context.Context, bool) (api.ReloadResult, error) { return f.reload, nil }
 
 func (f *fakeDaemon) Subscribe(_ context.Context, give func(sdk.Event)) {
 	f.mu.Lock()
@@ -341,7 +342,11 @@ func TestClientWithoutDaemon(t *testing.T) {
 			{[]string{"--config", spoilt, "--socket", "x"}, exitConfig, "config"},
 		} {
 			var out syncBuffer
-			_, code, err := ask(t.Context(), &out, append([]string{command.Name()}, test.flags...)...)
+			args := append([]string{command.Name()}, test.flags...)
+			if command.Name() == "explain" {
+				args = append(args, "203.0.113.7")
+			}
+			_, code, err := ask(t.Context(), &out, args...)
 			if code != test.code || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%s %v: exit status %d, %v", command.Name(), test.flags, code, err)
 			}

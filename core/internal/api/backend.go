@@ -46,7 +46,8 @@ type Backend interface {
 
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.
-	Reload(ctx context.Context) (ReloadResult, error)
+	// Lists of prefixes that have lost much are held unless they are accepted.
+	Reload(ctx context.Context, acceptLists bool) (ReloadResult, error)
 
 	// Subscribe has give called with each event from now on, in order, and
 	// returns at once. give never waits, and may be called for a while after ctx
@@ -76,6 +77,7 @@ type Status struct {
 	Suspended   string          // why attacks are not enforced just now, "" where they are
 	Memory      uint64          // octets, of the tables of hosts
 	MemoryLimit uint64          // octets
+	Held        []string        // lists of prefixes that are not in force as they stand, and why
 }
 
 // Count is the number of blocks of a kind by what has become of them.

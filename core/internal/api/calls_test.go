@@ -47,7 +47,7 @@ func TestCalls(t *testing.T) {
 		{"Table", func() (any, error) { return c.Tables(ctx, "exporters") }, wantTables},
 		{"Doctor", func() (any, error) { return c.Doctor(ctx) }, wantChecks},
 		{"Explain", func() (any, error) { return c.Explain(ctx, asked) }, wantExplanation},
-		{"Reload", func() (any, error) { return c.Reload(ctx) }, wantReload},
+		{"Reload", func() (any, error) { return c.Reload(ctx, false) }, wantReload},
 	} {
 		t.Run(call.name, func(t *testing.T) {
 			got, err := call.ask()
@@ -161,11 +161,11 @@ func TestBackendFailures(t *testing.T) {
 	f := healthy()
 	c := client(t, start(t, f))
 	f.reload = func(context.Context) (ReloadResult, error) { return ReloadResult{}, errors.New("disk \xff gone") }
-	if _, err := c.Reload(t.Context()); err == nil || err.Error() != "disk \uFFFD gone" {
+	if _, err := c.Reload(t.Context(), false); err == nil || err.Error() != "disk \uFFFD gone" {
 		t.Errorf("got %v, want the backend's words", err)
 	}
 	f.reload = func(context.Context) (ReloadResult, error) { panic("oh") }
-	if _, err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "its log tells more") {
+	if _, err := c.Reload(t.Context(), false); err == nil || !strings.Contains(err.Error(), "its log tells more") {
 		t.Errorf("got %v, want an internal failure", err)
 	}
 	if _, err := c.Status(t.Context()); err != nil {
@@ -188,12 +188,12 @@ func TestReloadOnce(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var first sync.WaitGroup
 	first.Go(func() {
-		if _, err := c.Reload(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := c.Reload(ctx, false); !errors.Is(err, context.Canceled) {
 			t.Errorf("the client that left got %v", err)
 		}
 	})
 	<-begun
-	if _, err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "another reload") {
+	if _, err := c.Reload(t.Context(), false); err == nil || !strings.Contains(err.Error(), "another reload") {
 		t.Errorf("got %v, want a refusal", err)
 	}
 	leave()

@@ -184,9 +184,10 @@ func (c *Client) Attacks(ctx context.Context) ([]sdk.Event, error) {
 	return each(resp.GetAttacks(), eventIn), err
 }
 
-// Reload has the daemon read its configuration again.
-func (c *Client) Reload(ctx context.Context) (ReloadResult, error) {
-	resp, err := ask(ctx, c, reloadTime, &apiv1.ReloadRequest{}, c.rpc.Reload)
+// Reload has the daemon read its configuration again. With acceptLists lists of
+// prefixes are put in force though they have lost much.
+func (c *Client) Reload(ctx context.Context, acceptLists bool) (ReloadResult, error) {
+	resp, err := ask(ctx, c, reloadTime, &apiv1.ReloadRequest{AcceptLists: acceptLists}, c.rpc.Reload)
 	return ReloadResult{
 		Changed: resp.GetChanged(), Refused: resp.GetRefused(), Revision: resp.GetRevision(),
 		Differences: each(resp.GetDifferences(), func(s string) string { return s }), Diagnostics: resp.GetDiagnostics(),

@@ -147,7 +147,7 @@ func ParseAddress(s string) (netip.Addr, error) {
 
 // Reload is apiv1.ControlServer's. Once begun it goes on to its end, though the
 // client may have gone.
-func (s *server) Reload(ctx context.Context, _ *apiv1.ReloadRequest) (*apiv1.ReloadResponse, error) {
+func (s *server) Reload(ctx context.Context, req *apiv1.ReloadRequest) (*apiv1.ReloadResponse, error) {
 	got, err := call(ctx, s, reloadTime, func(ctx context.Context) (ReloadResult, error) {
 		if !s.reloading.CompareAndSwap(false, true) {
 			return ReloadResult{}, status.Error(codes.Aborted, "another reload is under way: try again when it is done")
@@ -155,7 +155,7 @@ func (s *server) Reload(ctx context.Context, _ *apiv1.ReloadRequest) (*apiv1.Rel
 		defer s.reloading.Store(false)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTime)
 		defer cancel()
-		return s.backend.Reload(ctx)
+		return s.backend.Reload(ctx, req.GetAcceptLists())
 	})
 	if err != nil {
 		return nil, err

@@ -29,7 +29,12 @@ type Config struct {
 	Actions    []*Plugin
 	Exports    []*Plugin
 	Pipelines  []*Pipeline
+	Lists      []*PrefixList        // all files of prefixes, and the machine's own addresses
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
+
+	sources []source // what it was loaded from, for Relist
+	dir     string
+	replay  bool
 
 	decl   map[string]*symbols            // what references can name, for Decode
 	bodies map[*HostGroup]*hclsyntax.Body // what each group says itself, for ExplainGroup

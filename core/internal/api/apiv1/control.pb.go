@@ -78,6 +78,7 @@ type StatusResponse struct {
 	MemoryBytes      uint64                 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`               // of the tables of hosts
 	MemoryLimitBytes uint64                 `protobuf:"varint,13,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	Suspended        string                 `protobuf:"bytes,14,opt,name=suspended,proto3" json:"suspended,omitempty"` // why attacks are not enforced just now; empty: they are
+	Held             []string               `protobuf:"bytes,15,rep,name=held,proto3" json:"held,omitempty"`           // lists of prefixes that are not in force as they stand, and why
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -208,6 +209,13 @@ func (x *StatusResponse) GetSuspended() string {
 		return x.Suspended
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetHeld() []string {
+	if x != nil {
+		return x.Held
+	}
+	return nil
 }
 
 type KindCount struct {
@@ -1257,6 +1265,7 @@ func (x *AttacksResponse) GetAttacks() []*Event {
 
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	AcceptLists   bool                   `protobuf:"varint,1,opt,name=accept_lists,json=acceptLists,proto3" json:"accept_lists,omitempty"` // lists of prefixes that have lost much are not held
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1289,6 +1298,13 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
 	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReloadRequest) GetAcceptLists() bool {
+	if x != nil {
+		return x.AcceptLists
+	}
+	return false
 }
 
 type ReloadResponse struct {
@@ -2568,7 +2584,7 @@ var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x1ffastnetmon/api/v1/control.proto\x12\x11fastnetmon.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\x81\x04\n" +
+	"\rStatusRequest\"\x95\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
@@ -2586,7 +2602,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"loss_ratio\x18\v \x01(\x01R\tlossRatio\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\x12,\n" +
 	"\x12memory_limit_bytes\x18\r \x01(\x04R\x10memoryLimitBytes\x12\x1c\n" +
-	"\tsuspended\x18\x0e \x01(\tR\tsuspended\"v\n" +
+	"\tsuspended\x18\x0e \x01(\tR\tsuspended\x12\x12\n" +
+	"\x04held\x18\x0f \x03(\tR\x04held\"v\n" +
 	"\tKindCount\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x1f\n" +
@@ -2662,8 +2679,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +
 	"\x0eAttacksRequest\"E\n" +
 	"\x0fAttacksResponse\x122\n" +
-	"\aattacks\x18\x01 \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"\x0f\n" +
-	"\rReloadRequest\"\xa4\x01\n" +
+	"\aattacks\x18\x01 \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"2\n" +
+	"\rReloadRequest\x12!\n" +
+	"\faccept_lists\x18\x01 \x01(\bR\vacceptLists\"\xa4\x01\n" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\bR\arefused\x12\x1a\n" +
