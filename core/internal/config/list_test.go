@@ -210,3 +210,23 @@ func mustMachine(t *testing.T) []netip.Addr {
 	}
 	return list
 }
+
+// A list of our own addresses that are never acted on, as the original's
+// networks_whitelist; an empty one is about nobody, not about all.
+func TestLocalFiles(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "networks_whitelist"), "# never\n10.0.0.1\n10.1.0.0/16\n")
+	put(t, filepath.Join(dir, "c.hcl"), "exemption \"whitelist\" {\n  local       = [\"10.0.0.1\"]\n  local_files = [\"networks_whitelist\"]\n  do_not_act  = true\n}\n")
+	c := mustLoad(t, dir)
+	if e := c.Exemptions[0]; !e.DoNotAct || !slices.Equal(e.Local, prefixes("10.0.0.1/32", "10.1.0.0/16")) || len(c.Lists) != 1 {
+		t.Errorf("%+v", e)
+	}
+	put(t, filepath.Join(dir, "networks_whitelist"), "")
+	if held, _ := c.Relist(Holding(c.Lists)); len(held.Exemptions[0].Local) != 2 || held.Lists[0].Held == "" {
+		t.Errorf("%+v", held.Exemptions[0])
+	}
+	put(t, filepath.Join(dir, "c.hcl"), "exemption \"whitelist\" {\n  local_files = [\"networks_whitelist\"]\n}\n")
+	if e := mustLoad(t, dir).Exemptions[0]; len(e.Local) != 1 || e.Local[0] != nowhere {
+		t.Errorf("an empty list: %+v", e)
+	}
+}

@@ -91,6 +91,7 @@ type Exemption struct {
 	Incoming  bool
 	Outgoing  bool
 	LimitBPS  float64 // bits per second and host that stay exempt; 0 no limit
+	DoNotAct  bool    // nothing is exempt: attacks on Local are told, and never acted on
 	Until     time.Time
 	Range     hcl.Range
 }

@@ -119,11 +119,18 @@ func longestOf(prefixes []netip.Prefix, addr netip.Addr) (best netip.Prefix) {
 // goroutine calls it.
 func (d *Daemon) explainRates(out *Explanation) {
 	out.Suspended = d.sys.loop.suspended()
+	if by := d.spared.by(out.Host, d.wall.time()); by != "" && out.Mode == config.Enforce {
+		out.Mode, out.ModeReason = config.Monitor, "exemption."+by+" says do_not_act"
+	}
 	e := d.sys.loop.engine
 	rates, known := e.LimitRates(out.Host, e.Clock())
 	out.Known = known
 	for i := range rates {
-		out.Limits = append(out.Limits, d.limitState(&rates[i]))
+		l := d.limitState(&rates[i])
+		if out.Mode == config.Monitor {
+			l.Mode = config.Monitor
+		}
+		out.Limits = append(out.Limits, l)
 	}
 	loss := d.loss.ratio(d.ledger())
 	for _, a := range d.sys.loop.detector.Attacks(e.Clock()) {
@@ -165,7 +172,11 @@ func exemptionsOf(cfg *config.Config, addr netip.Addr, now time.Time) (out []Exe
 		case !e.Until.IsZero() && !now.Before(e.Until):
 		case len(e.Local) > 0 && !longestOf(e.Local, addr).IsValid():
 		default:
-			out = append(out, ExemptionState{Name: e.Name, Conditions: conditions(e), LimitBPS: e.LimitBPS, Until: e.Until})
+			what := conditions(e)
+			if e.DoNotAct {
+				what = "nothing: attacks are told, and never acted on"
+			}
+			out = append(out, ExemptionState{Name: e.Name, Conditions: what, LimitBPS: e.LimitBPS, Until: e.Until})
 		}
 	}
 	return out

@@ -85,6 +85,7 @@ func TestExplain(t *testing.T) {
 		{"flood", "incoming", "bps", LimitBelow, false},
 		{"flood", "outgoing", "bps", LimitBelow, false},
 		{"ntp", "incoming", "pps", LimitCrossed, true},
+		{"exemption", "incoming", "bps", LimitBelow, false}, // which is for incoming traffic only
 	}
 	if len(e.Limits) != len(want) {
 		t.Fatalf("limits %+v", e.Limits)
@@ -103,7 +104,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("exemptions %+v", e.Exemptions)
 	}
 	e, _ = b.d.Explain(netip.MustParseAddr("2001:db8::1"))
-	if e.Network != "wide" || e.Group != "base" || e.Host.String() != "2001:db8::/64" || e.Known || len(e.Limits) != 5 || len(e.Attacks) != 0 {
+	if e.Network != "wide" || e.Group != "base" || e.Host.String() != "2001:db8::/64" || e.Known || len(e.Limits) != 6 || len(e.Attacks) != 0 {
 		t.Errorf("without traffic: %+v", e)
 	}
 	e, _ = b.d.Explain(netip.MustParseAddr("192.0.2.1"))

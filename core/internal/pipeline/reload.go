@@ -136,6 +136,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 		return err
 	}
 	rates, limits := compileEngine(cfg, d.sys.names, plan)
+	sparing := newSpared(cfg)
 	if !d.sys.loop.do(func() {
 		if err = d.sys.loop.engine.SetPlan(rates); err != nil {
 			return
@@ -152,7 +153,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 				d.retired = append(d.retired, gone)
 			}
 		}
-		d.cfg, d.limits, d.set = cfg, limits, next
+		d.cfg, d.limits, d.set, d.spared = cfg, limits, next, sparing
 	}) {
 		return ErrStopping
 	}
