@@ -142,10 +142,15 @@ func (e *explainer) group() {
 	}
 	e.setting("v6_host_length", strconv.Itoa(int(g.V6Host)))
 	e.setting("detection", strconv.Quote(g.Detection))
+	rules := g.Burst
+	if rules == nil {
+		rules = DefaultBurst()
+	}
+	e.setting("burst", burstList(rules))
 	if g.Actions != nil {
 		e.setting("actions", actionList(g.Actions))
 	}
-	known := []string{"base", "networks", "prefixes", "average", "quiet", "mode", "v6_host_length", "detection", "actions"}
+	known := []string{"base", "networks", "prefixes", "average", "quiet", "mode", "v6_host_length", "detection", "burst", "actions"}
 	for _, name := range e.others(known, func(h *HostGroup) *hclsyntax.Body { return e.c.bodies[h] }) {
 		e.setting(name, e.source(e.ofGroup(name).attr))
 	}
@@ -215,13 +220,16 @@ func (e *explainer) threshold(t *Threshold) {
 			e.line("# no %s: disabled by %s", u.name, e.ofThreshold(t.Name, "disable"))
 		}
 	}
+	if t.Burst != nil {
+		say("burst", burstList(t.Burst))
+	}
 	if t.Mode != "" {
 		say("mode", strconv.Quote(string(t.Mode)))
 	}
 	if t.Actions != nil {
 		say("actions", actionList(t.Actions))
 	}
-	known := []string{"direction", "counter", "pps", "bps", "fps", "mode", "actions", "disable"}
+	known := []string{"direction", "counter", "pps", "bps", "fps", "burst", "mode", "actions", "disable"}
 	for _, name := range e.others(known, func(h *HostGroup) *hclsyntax.Body { return e.thresholdBody(h, t.Name) }) {
 		say(name, e.source(e.ofThreshold(t.Name, name).attr))
 	}

@@ -118,6 +118,7 @@ type HostGroup struct {
 	Mode       Mode          // "" inherits the daemon's
 	V6Host     uint8         // length of an IPv6 host: 128, 64 or 56
 	Detection  string        // "default"
+	Burst      []Burst       // nil: DefaultBurst; empty: the average alone
 	Actions    []Reference   // nil: the pipeline's
 	Thresholds []*Threshold
 	Range      hcl.Range
@@ -132,6 +133,7 @@ type Threshold struct {
 	PPS       float64     // packets per second; 0 unset
 	BPS       float64     // bits per second
 	FPS       float64     // new flows per second
+	Burst     []Burst     // of pps and bps; nil: the group's
 	Mode      Mode        // "" inherits
 	Actions   []Reference // nil: the group's
 	Range     hcl.Range

@@ -232,7 +232,7 @@ func directions(t *config.Threshold) []ring.Direction {
 }
 
 func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Limit {
-	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: engine.DefaultRules()}
+	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: burstRules(l)}
 	if i := slices.Index(detect.CounterNames[:], l.counter); i >= 0 {
 		out.Counter = uint16(i)
 	} else {
@@ -243,6 +243,23 @@ func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Lim
 		out.Unit, out.Value = engine.ByteRate, l.value/8
 	case config.FPS:
 		out.Unit, out.Rules = engine.FlowRate, nil
+	}
+	return out
+}
+
+// burstRules are those of a limit's threshold, else of its group, else the
+// default ones.
+func burstRules(l limit) []engine.Rule {
+	rules := config.DefaultBurst()
+	switch {
+	case l.threshold != nil && l.threshold.Burst != nil:
+		rules = l.threshold.Burst
+	case l.group.Burst != nil:
+		rules = l.group.Burst
+	}
+	var out []engine.Rule
+	for _, r := range rules {
+		out = append(out, engine.Rule(r))
 	}
 	return out
 }

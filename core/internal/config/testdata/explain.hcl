@@ -34,9 +34,11 @@ hostgroup "root" {
 hostgroup "middle" {
   base = hostgroup.root
   mode = "monitor"
+  burst = ["10x2", "3x4.5"]
 
   threshold "flood" {
     bps = "2G"
+    burst = []
   }
 }
 
