@@ -34,8 +34,9 @@ network "customers" {
 }
 
 # Traffic classes beside the built-in ones: total, tcp, udp, icmp, tcp_syn,
-# fragmented, dropped, exempt. All conditions of a counter must hold.
-counter "ntp_reflection" {
+# fragmented, dropped, exempt, and those that only need to be named, such as
+# dns_reflection. All conditions of a counter must hold.
+counter "ntp_large" {
   protocol      = "udp"
   source_port   = [123]
   packet_length = ["200-65535"]
@@ -82,7 +83,7 @@ hostgroup "default" {
 
   threshold "ntp" {
     direction = "incoming"
-    counter   = counter.ntp_reflection
+    counter   = counter.ntp_large
     pps       = 5000
   }
 

@@ -1,13 +1,8 @@
-# Groups of hosts with limits of their own, traffic classes, and a second
-# script for one kind of attack only.
+# Groups of hosts with limits of their own, limits on single kinds of traffic,
+# and a second script for one kind of attack only.
 
 network "customers" {
   prefixes = ["203.0.113.0/24", "2001:db8::/32"]
-}
-
-counter "ntp_reflection" {
-  protocol    = "udp"
-  source_port = [123]
 }
 
 hostgroup "default" {
@@ -28,7 +23,7 @@ hostgroup "default" {
 
   threshold "ntp" {
     direction = "incoming"
-    counter   = counter.ntp_reflection
+    counter   = counter.ntp_reflection # shipped: it needs no block
     pps       = 5000
     actions   = [action.script.tickets, action.script.notify]
   }

@@ -118,5 +118,12 @@ func sameCounters(a, b *Plan) (same uint64) {
 			}
 		}
 	}
+	for i := range a.Exemptions {
+		for j := range b.Exemptions {
+			if e := &a.Exemptions[i]; e.Counter != 0 && reflect.DeepEqual(*e, b.Exemptions[j]) {
+				same |= 1 << (e.Counter - 1)
+			}
+		}
+	}
 	return same
 }

@@ -64,6 +64,11 @@ func Compile(p *Plan) (*Compiled, error) {
 	if c.exempt, err = compileExemptions(p.Exemptions); err != nil {
 		return nil, err
 	}
+	for i, e := range p.Exemptions {
+		if e.Counter != 0 && c.classes.all>>(e.Counter-1)&1 != 0 {
+			return nil, fmt.Errorf("plan: exemptions[%d] (%s): its counter has id %d, which is another's", i, e.Name, e.Counter-1)
+		}
+	}
 	c.rows = DefaultRows
 	if p.MaxRows != 0 {
 		c.rows = int(min(p.MaxRows, maxRows))

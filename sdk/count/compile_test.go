@@ -45,6 +45,8 @@ func TestCompileRefuses(t *testing.T) {
 		{Plan{Counters: separate}, "source ports fall into more than 256 classes"},
 		{Plan{Exemptions: []Exemption{{}, {Name: "x", Ports: []PortRange{{2, 1}}}}}, "exemptions[1] (x): port range 2-1 is empty"},
 		{Plan{Exemptions: []Exemption{{Remote: []netip.Prefix{{}}}}}, "exemptions[0] (): prefix is not valid"},
+		{Plan{Exemptions: []Exemption{{Counter: 65}}}, "exemptions[0] (): its counter has id 64; ids are below 64"},
+		{Plan{Counters: []Counter{{ID: 3}}, Exemptions: []Exemption{{Counter: 4}}}, "its counter has id 3, which is another's"},
 	} {
 		if _, err := Compile(&c.plan); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("got %v, want %q", err, c.want)

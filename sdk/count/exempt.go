@@ -2,6 +2,7 @@ package count
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/prefix"
@@ -18,6 +19,8 @@ type exemptSet struct {
 	direction     [2]uint64 // by ring.Incoming, ring.Outgoing
 	limited       uint64    // exemptions that end
 	until         [64]int64
+	counted       uint64 // exemptions with a counter of their own
+	counter       [64]uint8
 }
 
 // ends is a table of prefixes whose values are sets of exemptions.
@@ -35,21 +38,26 @@ func (e *ends) of(r *traffic.Record, a addr) uint64 {
 
 // exempted reports whether a record is exempt for its end that is ours in a
 // direction. now is
-// in seconds since the Unix epoch, for records that have no time.
-func (c *Compiled) exempted(r *traffic.Record, d ring.Direction, now int64) bool {
+// in seconds since the Unix epoch, for records that have no time. user are the
+// user counters of the exemptions.
+func (c *Compiled) exempted(r *traffic.Record, d ring.Direction, now int64) (user uint64, exempt bool) {
 	local, remote := load(r, &r.Dst), load(r, &r.Src)
 	if d == ring.Outgoing {
 		local, remote = remote, local
 	}
 	for i := range c.exempt {
-		if c.exempt[i].matches(r, local, remote, d, now) {
-			return true
+		s := &c.exempt[i]
+		m := s.matches(r, local, remote, d, now)
+		exempt = exempt || m != 0
+		for m &= s.counted; m != 0; m &= m - 1 {
+			user |= 1 << s.counter[bits.TrailingZeros64(m)]
 		}
 	}
-	return false
+	return user, exempt
 }
 
-func (s *exemptSet) matches(r *traffic.Record, local, remote addr, d ring.Direction, now int64) bool {
+// matches returns the exemptions of the set that a record fits.
+func (s *exemptSet) matches(r *traffic.Record, local, remote addr, d ring.Direction, now int64) uint64 {
 	m := s.protocol[r.Protocol] & s.direction[d]
 	if m != 0 && s.ports != nil {
 		m &= s.ports.mask[s.ports.class[r.SrcPort]] | s.ports.mask[s.ports.class[r.DstPort]]
@@ -61,7 +69,7 @@ func (s *exemptSet) matches(r *traffic.Record, local, remote addr, d ring.Direct
 		m &= s.local.of(r, local)
 	}
 	if m&s.limited == 0 {
-		return m != 0
+		return m
 	}
 	if r.Time != 0 {
 		now = r.Time / 1e9
@@ -71,7 +79,7 @@ func (s *exemptSet) matches(r *traffic.Record, local, remote addr, d ring.Direct
 			m &^= 1 << i
 		}
 	}
-	return m != 0
+	return m
 }
 
 func compileExemptions(list []Exemption) ([]exemptSet, error) {
@@ -92,6 +100,9 @@ func compileExemptions(list []Exemption) ([]exemptSet, error) {
 }
 
 func checkExemption(e *Exemption) error {
+	if e.Counter > MaxCounters {
+		return fmt.Errorf("its counter has id %d; ids are below %d", e.Counter-1, MaxCounters)
+	}
 	for _, list := range [][]netip.Prefix{e.Local, e.Remote} {
 		for _, p := range list {
 			if err := checkPrefix(p); err != nil {
@@ -120,6 +131,10 @@ func (s *exemptSet) compile(list []Exemption) (err error) {
 		}
 		if e.Outgoing || !e.Incoming {
 			s.direction[1] |= bit
+		}
+		if e.Counter != 0 {
+			s.counted |= bit
+			s.counter[i] = e.Counter - 1
 		}
 		if e.UntilUnix != 0 {
 			s.limited |= bit

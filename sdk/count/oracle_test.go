@@ -186,20 +186,28 @@ func (o *oracle) host(r *traffic.Record, p *Prefix, local, remote netip.Addr, d 
 		}
 	}
 	k := subject{prefix: netip.PrefixFrom(local, length).Masked(), direction: d, network: p.Network, group: p.Group}
-	if o.exempt(r, local, remote, d) {
+	user := func(k subject, counter int) {
+		k.counter = counter
+		g := o.at(k)
+		g.packets += r.Packets
+		g.bytes += r.Bytes
+		g.samples += r.Raw()
+	}
+	if exemptions := o.exempt(r, local, remote, d); len(exemptions) > 0 {
 		g := o.at(k)
 		g.counters[ring.CounterExempt].add(r.Packets, r.Bytes)
 		g.samples += r.Raw()
+		for _, e := range exemptions {
+			if e.Counter > 0 {
+				user(k, int(e.Counter))
+			}
+		}
 		return
 	}
 	o.at(k).addRecord(r)
 	for i := range o.plan.Counters {
 		if c := &o.plan.Counters[i]; belongs(c, r) {
-			k.counter = int(c.ID) + 1
-			g := o.at(k)
-			g.packets += r.Packets
-			g.bytes += r.Bytes
-			g.samples += r.Raw()
+			user(k, int(c.ID)+1)
 		}
 	}
 }
@@ -252,18 +260,19 @@ func belongs(c *Counter, r *traffic.Record) bool {
 	return len(c.Classes) == 0 || slices.ContainsFunc(c.Classes, func(b uint8) bool { return r.Class>>b&1 != 0 })
 }
 
-func (o *oracle) exempt(r *traffic.Record, local, remote netip.Addr, d ring.Direction) bool {
+// exempt lists the exemptions that a record fits.
+func (o *oracle) exempt(r *traffic.Record, local, remote netip.Addr, d ring.Direction) []Exemption {
 	holds := func(list []netip.Prefix, a netip.Addr) bool {
 		return len(list) == 0 || slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(a) })
 	}
-	return slices.ContainsFunc(o.plan.Exemptions, func(e Exemption) bool {
+	return slices.DeleteFunc(slices.Clone(o.plan.Exemptions), func(e Exemption) bool {
 		ports := len(e.Ports) == 0 || slices.ContainsFunc(e.Ports, func(p PortRange) bool {
 			return p.From <= r.SrcPort && r.SrcPort <= p.To || p.From <= r.DstPort && r.DstPort <= p.To
 		})
 		way := e.Incoming == e.Outgoing || e.Incoming == (d == ring.Incoming)
 		alive := e.UntilUnix == 0 || r.Time/1e9 < e.UntilUnix
-		return ports && way && alive && holds(e.Local, local) && holds(e.Remote, remote) &&
-			(len(e.Protocols) == 0 || slices.Contains(e.Protocols, r.Protocol))
+		return !ports || !way || !alive || !holds(e.Local, local) || !holds(e.Remote, remote) ||
+			len(e.Protocols) > 0 && !slices.Contains(e.Protocols, r.Protocol)
 	})
 }
 

@@ -65,7 +65,8 @@ type PortRange struct{ From, To uint16 }
 type Range struct{ From, To uint32 }
 
 // Exemption keeps records out of the rates; they count as the built-in
-// counter exempt only. Every field that is set must match.
+// counter exempt, and as a user counter of their own where Counter says so.
+// Every field that is set must match.
 type Exemption struct {
 	Name      string
 	Local     []netip.Prefix // our end
@@ -75,4 +76,5 @@ type Exemption struct {
 	Incoming  bool        // applies to incoming traffic
 	Outgoing  bool        // applies to outgoing traffic
 	UntilUnix int64       // seconds; 0 for ever; compared with the record's or the wall clock
+	Counter   uint8       // 1 + id of the user counter that its records count in; 0: none. No Counter of the plan has that id
 }

@@ -67,8 +67,12 @@ func firstSecond(r *traffic.Record) traffic.Record {
 func (t *Table) forwardHost(r *traffic.Record, w smearWindow, host addr, at uint32, d ring.Direction, flows, flags uint32) bool {
 	want := stream{place: at, sampling: r.Sampling, class: classOf(r)}
 	want.addr, want.key = t.hostKey(r, host, at, d)
+	exempt := false
+	if t.plan.exempt != nil {
+		want.user, exempt = t.plan.exempted(r, d, t.wall)
+	}
 	switch {
-	case t.plan.exempt != nil && t.plan.exempted(r, d, t.wall):
+	case exempt:
 		want.class, flows, flags = classUsed|classExempt, 0, 0
 	case t.plan.classes.all != 0:
 		want.user = t.plan.classes.of(r)

@@ -174,10 +174,15 @@ func (t *Table) addRow(r *traffic.Record, n uint32, d ring.Direction, flows, fla
 	if row.first == 0 {
 		t.wake(n)
 	}
-	if t.plan.exempt != nil && t.plan.exempted(r, d, t.wall) {
-		row.addExempt(r)
-		row.key |= flags & rowSmeared
-		return
+	if t.plan.exempt != nil {
+		if user, exempt := t.plan.exempted(r, d, t.wall); exempt {
+			row.addExempt(r)
+			row.key |= flags & rowSmeared
+			if user != 0 {
+				t.addUser(n, user, r, 0)
+			}
+			return
+		}
 	}
 	row.add(r, flows, flags)
 	if t.plan.classes.all != 0 {

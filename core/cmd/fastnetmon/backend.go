@@ -68,6 +68,7 @@ func (b backend) Status(context.Context) (api.Status, error) {
 	out := api.Status{
 		Version: version, Revision: s.Revision, Mode: string(s.Mode), Started: b.started, Uptime: time.Since(b.started),
 		Hosts: s.Hosts, Deltas: s.Deltas, Attacks: s.Attacks, LossRatio: s.LossRatio, Suspended: s.Suspended, Memory: s.Memory, MemoryLimit: s.MemoryLimit,
+		Held: b.held(),
 	}
 	for _, t := range s.Totals {
 		if n := len(out.Rates); n == 0 || out.Rates[n-1].Direction != t.Direction {
@@ -130,8 +131,8 @@ func (b backend) Plugins(context.Context) ([]api.PluginStatus, error) {
 }
 
 // Reload implements api.Backend.
-func (b backend) Reload(context.Context) (api.ReloadResult, error) {
-	cfg, changes, diags, err := b.reload()
+func (b backend) Reload(_ context.Context, acceptLists bool) (api.ReloadResult, error) {
+	cfg, changes, diags, err := b.reload(acceptLists)
 	if err != nil {
 		return api.ReloadResult{}, err
 	}

@@ -11,13 +11,16 @@ import (
 )
 
 func checkCommand() *cobra.Command {
-	var named string
+	var named, group string
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "check [FILE|DIRECTORY]",
 		Short: "Check a configuration, plugin blocks included",
 		Long: `Check reads a configuration and asks each plugin in it about its own block. No traffic is captured and nothing is changed.
-The exit status is 0 when nothing is wrong (warnings may be shown), 2 when something is.`,
+The exit status is 0 when nothing is wrong (warnings may be shown), 2 when something is.
+
+With --explain it prints one hostgroup as it holds, everything it inherits merged in and behind each setting where it comes from; plugins
+are not asked then.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -35,6 +38,9 @@ The exit status is 0 when nothing is wrong (warnings may be shown), 2 when somet
 				return err
 			}
 			cfg, diags := config.Load(path)
+			if group != "" {
+				return explainGroup(cmd, cfg, diags, group)
+			}
 			if !diags.HasErrors() {
 				diags = append(diags, pipeline.Check(cmd.Context(), pipeline.Options{Config: cfg, Log: log, Version: version})...)
 			}
@@ -47,8 +53,26 @@ The exit status is 0 when nothing is wrong (warnings may be shown), 2 when somet
 		},
 	}
 	cmd.Flags().StringVar(&named, "config", "", "the same as the argument")
+	cmd.Flags().StringVar(&group, "explain", "", "print this hostgroup as it holds, with what it inherits")
 	logs.add(cmd, "error")
 	return cmd
+}
+
+// explainGroup prints one hostgroup of a configuration without errors.
+func explainGroup(cmd *cobra.Command, cfg *config.Config, diags hcl.Diagnostics, name string) error {
+	if err := showDiagnostics(cmd.ErrOrStderr(), diags, files(cfg)); err != nil {
+		return err
+	}
+	text, ok := cfg.ExplainGroup(name)
+	if !ok {
+		meant := ""
+		if near := cfg.NearestGroup(name); near != "" {
+			meant = fmt.Sprintf(": did you mean %q?", near)
+		}
+		return fmt.Errorf("--explain: the configuration has no hostgroup %q%s", name, meant)
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), text)
+	return failure(err)
 }
 
 func plural(n int, what string) string {

@@ -174,3 +174,13 @@ func TestDemo(t *testing.T) {
 		t.Errorf("left running:\n%s", left)
 	}
 }
+
+func TestCheckExplain(t *testing.T) {
+	path := filepath.Join(repository, "fastnetmon.hcl")
+	if out := mustRun(t, "check", "--explain", "dns", path).stdout; !strings.Contains(out, "# Merged with its base: hostgroup.default.") || !strings.Contains(out, "hostgroup \"dns\" {") {
+		t.Errorf("explained as:\n%s", out)
+	}
+	if r := run(t, "check", "--explain", "dsn", path); r.code != exitConfig || !strings.Contains(r.stderr, `did you mean "dns"`) {
+		t.Errorf("exit status %d: %s", r.code, r.stderr)
+	}
+}

@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(),
+		exportersCommand(), doctorCommand(), explainCommand(),
 	}
 }
 
@@ -52,6 +52,7 @@ func (f *fakeDaemon) Status(context.Context) (api.Status, error) {
 		Version: "v1.2.3", Revision: "0123456789abcdef", Mode: "monitor", Started: clientTime, Uptime: 93 * time.Minute,
 		Captures: api.Count{Running: 1, NotRunning: 1, Finished: 2}, Actions: api.Count{Running: 3},
 		Hosts: 12345, Deltas: 23456.7, Attacks: 1, LossRatio: 0.0125, Memory: 300 << 20, MemoryLimit: 2 << 30,
+		Held:  []string{"/etc/networks_list: it has 0 prefixes and had 12, which are kept"},
 		Rates: []api.DirectionRate{{Direction: "incoming", PPS: 1.25e6, BPS: 8.5e9}, {Direction: "outgoing", PPS: 950, BPS: 12500}},
 	}, nil
 }
@@ -110,7 +111,28 @@ func (f *fakeDaemon) Plugins(context.Context) ([]api.PluginStatus, error) {
 	}, nil
 }
 
-func (f *fakeDaemon) Reload(context.Context) (api.ReloadResult, error) { return f.reload, nil }
+func (f *fakeDaemon) Explain(_ context.Context, addr netip.Addr) (api.Explanation, error) {
+	out := api.Explanation{Address: addr, Host: netip.PrefixFrom(addr, addr.BitLen()), Revision: "0123456789abcdef", Mode: "monitor", ModeReason: "the daemon's mode is monitor"}
+	switch {
+	case addr.Is6():
+		out.Host, out.Network, out.NetworkPrefix = netip.MustParsePrefix("2001:db8::/64"), "customers", netip.MustParsePrefix("2001:db8::/32")
+	case addr == netip.MustParseAddr("203.0.113.7"):
+		out.Known, out.Network, out.NetworkPrefix = true, "customers", netip.MustParsePrefix("203.0.113.0/24")
+		out.Group, out.GroupPrefix, out.Chain = "web", netip.MustParsePrefix("203.0.113.0/28"), []string{"web", "default"}
+		out.Suspended = "input pcap.mirror has just started"
+		rules := []string{"average", "7x1.5"}
+		out.Limits = []api.LimitState{
+			{Threshold: "flood", Scope: "host", Direction: "incoming", Counter: "total", Unit: "pps", Limit: 20000, Value: 51234, Share: 2.5617, Rules: rules, Mode: "monitor", Actions: []string{"action.script.notify"}, State: "crossed"},
+			{Threshold: "flood", Scope: "host", Direction: "incoming", Counter: "total", Unit: "bps", Limit: 1e9, Value: 1.2e9, Share: 1.2, Rules: rules, Mode: "monitor", State: "above"},
+			{Threshold: "wide", Scope: "prefix", Direction: "outgoing", Counter: "ntp_reflection", Unit: "pps", Limit: 500, Rules: rules, Mode: "monitor", State: "below"},
+		}
+		out.Exemptions = []api.ExemptionState{{Name: "speedtest", Conditions: "incoming, remote 198.51.100.7/32", LimitBPS: 2e9, Until: clientTime}, {Name: "all", Conditions: "all of its traffic"}}
+		out.Attacks = []sdk.Event{clientEvent(2)}
+	}
+	return out, nil
+}
+
+func (f *fakeDaemon) Reload(context.Context, bool) (api.ReloadResult, error) { return f.reload, nil }
 
 func (f *fakeDaemon) Subscribe(_ context.Context, give func(sdk.Event)) {
 	f.mu.Lock()
@@ -214,6 +236,7 @@ func TestClientOutput(t *testing.T) {
 		"status": {"status"}, "totals": {"totals"}, "hosts": {"hosts"}, "hosts-udp": {"hosts", "--counter", "udp", "--by", "bps", "--direction", "both"},
 		"plugins": {"plugins"}, "ledger": {"ledger"}, "attacks": {"attacks"}, "events": {"events"}, "reload": {"reload"},
 		"exporters": {"exporters"}, "exporters-wide": {"exporters", "--wide"}, "doctor": {"doctor"},
+		"explain": {"explain", "203.0.113.7"}, "explain-v6": {"explain", "2001:db8::1"}, "explain-other": {"explain", "192.0.2.1"},
 	} {
 		for _, form := range []string{"txt", "json"} {
 			t.Run(name+"."+form, func(t *testing.T) {
@@ -319,7 +342,11 @@ func TestClientWithoutDaemon(t *testing.T) {
 			{[]string{"--config", spoilt, "--socket", "x"}, exitConfig, "config"},
 		} {
 			var out syncBuffer
-			_, code, err := ask(t.Context(), &out, append([]string{command.Name()}, test.flags...)...)
+			args := append([]string{command.Name()}, test.flags...)
+			if command.Name() == "explain" {
+				args = append(args, "203.0.113.7")
+			}
+			_, code, err := ask(t.Context(), &out, args...)
 			if code != test.code || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%s %v: exit status %d, %v", command.Name(), test.flags, code, err)
 			}

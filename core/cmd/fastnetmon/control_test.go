@@ -54,6 +54,15 @@ func TestControlSocket(t *testing.T) {
 	if r := run(t, "hosts", "--config", path, "--group", "nobody"); r.code == 0 || !strings.Contains(r.stderr, "nobody") {
 		t.Errorf("hosts of an unknown group: exit status %d\n%s", r.code, r.stderr)
 	}
+	explained := mustRun(t, "explain", "203.0.113.7", "--config", path).stdout
+	for _, want := range []string{"home, by 203.0.113.0/24", "default, by", "monitor: the daemon's mode", "named by flood", "(crossed)", "crossed", "action.hello.greet"} {
+		if !strings.Contains(explained, want) {
+			t.Errorf("explain does not say %q:\n%s", want, explained)
+		}
+	}
+	if r := run(t, "explain", "nowhere", "--config", path); r.code != exitConfig || !strings.Contains(r.stderr, "no address") {
+		t.Errorf("explain without an address: exit status %d\n%s", r.code, r.stderr)
+	}
 	put("200000")
 	if out := mustRun(t, "reload", "--config", path).stdout; !strings.Contains(out, "pps 1000 becomes 200000") {
 		t.Errorf("reload says:\n%s", out)

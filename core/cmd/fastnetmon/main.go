@@ -85,7 +85,7 @@ func rootCommand(detached *service.Detached) *cobra.Command {
 		demoCommand(),
 		versionCommand(),
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(),
+		exportersCommand(), doctorCommand(), explainCommand(),
 	)
 	return root
 }

@@ -12,15 +12,17 @@ import (
 
 func reloadCommand() *cobra.Command {
 	var flags clientFlags
+	var accept bool
 	cmd := &cobra.Command{
 		Use:   "reload",
 		Short: "Have the daemon read its configuration again",
 		Long: `Reload has the daemon read its configuration again and shows what is different. What is sound is applied at once, without a gap; a
-configuration at fault is refused (exit status 2), and the old one stays in force.`,
+configuration at fault is refused (exit status 2), and the old one stays in force. Lists of prefixes that have lost half of their prefixes, or all,
+are held, unless --accept-lists says that it is meant.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return askDaemon(cmd, &flags, func(ctx context.Context, c *api.Client) error {
-				got, err := c.Reload(ctx)
+				got, err := c.Reload(ctx, accept)
 				if err != nil {
 					return err
 				}
@@ -29,6 +31,7 @@ configuration at fault is refused (exit status 2), and the old one stays in forc
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().BoolVar(&accept, "accept-lists", false, "put lists of prefixes in force though they have lost much")
 	return cmd
 }
 

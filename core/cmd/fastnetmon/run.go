@@ -119,6 +119,7 @@ type running struct {
 	started     time.Time
 	subscribers subscribers
 	reloading   sync.Mutex
+	lists       listWatch
 	background  context.Context // of what goes on until the daemon has drained
 	helpers     sync.WaitGroup
 }
@@ -127,6 +128,7 @@ type running struct {
 // manager that it works.
 func (r *running) ready(detached *service.Detached) {
 	r.helpers.Go(func() { r.serveControl(r.background) })
+	r.helpers.Go(func() { r.watchLists(r.background) })
 	if err := detached.Ready(); err != nil {
 		r.log.Error("going into the background failed", "error", err)
 	}
@@ -184,21 +186,27 @@ func (r *running) serve(ctx context.Context, signals <-chan os.Signal) {
 				}
 				continue
 			}
-			if _, _, _, err := r.reload(); err != nil {
+			if _, _, _, err := r.reload(false); err != nil {
 				r.log.Error("reload failed, the old configuration stays in force", "error", err)
 			}
 		}
 	}
 }
 
-// reload reads the configuration again and puts it in force if it is right. An
+// reload reads the configuration again and puts it in force if it is right. A
+// list that is held stays so unless accept says that its loss is meant. An
 // error is not about the configuration.
-func (r *running) reload() (cfg *config.Config, changes []string, diags hcl.Diagnostics, err error) {
+func (r *running) reload(accept bool) (cfg *config.Config, changes []string, diags hcl.Diagnostics, err error) {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
 	r.tell(r.notify.Reloading())
 	defer func() { r.tell(r.notify.Ready(r.status())) }()
-	cfg, diags = config.Load(r.path)
+	var options []config.Option
+	if now := r.daemon.Config(); now != nil && !accept {
+		options = append(options, config.Holding(now.Lists))
+	}
+	cfg, diags = config.Load(r.path, options...)
+	r.logHeld(cfg)
 	if !diags.HasErrors() {
 		var said hcl.Diagnostics
 		changes, said, err = r.daemon.Reload(r.cmd.Context(), cfg)
@@ -216,6 +224,7 @@ func (r *running) reload() (cfg *config.Config, changes []string, diags hcl.Diag
 	case diags.HasErrors():
 		r.log.Error("reload refused, the old configuration stays in force", "path", r.path)
 	default:
+		r.lists.report("")
 		for _, change := range changes {
 			r.log.Info("reload: " + change)
 		}

@@ -40,6 +40,7 @@ type statusJSON struct {
 	Memory      uint64              `json:"memory_bytes"`
 	MemoryLimit uint64              `json:"memory_limit_bytes"`
 	Suspended   string              `json:"suspended,omitempty"`
+	Held        []string            `json:"held,omitempty"`
 }
 
 func askStatus(ctx context.Context, c *api.Client) (statusJSON, error) {
@@ -48,7 +49,7 @@ func askStatus(ctx context.Context, c *api.Client) (statusJSON, error) {
 		Version: s.Version, Revision: s.Revision, Mode: s.Mode, Started: s.Started, Uptime: s.Uptime.Seconds(),
 		Captures: s.Captures, Filters: s.Filters, Actions: s.Actions, Exports: s.Exports,
 		Hosts: s.Hosts, Deltas: s.Deltas, Rates: s.Rates, Attacks: s.Attacks, LossRatio: s.LossRatio,
-		Memory: s.Memory, MemoryLimit: s.MemoryLimit, Suspended: s.Suspended,
+		Memory: s.Memory, MemoryLimit: s.MemoryLimit, Suspended: s.Suspended, Held: s.Held,
 	}, err
 }
 
@@ -74,6 +75,9 @@ func statusText(s *statusJSON) string {
 	line("attacks", "%d in progress", s.Attacks)
 	if s.Suspended != "" {
 		line("suspended", "attacks that it shows are told but not enforced: %s", s.Suspended)
+	}
+	for _, held := range s.Held {
+		line("held", "%s", held)
 	}
 	line("loss", "%.3f %% of records in the last ten seconds", 100*s.LossRatio)
 	line("memory", "%.1f MiB of %s", float64(s.Memory)/(1<<20), sdk.Size(s.MemoryLimit))

@@ -40,9 +40,14 @@ type Backend interface {
 	// Doctor says what may keep traffic from being seen, faults first.
 	Doctor(ctx context.Context) ([]Check, error)
 
+	// Explain tells how an address is watched. It is valid, without a zone, and
+	// IPv4 in its own form.
+	Explain(ctx context.Context, addr netip.Addr) (Explanation, error)
+
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.
-	Reload(ctx context.Context) (ReloadResult, error)
+	// Lists of prefixes that have lost much are held unless they are accepted.
+	Reload(ctx context.Context, acceptLists bool) (ReloadResult, error)
 
 	// Subscribe has give called with each event from now on, in order, and
 	// returns at once. give never waits, and may be called for a while after ctx
@@ -72,6 +77,7 @@ type Status struct {
 	Suspended   string          // what was disturbed, so that attacks it shows are not enforced just now; "": nothing
 	Memory      uint64          // octets, of the tables of hosts
 	MemoryLimit uint64          // octets
+	Held        []string        // lists of prefixes that are not in force as they stand, and why
 }
 
 // Count is the number of blocks of a kind by what has become of them.

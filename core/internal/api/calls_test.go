@@ -19,7 +19,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-var equal = []cmp.Option{cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()}
+var equal = []cmp.Option{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()}
 
 // Every value crosses as it is.
 func TestCalls(t *testing.T) {
@@ -30,6 +30,8 @@ func TestCalls(t *testing.T) {
 	wantHosts, _ := f.hosts(HostQuery{})
 	wantReload, _ := f.reload(ctx)
 	wantTables, _ := f.Tables(ctx, "exporters")
+	asked := netip.MustParseAddr("10.1.2.3")
+	wantExplanation, _ := f.Explain(ctx, asked)
 	wantChecks, _ := f.Doctor(ctx)
 	wantChecks[1].Detail = "\uFFFD none" // what is no UTF-8 cannot travel
 	for _, call := range []struct {
@@ -45,7 +47,8 @@ func TestCalls(t *testing.T) {
 		{"Attacks", func() (any, error) { return c.Attacks(ctx) }, f.snapshot.Attacks},
 		{"Table", func() (any, error) { return c.Tables(ctx, "exporters") }, wantTables},
 		{"Doctor", func() (any, error) { return c.Doctor(ctx) }, wantChecks},
-		{"Reload", func() (any, error) { return c.Reload(ctx) }, wantReload},
+		{"Explain", func() (any, error) { return c.Explain(ctx, asked) }, wantExplanation},
+		{"Reload", func() (any, error) { return c.Reload(ctx, false) }, wantReload},
 	} {
 		t.Run(call.name, func(t *testing.T) {
 			got, err := call.ask()
@@ -126,6 +129,19 @@ func TestParsePrefix(t *testing.T) {
 	}
 }
 
+func TestParseAddress(t *testing.T) {
+	for in, want := range map[string]string{"192.0.2.9": "192.0.2.9", "::ffff:192.0.2.9": "192.0.2.9", "2001:db8::1": "2001:db8::1", "fe80::1%eth0": "", "": "", "192.0.2.0/24": ""} {
+		got, err := ParseAddress(in)
+		if (err != nil) != (want == "") || err == nil && got.String() != want {
+			t.Errorf("%q: got %v, %v, want %q", in, got, err, want)
+		}
+	}
+	c := client(t, start(t, healthy()))
+	if _, err := c.Explain(t.Context(), netip.Addr{}); !errors.Is(err, ErrBadQuery) {
+		t.Errorf("no address: got %v, want ErrBadQuery", err)
+	}
+}
+
 // What plugins and files say need not be UTF-8, and comes through all the same.
 func TestHostileText(t *testing.T) {
 	f := healthy()
@@ -146,11 +162,11 @@ func TestBackendFailures(t *testing.T) {
 	f := healthy()
 	c := client(t, start(t, f))
 	f.reload = func(context.Context) (ReloadResult, error) { return ReloadResult{}, errors.New("disk \xff gone") }
-	if _, err := c.Reload(t.Context()); err == nil || err.Error() != "disk \uFFFD gone" {
+	if _, err := c.Reload(t.Context(), false); err == nil || err.Error() != "disk \uFFFD gone" {
 		t.Errorf("got %v, want the backend's words", err)
 	}
 	f.reload = func(context.Context) (ReloadResult, error) { panic("oh") }
-	if _, err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "its log tells more") {
+	if _, err := c.Reload(t.Context(), false); err == nil || !strings.Contains(err.Error(), "its log tells more") {
 		t.Errorf("got %v, want an internal failure", err)
 	}
 	if _, err := c.Status(t.Context()); err != nil {
@@ -173,12 +189,12 @@ func TestReloadOnce(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	var first sync.WaitGroup
 	first.Go(func() {
-		if _, err := c.Reload(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := c.Reload(ctx, false); !errors.Is(err, context.Canceled) {
 			t.Errorf("the client that left got %v", err)
 		}
 	})
 	<-begun
-	if _, err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "another reload") {
+	if _, err := c.Reload(t.Context(), false); err == nil || !strings.Contains(err.Error(), "another reload") {
 		t.Errorf("got %v, want a refusal", err)
 	}
 	leave()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -179,6 +180,12 @@ func (c *Client) Doctor(ctx context.Context) ([]Check, error) {
 	return each(resp.GetChecks(), checkIn), err
 }
 
+// Explain asks how an address is watched, and how it stands.
+func (c *Client) Explain(ctx context.Context, addr netip.Addr) (Explanation, error) {
+	resp, err := ask(ctx, c, callTime, &apiv1.ExplainRequest{Address: addr.String()}, c.rpc.Explain)
+	return explanationIn(resp), err
+}
+
 // Ledger asks what became of all that each input received.
 func (c *Client) Ledger(ctx context.Context) ([]sdk.LedgerRow, error) {
 	resp, err := ask(ctx, c, callTime, &apiv1.LedgerRequest{}, c.rpc.Ledger)
@@ -191,9 +198,10 @@ func (c *Client) Attacks(ctx context.Context) ([]sdk.Event, error) {
 	return each(resp.GetAttacks(), eventIn), err
 }
 
-// Reload has the daemon read its configuration again.
-func (c *Client) Reload(ctx context.Context) (ReloadResult, error) {
-	resp, err := ask(ctx, c, reloadTime, &apiv1.ReloadRequest{}, c.rpc.Reload)
+// Reload has the daemon read its configuration again. With acceptLists lists of
+// prefixes are put in force though they have lost much.
+func (c *Client) Reload(ctx context.Context, acceptLists bool) (ReloadResult, error) {
+	resp, err := ask(ctx, c, reloadTime, &apiv1.ReloadRequest{AcceptLists: acceptLists}, c.rpc.Reload)
 	return ReloadResult{
 		Changed: resp.GetChanged(), Refused: resp.GetRefused(), Revision: resp.GetRevision(),
 		Differences: each(resp.GetDifferences(), func(s string) string { return s }), Diagnostics: resp.GetDiagnostics(),

@@ -123,9 +123,31 @@ func (s *server) Doctor(ctx context.Context, _ *apiv1.DoctorRequest) (*apiv1.Doc
 	return &apiv1.DoctorResponse{Checks: each(got, checkOut)}, nil
 }
 
+// Explain is apiv1.ControlServer's.
+func (s *server) Explain(ctx context.Context, req *apiv1.ExplainRequest) (*apiv1.ExplainResponse, error) {
+	addr, err := ParseAddress(req.GetAddress())
+	if err != nil {
+		return nil, failure(fmt.Errorf("%w: %w", ErrBadQuery, err))
+	}
+	got, err := call(ctx, s, callTime, func(ctx context.Context) (Explanation, error) { return s.backend.Explain(ctx, addr) })
+	if err != nil {
+		return nil, err
+	}
+	return explanationOut(&got), nil
+}
+
+// ParseAddress reads an IP address; one of IPv4 inside IPv6 is that of IPv4.
+func ParseAddress(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, fmt.Errorf("%.60q is no address: write one as 192.0.2.1 or 2001:db8::1", s)
+	}
+	return a.Unmap(), nil
+}
+
 // Reload is apiv1.ControlServer's. Once begun it goes on to its end, though the
 // client may have gone.
-func (s *server) Reload(ctx context.Context, _ *apiv1.ReloadRequest) (*apiv1.ReloadResponse, error) {
+func (s *server) Reload(ctx context.Context, req *apiv1.ReloadRequest) (*apiv1.ReloadResponse, error) {
 	got, err := call(ctx, s, reloadTime, func(ctx context.Context) (ReloadResult, error) {
 		if !s.reloading.CompareAndSwap(false, true) {
 			return ReloadResult{}, status.Error(codes.Aborted, "another reload is under way: try again when it is done")
@@ -133,7 +155,7 @@ func (s *server) Reload(ctx context.Context, _ *apiv1.ReloadRequest) (*apiv1.Rel
 		defer s.reloading.Store(false)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTime)
 		defer cancel()
-		return s.backend.Reload(ctx)
+		return s.backend.Reload(ctx, req.GetAcceptLists())
 	})
 	if err != nil {
 		return nil, err

@@ -54,7 +54,23 @@ func (f *fake) Doctor(context.Context) ([]Check, error) {
 	return []Check{{"sflow.routers", "listen", "ok", "listening"}, {"", "direction", "fault", "\xff none"}}, nil
 }
 
-func (f *fake) Reload(ctx context.Context) (ReloadResult, error) { return f.reload(ctx) }
+func (f *fake) Explain(_ context.Context, addr netip.Addr) (Explanation, error) {
+	return Explanation{
+		Address: addr, Host: netip.PrefixFrom(addr, 24).Masked(), Known: true, Network: "n", NetworkPrefix: netip.MustParsePrefix("10.0.0.0/8"),
+		Group: "g", GroupPrefix: netip.MustParsePrefix("10.0.0.0/9"), Chain: []string{"g", "base"}, Mode: "enforce", ModeReason: "why", Suspended: "s", Revision: "r1",
+		Limits:     []LimitState{{"flood", "host", "incoming", "total", "pps", 10, 5, 0.5, []string{"average", "7x1.5"}, "monitor", []string{"action.a.b"}, "below"}},
+		Exemptions: []ExemptionState{{"x", "all", 2e9, moment}, {Name: "y"}},
+		Attacks:    []sdk.Event{event(1)},
+	}, nil
+}
+
+func (f *fake) Reload(ctx context.Context, acceptLists bool) (ReloadResult, error) {
+	got, err := f.reload(ctx)
+	if acceptLists {
+		got.Revision = "accepted"
+	}
+	return got, err
+}
 
 func (f *fake) Subscribe(_ context.Context, give func(sdk.Event)) {
 	f.mu.Lock()
@@ -96,7 +112,7 @@ func healthy() *fake {
 				Version: "v1", Revision: "r1", Mode: "monitor", Started: moment, Uptime: 90 * time.Minute,
 				Captures: Count{1, 2, 3}, Filters: Count{4, 5, 6}, Actions: Count{7, 8, 9}, Exports: Count{10, 11, 12},
 				Hosts: 1 << 33, Deltas: 1234.5, Rates: []DirectionRate{{"incoming", 1, 2}, {"outgoing", 3, 4}},
-				Attacks: 2, LossRatio: 0.125, Suspended: "this program was stopped for 10s", Memory: 1 << 34, MemoryLimit: 1 << 35,
+				Attacks: 2, LossRatio: 0.125, Suspended: "this program was stopped for 10s", Memory: 1 << 34, MemoryLimit: 1 << 35, Held: []string{"/etc/networks_list: gone"},
 			}, nil
 		},
 		snapshot: sdk.Snapshot{

@@ -128,6 +128,7 @@ func statusOut(s *Status) *apiv1.StatusResponse {
 			return &apiv1.DirectionRate{Direction: text(r.Direction), Pps: r.PPS, Bps: r.BPS}
 		}),
 		Attacks: uint32(s.Attacks), LossRatio: s.LossRatio, Suspended: s.Suspended, MemoryBytes: s.Memory, MemoryLimitBytes: s.MemoryLimit,
+		Held: each(s.Held, text),
 	}
 }
 
@@ -140,6 +141,7 @@ func statusIn(s *apiv1.StatusResponse) Status {
 			return DirectionRate{Direction: r.GetDirection(), PPS: r.GetPps(), BPS: r.GetBps()}
 		}),
 		Attacks: int(s.GetAttacks()), LossRatio: s.GetLossRatio(), Suspended: s.GetSuspended(), Memory: s.GetMemoryBytes(), MemoryLimit: s.GetMemoryLimitBytes(),
+		Held: s.GetHeld(),
 	}
 	for _, k := range out.kinds() {
 		for _, told := range s.GetPlugins() {

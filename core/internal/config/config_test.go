@@ -69,10 +69,10 @@ func TestFull(t *testing.T) {
 		}},
 		{"counters", c.Counters, []*Counter{
 			{
-				Name: "ntp_reflection", Protocols: []uint8{17}, SourcePorts: [][2]uint16{{123, 123}, {1024, 2047}},
+				Name: "ntp_answers", Protocols: []uint8{17}, SourcePorts: [][2]uint16{{123, 123}, {1024, 2047}},
 				Lengths: [][2]uint32{{400, 1500}}, Fragment: &no, Dropped: &dropped, Classes: []uint8{0, 63},
 			},
-			{Name: "syn_ack", Protocols: []uint8{6, 132}, DestinationPorts: [][2]uint16{{80, 80}}, FlagsSet: 0x12, FlagsClear: 0x04},
+			{Name: "handshake", Protocols: []uint8{6, 132}, DestinationPorts: [][2]uint16{{80, 80}}, FlagsSet: 0x12, FlagsClear: 0x04},
 		}},
 		{"exemptions", c.Exemptions, []*Exemption{{
 			Name: "speedtest", Local: prefixes("203.0.113.0/24"), Remote: prefixes("198.51.100.7/32"),
@@ -109,8 +109,8 @@ func TestInheritance(t *testing.T) {
 	flood := Threshold{Name: "flood", Direction: "incoming", Counter: "total", Scope: "host", PPS: 20000, BPS: 1e9, Mode: Monitor}
 	faster := flood
 	faster.PPS, faster.BPS = 200000, 0
-	ntp := Threshold{Name: "ntp", Counter: "ntp_reflection", Scope: "host", PPS: 5000, Actions: flowspec}
-	handshakes := Threshold{Name: "handshakes", Counter: "syn_ack", Scope: "host", PPS: 1.5, Actions: []Reference{}}
+	ntp := Threshold{Name: "ntp", Counter: "ntp_answers", Scope: "host", PPS: 5000, Actions: flowspec}
+	handshakes := Threshold{Name: "handshakes", Counter: "handshake", Scope: "host", PPS: 1.5, Actions: []Reference{}}
 	own := Threshold{Name: "own", Counter: "total", Scope: "host", FPS: 100}
 	want := []*HostGroup{
 		{

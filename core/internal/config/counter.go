@@ -2,6 +2,8 @@ package config
 
 import (
 	"math"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -48,6 +50,7 @@ func (l *loader) readCounters() {
 			c.Dropped = &dropped
 		}
 		b.checkCounter(c)
+		l.warnShipped(c)
 		l.conf.Counters = append(l.conf.Counters, c)
 		l.set("counter", c.Name, c)
 	}
@@ -159,13 +162,14 @@ func (b body) classes(name string) (out []uint8) {
 // readExemptions reads what is kept out of the rates.
 func (l *loader) readExemptions() {
 	for _, blk := range l.blocks["exemption"] {
-		conditions := []string{"local", "remote", "protocol", "port"}
-		b := l.open(blk, "an exemption", []string{"name"}, shape{attrs: append(conditions, "direction", "limit_bps", "until")})
+		conditions := []string{"local", "local_files", "remote", "protocol", "port"}
+		b := l.open(blk, "an exemption", []string{"name"}, shape{attrs: append(conditions, "direction", "limit_bps", "until", "do_not_act")})
 		if !b.named {
 			continue
 		}
 		e := &Exemption{Name: blk.Labels[0], Range: blk.DefRange()}
-		e.Local = plainPrefixes(b.prefixes("local"))
+		_, listed := b.prefixFiles("local_files")
+		e.Local = unique(plainPrefixes(append(b.prefixes("local"), listed...)))
 		e.Remote = plainPrefixes(b.prefixes("remote"))
 		e.Protocols = b.protocols("protocol")
 		e.Ports = b.ports("port")
@@ -176,11 +180,19 @@ func (l *loader) readExemptions() {
 		if !e.Until.IsZero() && e.Until.Before(l.now()) {
 			l.warnf(b.attr("until").Expr.Range(), "Exemption has ended", "exemption.%s is over and exempts nothing. Remove it, or give it a later end.", e.Name)
 		}
+		if own := b.boolean("do_not_act"); own != nil {
+			e.DoNotAct = *own
+		}
+		b.checkDoNotAct(e)
+		if b.attr("local_files") != nil && len(e.Local) == 0 {
+			// No prefix would mean every host, not none.
+			e.Local = []netip.Prefix{nowhere}
+		}
 		set := false
 		for _, c := range conditions {
 			set = set || b.attr(c) != nil
 		}
-		if !set {
+		if !set && !e.DoNotAct {
 			l.errorf(e.Range, "Exemption without a condition", "exemption.%s would keep all traffic out of the rates, so that no attack is seen. Write at least one of %s.", e.Name, list(conditions))
 		}
 		for _, name := range []string{"local", "remote"} {
@@ -192,22 +204,67 @@ func (l *loader) readExemptions() {
 	}
 }
 
-// checkCounters counts the counters that thresholds use: only those are counted.
+// nowhere is a prefix of no traffic: the discard-only address block's last
+// address (RFC 6666).
+var nowhere = netip.MustParsePrefix("100::ffff:ffff:ffff:ffff/128")
+
+// unique drops what stands in a list again.
+func unique(list []netip.Prefix) []netip.Prefix {
+	seen := map[netip.Prefix]bool{}
+	return slices.DeleteFunc(list, func(p netip.Prefix) bool {
+		again := seen[p]
+		seen[p] = true
+		return again
+	})
+}
+
+// checkDoNotAct refuses what an exemption that is only about acting cannot
+// have: traffic is counted as any other there.
+func (b body) checkDoNotAct(e *Exemption) {
+	if !e.DoNotAct {
+		return
+	}
+	for _, name := range []string{"remote", "protocol", "port", "direction", "limit_bps"} {
+		if a := b.attr(name); a != nil {
+			b.l.errorf(a.NameRange, "Condition without effect", "With do_not_act all traffic counts, and what is done about an attack depends on its target alone. Remove %q, or put it into an exemption without do_not_act.", name)
+		}
+	}
+	if b.attr("local") == nil && b.attr("local_files") == nil {
+		b.l.errorf(e.Range, "Exemption without a target", "exemption.%s does not say about whose attacks nothing is to be done. Write local = [...] or local_files = [...]; for all hosts there is daemon { mode = \"monitor\" }.", e.Name)
+	}
+}
+
+// checkCounters adds the shipped counters that thresholds use, and counts all
+// that are used: only those are counted.
 func (l *loader) checkCounters() {
-	used := map[string]bool{}
+	used := map[string]*Threshold{}
 	for _, g := range l.conf.Groups {
 		for _, t := range g.Thresholds {
-			used[t.Counter] = true
+			if used[t.Counter] == nil {
+				used[t.Counter] = t
+			}
+		}
+	}
+	for _, c := range shipped {
+		if t := used[c.Name]; t != nil && l.decl["counter"].index[c.Name] == nil {
+			own := *c
+			own.Range = t.Range
+			l.conf.Counters = append(l.conf.Counters, &own)
 		}
 	}
 	n := 0
+	for _, e := range l.conf.Exemptions {
+		if e.LimitBPS > 0 {
+			n++ // each is counted by itself
+		}
+	}
 	for _, c := range l.conf.Counters {
-		if !used[c.Name] {
+		if used[c.Name] == nil {
 			l.hint(c.Range, "Unused counter", "No threshold uses counter.%s, so it is not counted.", c.Name)
 			continue
 		}
 		if n++; n == count.MaxCounters+1 {
-			l.errorf(c.Range, "Too many counters", "Thresholds use more than %d counters; counter.%s is one too many. Remove thresholds, or let counters match more each.", count.MaxCounters, c.Name)
+			l.errorf(c.Range, "Too many counters", "Thresholds and exemptions with a limit use more than %d counters; counter.%s is one too many. Remove thresholds, or let counters match more each.", count.MaxCounters, c.Name)
 		}
 	}
 }

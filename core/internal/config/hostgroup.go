@@ -44,6 +44,7 @@ func (l *loader) readGroups() {
 		byName[g.Name] = g
 		l.set("hostgroup", g.Name, g.HostGroup)
 		l.own[g.HostGroup] = g
+		l.keepBody(g.HostGroup, blk.Body)
 		l.conf.Groups = append(l.conf.Groups, g.HostGroup)
 	}
 	for _, g := range groups {
@@ -67,7 +68,7 @@ func (l *loader) readGroups() {
 
 func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	b := l.open(blk, "a hostgroup", []string{"name"}, shape{
-		attrs:  []string{"base", "networks", "prefixes", "average", "quiet", "mode", "v6_host_length", "detection", "actions"},
+		attrs:  []string{"base", "networks", "prefixes", "average", "quiet", "mode", "v6_host_length", "detection", "burst", "actions"},
 		blocks: []string{"threshold"},
 		later:  []string{"mitigation"},
 	})
@@ -96,6 +97,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	if s, ok := b.choice("detection", "default", "fastnetmon"); ok && s == "fastnetmon" {
 		l.later(b.attr("detection").Expr.Range(), "detection = \"fastnetmon\"")
 	}
+	g.Burst = b.bursts("burst")
 	g.Actions = b.actions("actions")
 	first := map[string]*hclsyntax.Block{}
 	for _, n := range blk.Body.Blocks {
@@ -118,7 +120,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 
 func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	b := l.open(blk, "a threshold", []string{"name"}, shape{
-		attrs: []string{"direction", "counter", "scope", "pps", "bps", "fps", "disable", "mode", "actions"},
+		attrs: []string{"direction", "counter", "scope", "pps", "bps", "fps", "burst", "disable", "mode", "actions"},
 		later: []string{"prefix_length"},
 	})
 	if !b.named {
@@ -128,7 +130,7 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	t.Direction, _ = b.choice("direction", "incoming", "outgoing")
 	if a := b.attr("counter"); a != nil {
 		if r, ok := b.reference(a.Expr, "counter"); ok {
-			t.Counter = r.parts[1]
+			t.Counter = l.counterName(r.parts[1])
 		}
 	}
 	if s, ok := b.choice("scope", "host", "prefix", "hostgroup", "network"); ok && s != "host" {
@@ -137,6 +139,7 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	t.PPS, _ = b.rate("pps")
 	t.BPS, _ = b.rate("bps")
 	t.FPS, _ = b.rate("fps")
+	t.Burst = b.bursts("burst")
 	t.Mode = b.mode("mode")
 	t.Actions = b.actions("actions")
 	b.readDisable(t)
@@ -188,6 +191,9 @@ func (l *loader) inherit(g *group, path []*group) {
 		if h.Actions == nil {
 			h.Actions = from.Actions
 		}
+		if h.Burst == nil {
+			h.Burst = from.Burst
+		}
 	}
 	h.Average, h.Quiet, h.V6Host = either(h.Average, DefaultAverage), either(h.Quiet, DefaultQuiet), either(h.V6Host, DefaultV6Host)
 	l.mergeThresholds(g)
@@ -238,6 +244,9 @@ func (l *loader) addThreshold(out []*Threshold, t *threshold, from *Threshold) [
 	m.Direction, m.Counter, m.Mode = either(m.Direction, from.Direction), either(m.Counter, either(from.Counter, "total")), either(m.Mode, from.Mode)
 	if m.Actions == nil {
 		m.Actions = from.Actions
+	}
+	if m.Burst == nil {
+		m.Burst = from.Burst
 	}
 	merge := func(unit Unit, own *float64, inherited float64) {
 		at, disabled := t.disable[unit]

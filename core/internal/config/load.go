@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sort"
@@ -71,10 +72,12 @@ func LoadBytes(name string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 
 // loader holds what is known while a configuration is read.
 type loader struct {
-	replay bool
-	dir    string           // relative paths start here
-	now    func() time.Time // for exemptions that have ended
-	getenv func(string) (string, bool)
+	replay    bool
+	held      []*PrefixList    // in force, kept where their files lose much
+	dir       string           // relative paths start here
+	now       func() time.Time // for exemptions that have ended
+	getenv    func(string) (string, bool)
+	addresses func() ([]netip.Addr, error) // the machine's addresses
 
 	conf   *Config
 	diags  hcl.Diagnostics
@@ -92,13 +95,14 @@ type loader struct {
 
 func newLoader(opts []Option) *loader {
 	l := &loader{
-		now:    time.Now,
-		getenv: os.LookupEnv,
-		conf:   &Config{Language: 1, Files: map[string]*hcl.File{}},
-		blocks: map[string][]*hclsyntax.Block{},
-		lists:  map[string][]byte{},
-		decl:   map[string]*symbols{},
-		own:    map[*HostGroup]*group{},
+		now:       time.Now,
+		getenv:    os.LookupEnv,
+		addresses: machineAddresses,
+		conf:      &Config{Language: 1, Files: map[string]*hcl.File{}},
+		blocks:    map[string][]*hclsyntax.Block{},
+		lists:     map[string][]byte{},
+		decl:      map[string]*symbols{},
+		own:       map[*HostGroup]*group{},
 	}
 	for _, o := range opts {
 		o(l)
@@ -131,6 +135,7 @@ func (l *loader) addFile(path string) {
 // addSource parses one file and files its blocks by type.
 func (l *loader) addSource(name string, src []byte) {
 	l.inputs = append(l.inputs, src)
+	l.conf.sources = append(l.conf.sources, source{name, src})
 	l.conf.Files[name] = &hcl.File{Bytes: src}
 	if l.bytes += len(src); l.bytes > maxTotalBytes {
 		l.fault(hcl.DiagError, nil, "Configuration too large", fmt.Sprintf("The files of %s together have more than %d bytes. Put lists of prefixes into files of their own (network: files = [...]).", l.dir, maxTotalBytes))
@@ -178,6 +183,7 @@ func (l *loader) finish() (*Config, hcl.Diagnostics) {
 		l.resolve()
 	}
 	l.conf.Revision, l.conf.decl = revision(l.inputs), l.decl
+	l.conf.dir, l.conf.replay = l.dir, l.replay
 	if dir, err := filepath.Abs(l.dir); err == nil {
 		l.conf.Dir = dir
 	}

@@ -51,7 +51,7 @@ func (l *loader) declare() {
 	for _, kind := range []string{"network", "hostgroup", "counter", "exporter"} {
 		var names []string
 		if kind == "counter" {
-			names = append(names, builtins...)
+			names = append(names, predeclared()...)
 		}
 		for _, b := range l.blocks[kind] {
 			if len(b.Labels) == 1 {
@@ -176,6 +176,10 @@ func (l *loader) checkRef(r ref, kind string) bool {
 	}
 	name := strings.Join(r.parts[1:want], ".")
 	if s := l.decl[kind]; !s.has(name) {
+		if also := name + "_reflection"; kind == "counter" && shippedCounter(also) != nil {
+			l.errorf(r.at, "Undeclared counter", "There is no counter.%s. Did you mean counter.%s?", name, also)
+			return false
+		}
 		header := fmt.Sprintf("%s %q", kind, strings.Join(r.parts[1:want], `" "`))
 		header = strings.ReplaceAll(header, `\"`, `"`)
 		l.errorf(r.at, "Undeclared "+kind, "There is no %s.%s.%s", kind, name, l.orDeclare(name, kind+".", s.names, header+" {\n  ...\n}"))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
 
@@ -28,9 +29,15 @@ type Config struct {
 	Actions    []*Plugin
 	Exports    []*Plugin
 	Pipelines  []*Pipeline
+	Lists      []*PrefixList        // all files of prefixes, and the machine's own addresses
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
 
-	decl map[string]*symbols // what references can name, for Decode
+	sources []source // what it was loaded from, for Relist
+	dir     string
+	replay  bool
+
+	decl   map[string]*symbols            // what references can name, for Decode
+	bodies map[*HostGroup]*hclsyntax.Body // what each group says itself, for ExplainGroup
 }
 
 // Mode is what is done about an attack.
@@ -84,6 +91,7 @@ type Exemption struct {
 	Incoming  bool
 	Outgoing  bool
 	LimitBPS  float64 // bits per second and host that stay exempt; 0 no limit
+	DoNotAct  bool    // nothing is exempt: attacks on Local are told, and never acted on
 	Until     time.Time
 	Range     hcl.Range
 }
@@ -110,6 +118,7 @@ type HostGroup struct {
 	Mode       Mode          // "" inherits the daemon's
 	V6Host     uint8         // length of an IPv6 host: 128, 64 or 56
 	Detection  string        // "default"
+	Burst      []Burst       // nil: DefaultBurst; empty: the average alone
 	Actions    []Reference   // nil: the pipeline's
 	Thresholds []*Threshold
 	Range      hcl.Range
@@ -124,6 +133,7 @@ type Threshold struct {
 	PPS       float64     // packets per second; 0 unset
 	BPS       float64     // bits per second
 	FPS       float64     // new flows per second
+	Burst     []Burst     // of pps and bps; nil: the group's
 	Mode      Mode        // "" inherits
 	Actions   []Reference // nil: the group's
 	Range     hcl.Range

@@ -173,7 +173,8 @@ func parsePrefix(s string) (netip.Prefix, error) {
 // prefixAt is a prefix and where it stands.
 type prefixAt struct {
 	netip.Prefix
-	at hcl.Range
+	at     hcl.Range
+	listed bool // in a file
 }
 
 // prefixes reads a list of prefixes; one that stands there twice is an error.
@@ -192,7 +193,7 @@ func (b body) prefixes(name string) []prefixAt {
 			continue
 		}
 		seen[p] = true
-		out = append(out, prefixAt{p, items[n].at})
+		out = append(out, prefixAt{Prefix: p, at: items[n].at})
 	}
 	return out
 }

@@ -31,18 +31,14 @@ func (e *Engine) stepsAt(now int64) uint32 {
 // when the engine has no row for it. The prefix is /32 for IPv4 and as long as
 // the host's key for IPv6.
 func (e *Engine) Rates(host netip.Prefix, now int64) (HostRates, bool) {
-	if !e.started || e.cur == nil || !host.IsValid() {
+	if e.cur == nil || !host.IsValid() {
 		return HostRates{}, false
 	}
-	addr := host.Addr().As16()
-	k0, k1 := words(&addr)
-	plen := uint8(host.Bits())
-	kind := uint8(ring.KindHost)
-	no, ok := e.find(e.idx.hash(k0, k1, kind, plen), k0, k1, kind, plen)
-	if !ok {
+	r := e.rowOf(host)
+	if r == nil {
 		return HostRates{}, false
 	}
-	return e.rates(e.row(no), e.stepsAt(now)), true
+	return e.rates(r, e.stepsAt(now)), true
 }
 
 func (e *Engine) rates(r *row, now uint32) HostRates {
@@ -103,12 +99,16 @@ type Level struct {
 func (e *Engine) Level(a Alarm, limit uint32, factor float64, now int64) (Level, bool) {
 	al := &e.alarms[a]
 	r := e.row(al.row)
-	fast := e.lutOf(r)
+	e.lutOf(r) // brings the row under the plan in force
 	l := e.cur.entries[r.entry].plan.limit(int(al.dir), limit)
 	if l == nil {
 		return Level{}, false
 	}
-	dir := int(al.dir)
+	return e.level(r, int(al.dir), l, factor, now), true
+}
+
+func (e *Engine) level(r *row, dir int, l *limitPlan, factor float64, now int64) Level {
+	fast := e.lutOf(r)
 	at := e.stepsAt(now)
 	lv := Level{Limit: l.Value, Quiet: now}
 	look := func(v float64, last uint32, t *lut) {
@@ -144,7 +144,56 @@ func (e *Engine) Level(a Alarm, limit uint32, factor float64, now int64) (Level,
 			}
 		}
 	}
-	return lv, true
+	return lv
+}
+
+// LimitRate is where a host stands with one of its limits.
+type LimitRate struct {
+	Limit Limit
+	Value float64 // the average; of sampled traffic the larger of both averages
+	Fired bool    // its alarm is open
+}
+
+// LimitRates tells how far a host is from each of its limits at a time, in the
+// order in which they name an attack. The prefix is as for Rates. row is false
+// where the engine has no row for the host: then every value is 0.
+func (e *Engine) LimitRates(host netip.Prefix, now int64) (out []LimitRate, row bool) {
+	if e.cur == nil || !host.IsValid() {
+		return nil, false
+	}
+	r := e.rowOf(host)
+	g := e.cur.entries[e.cur.lookup(host)].plan
+	var order []uint16
+	for dir := range g.dirs {
+		for _, list := range [2][]limitPlan{g.dirs[dir].limits, g.dirs[dir].user} {
+			for i := range list {
+				l := LimitRate{Limit: list[i].Limit}
+				if r != nil {
+					l.Value = e.level(r, dir, &list[i], 1, now).Value
+					l.Fired = e.hasFired(r.alarm[dir], list[i].ID)
+				}
+				at, _ := slices.BinarySearch(order, list[i].order)
+				order, out = slices.Insert(order, at, list[i].order), slices.Insert(out, at, l)
+			}
+		}
+	}
+	return out, r != nil
+}
+
+// rowOf is the row of a host, nil where it has none.
+func (e *Engine) rowOf(host netip.Prefix) *row {
+	if !e.started {
+		return nil
+	}
+	addr := host.Addr().As16()
+	k0, k1 := words(&addr)
+	plen := uint8(host.Bits())
+	kind := uint8(ring.KindHost)
+	no, ok := e.find(e.idx.hash(k0, k1, kind, plen), k0, k1, kind, plen)
+	if !ok {
+		return nil
+	}
+	return e.row(no)
 }
 
 func (g *groupPlan) limit(dir int, id uint32) *limitPlan {

@@ -63,10 +63,7 @@ func compileCount(cfg *config.Config, names *idSets, revision, seed uint64) (*co
 	if err := addCounters(plan, cfg, names); err != nil {
 		return nil, err
 	}
-	for _, e := range cfg.Exemptions {
-		plan.Exemptions = append(plan.Exemptions, compileExemption(e))
-	}
-	return plan, nil
+	return plan, addExemptions(plan, cfg, names)
 }
 
 func comparePrefixes(a, b netip.Prefix) int {
@@ -131,6 +128,30 @@ func ports(ranges [][2]uint16) []count.PortRange {
 	return out
 }
 
+// addExemptions adds what is kept out of the rates. One with a limit is counted
+// by itself.
+func addExemptions(plan *count.Plan, cfg *config.Config, names *idSets) error {
+	for _, e := range cfg.Exemptions {
+		if e.DoNotAct {
+			continue
+		}
+		x := compileExemption(e)
+		if e.LimitBPS > 0 {
+			id := names.counters.of(exemptCounter(e))
+			if id > count.MaxCounters {
+				return fmt.Errorf("exemption %q with its limit is counter number %d that this process has seen; a process tells %d apart: restart it to use others", e.Name, id, count.MaxCounters)
+			}
+			x.Counter = uint8(id)
+		}
+		plan.Exemptions = append(plan.Exemptions, x)
+	}
+	return nil
+}
+
+// exemptCounter names the counter of an exemption that has a limit. A counter
+// block's name has no dot.
+func exemptCounter(e *config.Exemption) string { return "exemption." + e.Name }
+
 func compileExemption(e *config.Exemption) count.Exemption {
 	out := count.Exemption{
 		Name: e.Name, Local: e.Local, Remote: e.Remote, Protocols: e.Protocols, Ports: ports(e.Ports),
@@ -142,23 +163,6 @@ func compileExemption(e *config.Exemption) count.Exemption {
 	return out
 }
 
-// exemptLimit is the rate of exempt traffic, bits per second and host, above
-// which it is an attack after all: the sum of what the exemptions allow, or
-// 0 (no limit) where one of them allows everything.
-func exemptLimit(exemptions []*config.Exemption) float64 {
-	sum := 0.0
-	for _, e := range exemptions {
-		switch {
-		case !e.Until.IsZero() && e.Until.Before(time.Now()):
-			continue
-		case e.LimitBPS == 0:
-			return 0
-		}
-		sum += e.LimitBPS
-	}
-	return sum
-}
-
 // limit is what stands behind the id of an engine's limit.
 type limit struct {
 	group     *config.HostGroup
@@ -166,7 +170,8 @@ type limit struct {
 	name      string            // of the threshold
 	counter   string
 	unit      config.Unit
-	value     float64 // in the unit: bps is bits
+	value     float64           // in the unit: bps is bits
+	exemption *config.Exemption // whose limit it is, or nil
 }
 
 // compileEngine makes the engine's side of the plan, and tells what each
@@ -181,6 +186,9 @@ func compileEngine(cfg *config.Config, names *idSets, plan *count.Plan) (*engine
 		group := engine.Group{ID: names.groups.of(g.Name), Tau: g.Average}
 		for _, l := range groupLimits(g, cfg.Exemptions) {
 			for _, d := range directions(l.threshold) {
+				if e := l.exemption; e != nil && (d == ring.Incoming && !e.Incoming || d == ring.Outgoing && !e.Outgoing) {
+					continue
+				}
 				id := names.limits.of(strings.Join([]string{g.Name, l.name, l.counter, string(l.unit), d.String()}, "\x00"))
 				limits[id] = l
 				group.Limits = append(group.Limits, engineLimit(l, id, d, names))
@@ -201,12 +209,14 @@ func groupLimits(g *config.HostGroup, exemptions []*config.Exemption) []limit {
 			value float64
 		}{{config.PPS, t.PPS}, {config.BPS, t.BPS}, {config.FPS, t.FPS}} {
 			if u.value > 0 {
-				out = append(out, limit{g, t, t.Name, t.Counter, u.unit, u.value})
+				out = append(out, limit{group: g, threshold: t, name: t.Name, counter: t.Counter, unit: u.unit, value: u.value})
 			}
 		}
 	}
-	if allowed := exemptLimit(exemptions); allowed > 0 {
-		out = append(out, limit{g, nil, "exemption", "exempt", config.BPS, allowed})
+	for _, e := range exemptions {
+		if e.LimitBPS > 0 && (e.Until.IsZero() || e.Until.After(time.Now())) {
+			out = append(out, limit{group: g, name: "exemption", counter: exemptCounter(e), unit: config.BPS, value: e.LimitBPS, exemption: e})
+		}
 	}
 	return out
 }
@@ -222,7 +232,7 @@ func directions(t *config.Threshold) []ring.Direction {
 }
 
 func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Limit {
-	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: engine.DefaultRules()}
+	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: burstRules(l)}
 	if i := slices.Index(detect.CounterNames[:], l.counter); i >= 0 {
 		out.Counter = uint16(i)
 	} else {
@@ -233,6 +243,23 @@ func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Lim
 		out.Unit, out.Value = engine.ByteRate, l.value/8
 	case config.FPS:
 		out.Unit, out.Rules = engine.FlowRate, nil
+	}
+	return out
+}
+
+// burstRules are those of a limit's threshold, else of its group, else the
+// default ones.
+func burstRules(l limit) []engine.Rule {
+	rules := config.DefaultBurst()
+	switch {
+	case l.threshold != nil && l.threshold.Burst != nil:
+		rules = l.threshold.Burst
+	case l.group.Burst != nil:
+		rules = l.group.Burst
+	}
+	var out []engine.Rule
+	for _, r := range rules {
+		out = append(out, engine.Rule(r))
 	}
 	return out
 }

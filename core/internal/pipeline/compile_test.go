@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
@@ -138,16 +139,12 @@ hostgroup "g" {
 	}
 }
 
-func TestExemptionsHaveALimitOnlyTogether(t *testing.T) {
-	limited := &config.Exemption{LimitBPS: 2e9}
-	if got := exemptLimit([]*config.Exemption{limited, {LimitBPS: 1e9}}); got != 3e9 {
-		t.Errorf("two limits: %v", got)
-	}
-	if got := exemptLimit([]*config.Exemption{limited, {}}); got != 0 {
-		t.Errorf("one without limit: %v", got)
-	}
-	ls := groupLimits(&config.HostGroup{}, []*config.Exemption{limited})
-	if len(ls) != 1 || ls[0].counter != "exempt" || ls[0].value != 2e9 {
+// Each exemption with a limit is a limit of every group, counted by itself.
+func TestExemptionLimits(t *testing.T) {
+	ls := groupLimits(&config.HostGroup{}, []*config.Exemption{
+		{Name: "a", LimitBPS: 2e9}, {Name: "b"}, {Name: "over", LimitBPS: 1e9, Until: time.Unix(1, 0)}, {Name: "c", LimitBPS: 1e9},
+	})
+	if len(ls) != 2 || ls[0].counter != "exemption.a" || ls[0].value != 2e9 || ls[1].counter != "exemption.c" || ls[1].unit != config.BPS {
 		t.Errorf("limits %+v", ls)
 	}
 }

@@ -40,6 +40,7 @@ type Daemon struct {
 	// Of the loop's goroutine.
 	cfg       *config.Config
 	limits    map[uint32]limit // what the engine's limit ids stand for
+	spared    *spared          // targets that are never acted on
 	retired   []*capture       // replaced, while they drain
 	past      []sdk.LedgerRow  // of those that have
 	loss      lossMeter
@@ -103,7 +104,7 @@ func (d *Daemon) compile(opt engine.Options) (*engine.Engine, *detect.Detector, 
 		return nil, nil, err
 	}
 	rates, limits := compileEngine(cfg, names, plan)
-	d.limits = limits
+	d.limits, d.spared = limits, newSpared(cfg)
 	d.sys.plan.Store(plan)
 	e, err := engine.New(opt)
 	if err != nil {

@@ -92,7 +92,7 @@ func groupChanges(a, b *config.HostGroup, add func(string, ...any)) {
 	if gone+come > 0 {
 		add("hostgroup %s: %d prefixes added, %d removed", b.Name, come, gone)
 	}
-	if a.Average != b.Average || a.Quiet != b.Quiet || a.Mode != b.Mode || a.V6Host != b.V6Host || referenceNames(a.Actions) != referenceNames(b.Actions) {
+	if a.Average != b.Average || a.Quiet != b.Quiet || a.Mode != b.Mode || a.V6Host != b.V6Host || referenceNames(a.Actions) != referenceNames(b.Actions) || !sameRules(a.Burst, b.Burst) {
 		add("hostgroup %s: settings change", b.Name)
 	}
 	name := func(t *config.Threshold) string { return t.Name }
@@ -105,11 +105,14 @@ func groupChanges(a, b *config.HostGroup, add func(string, ...any)) {
 		limits("pps", x.PPS, y.PPS)
 		limits("bps", x.BPS, y.BPS)
 		limits("fps", x.FPS, y.FPS)
-		if x.Direction != y.Direction || x.Counter != y.Counter || x.Mode != y.Mode || referenceNames(x.Actions) != referenceNames(y.Actions) {
+		if x.Direction != y.Direction || x.Counter != y.Counter || x.Mode != y.Mode || referenceNames(x.Actions) != referenceNames(y.Actions) || !sameRules(x.Burst, y.Burst) {
 			add("hostgroup %s: threshold %s changes", b.Name, y.Name)
 		}
 	})
 }
+
+// sameRules tells no rules apart from rules that are not said.
+func sameRules(a, b []config.Burst) bool { return (a == nil) == (b == nil) && slices.Equal(a, b) }
 
 func limitText(v float64) string {
 	if v == 0 {

@@ -88,6 +88,9 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) {
 	l := d.first(e)
 	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
+	if mode == config.Enforce && d.spared.by(e.Attack.Target, d.wall.time()) != "" {
+		mode = config.Monitor
+	}
 	out.Mode, out.WouldHave, out.Suspended = string(mode), mode == config.Monitor, ""
 	if e.Attack.Suspended && mode == config.Enforce {
 		out.WouldHave, out.Suspended = true, d.sys.loop.reason(e.Attack.Doubt)

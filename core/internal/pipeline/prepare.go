@@ -110,24 +110,6 @@ func checkReferences(cfg *config.Config, known []*prepared) hcl.Diagnostics {
 	return diags
 }
 
-// checkExemptions warns of limits that cannot hold: exempt traffic of a host is
-// one counter, whichever exemption it comes from.
-func checkExemptions(cfg *config.Config) hcl.Diagnostics {
-	if exemptLimit(cfg.Exemptions) > 0 {
-		return nil
-	}
-	var diags hcl.Diagnostics
-	for _, e := range cfg.Exemptions {
-		if e.LimitBPS > 0 {
-			diags = append(diags, &hcl.Diagnostic{
-				Severity: hcl.DiagWarning, Summary: "Limit without effect", Subject: e.Range.Ptr(),
-				Detail: fmt.Sprintf("The limit_bps of exemption %q has no effect, because another exemption has none. Give each exemption a limit, or none.", e.Name),
-			})
-		}
-	}
-	return diags
-}
-
 // checkRunnable refuses what can be checked and replayed, but not run.
 func checkRunnable(cfg *config.Config) hcl.Diagnostics {
 	for _, p := range cfg.Pipelines {
@@ -147,7 +129,6 @@ func Check(ctx context.Context, opt Options) hcl.Diagnostics {
 	cfg := opt.Config
 	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
 	diags = append(diags, checkReferences(cfg, known)...)
-	diags = append(diags, checkExemptions(cfg)...)
 	for _, d := range checkRunnable(cfg) {
 		d.Severity = hcl.DiagWarning // it may still be replayed
 		diags = append(diags, d)

@@ -74,6 +74,34 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	return changes, diags, nil
 }
 
+// Relist puts lists of prefixes in force that were read anew (see
+// config.Config.Relist). It changes nothing else: no plugin is asked, started
+// or ended, and no counter is reset. It returns what changed, a line each.
+func (d *Daemon) Relist(ctx context.Context, cfg *config.Config) ([]string, error) {
+	d.control.Lock()
+	defer d.control.Unlock()
+	if d.stopping || d.running == nil {
+		return nil, ErrStopping
+	}
+	changes := differences(d.cfg, cfg)
+	if len(changes) == 0 {
+		d.sys.loop.do(func() { d.cfg = cfg })
+		return nil, nil
+	}
+	if err := d.change(cfg, d.set); err != nil {
+		return nil, err
+	}
+	d.pushPlan(ctx, d.set)
+	return changes, nil
+}
+
+// Config is the configuration in force, nil when the daemon has ended. It is
+// not to be changed.
+func (d *Daemon) Config() (cfg *config.Config) {
+	d.sys.loop.do(func() { cfg = d.cfg })
+	return cfg
+}
+
 // replace ends the parts that the new set does not have, upstream first. What
 // takes their place may need what they hold, such as a port.
 func (d *Daemon) replace(stale [3][]part) {
@@ -108,6 +136,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 		return err
 	}
 	rates, limits := compileEngine(cfg, d.sys.names, plan)
+	sparing := newSpared(cfg)
 	if !d.sys.loop.do(func() {
 		if err = d.sys.loop.engine.SetPlan(rates); err != nil {
 			return
@@ -124,7 +153,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 				d.retired = append(d.retired, gone)
 			}
 		}
-		d.cfg, d.limits, d.set = cfg, limits, next
+		d.cfg, d.limits, d.set, d.spared = cfg, limits, next, sparing
 	}) {
 		return ErrStopping
 	}

@@ -263,6 +263,9 @@ func (r *replay) deliver(events []detect.Event) {
 		e := events[i].SDK(packetClock)
 		l := r.d.first(&events[i])
 		mode := r.d.opt.Config.EffectiveMode(l.group, l.threshold, nil)
+		if r.d.spared.by(events[i].Attack.Target, e.Time) != "" {
+			mode = config.Monitor
+		}
 		e.Mode, e.WouldHave = string(mode), mode == config.Monitor
 		if events[i].Type == detect.Started {
 			r.attacks++

@@ -36,7 +36,7 @@ func PlanToProto(p *count.Plan) *pb.Plan {
 		out.Exemptions = append(out.Exemptions, &pb.PlanExemption{
 			Name: e.Name, Local: prefixesToProto(e.Local), Remote: prefixesToProto(e.Remote),
 			Protocols: slices.Clone(e.Protocols), Ports: portsToProto(e.Ports),
-			Incoming: e.Incoming, Outgoing: e.Outgoing, UntilUnix: e.UntilUnix,
+			Incoming: e.Incoming, Outgoing: e.Outgoing, UntilUnix: e.UntilUnix, Counter: uint32(e.Counter),
 		})
 	}
 	return out
@@ -108,9 +108,12 @@ func exemptionFromProto(e *pb.PlanExemption) (count.Exemption, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return count.Exemption{}, fmt.Errorf("the plan's exemption %q: %w", e.GetName(), err)
 	}
+	if e.GetCounter() > count.MaxCounters {
+		return count.Exemption{}, fmt.Errorf("the plan's exemption %q has a counter with id %d; ids are below %d", e.GetName(), e.GetCounter()-1, count.MaxCounters)
+	}
 	return count.Exemption{
 		Name: e.GetName(), Local: local, Remote: remote, Protocols: slices.Clone(e.GetProtocols()), Ports: ports,
-		Incoming: e.GetIncoming(), Outgoing: e.GetOutgoing(), UntilUnix: e.GetUntilUnix(),
+		Incoming: e.GetIncoming(), Outgoing: e.GetOutgoing(), UntilUnix: e.GetUntilUnix(), Counter: uint8(e.GetCounter()),
 	}, nil
 }
 

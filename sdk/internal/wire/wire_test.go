@@ -46,7 +46,7 @@ func randomPlan(r *rand.Rand) *count.Plan {
 		})
 		p.Exemptions = append(p.Exemptions, count.Exemption{
 			Name: "e", Local: []netip.Prefix{prefix()}, Remote: []netip.Prefix{prefix()}, Protocols: []uint8{1}, Ports: ports(),
-			Incoming: r.IntN(2) == 0, Outgoing: r.IntN(2) == 0, UntilUnix: r.Int64(),
+			Incoming: r.IntN(2) == 0, Outgoing: r.IntN(2) == 0, UntilUnix: r.Int64(), Counter: uint8(r.IntN(65)),
 		})
 	}
 	return p
@@ -73,15 +73,16 @@ func TestPlanTravels(t *testing.T) {
 
 func TestPlansThatAreRefused(t *testing.T) {
 	for name, m := range map[string]*pb.Plan{
-		"none":          nil,
-		"counters":      {Counters: make([]*pb.PlanCounter, 65)},
-		"counter's id":  {Counters: []*pb.PlanCounter{{Id: 64}}},
-		"flags":         {Counters: []*pb.PlanCounter{{FlagsSet: 256}}},
-		"port":          {Counters: []*pb.PlanCounter{{SourcePorts: []*pb.PlanRange{{To: 65536}}}}},
-		"address":       {Prefixes: []*pb.PlanPrefix{{Address: []byte{1}}}},
-		"length":        {Prefixes: []*pb.PlanPrefix{{Address: []byte{1, 2, 3, 4}, Length: 33}}},
-		"exempt prefix": {Exemptions: []*pb.PlanExemption{{Local: []string{"x"}}}},
-		"exempt port":   {Exemptions: []*pb.PlanExemption{{Ports: []*pb.PlanRange{{From: 70000}}}}},
+		"none":           nil,
+		"counters":       {Counters: make([]*pb.PlanCounter, 65)},
+		"counter's id":   {Counters: []*pb.PlanCounter{{Id: 64}}},
+		"flags":          {Counters: []*pb.PlanCounter{{FlagsSet: 256}}},
+		"port":           {Counters: []*pb.PlanCounter{{SourcePorts: []*pb.PlanRange{{To: 65536}}}}},
+		"address":        {Prefixes: []*pb.PlanPrefix{{Address: []byte{1}}}},
+		"length":         {Prefixes: []*pb.PlanPrefix{{Address: []byte{1, 2, 3, 4}, Length: 33}}},
+		"exempt prefix":  {Exemptions: []*pb.PlanExemption{{Local: []string{"x"}}}},
+		"exempt counter": {Exemptions: []*pb.PlanExemption{{Counter: 300}}},
+		"exempt port":    {Exemptions: []*pb.PlanExemption{{Ports: []*pb.PlanRange{{From: 70000}}}}},
 	} {
 		if p, err := wire.PlanFromProto(m); err == nil {
 			t.Errorf("%s: accepted as %+v", name, p)

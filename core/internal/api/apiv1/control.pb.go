@@ -78,6 +78,7 @@ type StatusResponse struct {
 	MemoryBytes      uint64                 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`               // of the tables of hosts
 	MemoryLimitBytes uint64                 `protobuf:"varint,13,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	Suspended        string                 `protobuf:"bytes,14,opt,name=suspended,proto3" json:"suspended,omitempty"` // why attacks are not enforced just now; empty: they are
+	Held             []string               `protobuf:"bytes,15,rep,name=held,proto3" json:"held,omitempty"`           // lists of prefixes that are not in force as they stand, and why
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -208,6 +209,13 @@ func (x *StatusResponse) GetSuspended() string {
 		return x.Suspended
 	}
 	return ""
+}
+
+func (x *StatusResponse) GetHeld() []string {
+	if x != nil {
+		return x.Held
+	}
+	return nil
 }
 
 type KindCount struct {
@@ -1257,6 +1265,7 @@ func (x *AttacksResponse) GetAttacks() []*Event {
 
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	AcceptLists   bool                   `protobuf:"varint,1,opt,name=accept_lists,json=acceptLists,proto3" json:"accept_lists,omitempty"` // lists of prefixes that have lost much are not held
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1289,6 +1298,13 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
 	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReloadRequest) GetAcceptLists() bool {
+	if x != nil {
+		return x.AcceptLists
+	}
+	return false
 }
 
 type ReloadResponse struct {
@@ -2163,12 +2179,412 @@ func (x *Check) GetDetail() string {
 	return ""
 }
 
+type ExplainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ExplainRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+type ExplainResponse struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Address         string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	Host            string                 `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`                                        // prefix as which it is counted
+	Known           bool                   `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`                                     // it has rates of its own at the moment
+	Network         string                 `protobuf:"bytes,4,opt,name=network,proto3" json:"network,omitempty"`                                  // empty: the address is not ours
+	NetworkPrefix   string                 `protobuf:"bytes,5,opt,name=network_prefix,json=networkPrefix,proto3" json:"network_prefix,omitempty"` // the longest that holds it
+	Hostgroup       string                 `protobuf:"bytes,6,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"`                              // empty: none covers it
+	HostgroupPrefix string                 `protobuf:"bytes,7,opt,name=hostgroup_prefix,json=hostgroupPrefix,proto3" json:"hostgroup_prefix,omitempty"`
+	Chain           []string               `protobuf:"bytes,8,rep,name=chain,proto3" json:"chain,omitempty"` // the hostgroup, its base, and so on
+	Mode            string                 `protobuf:"bytes,9,opt,name=mode,proto3" json:"mode,omitempty"`   // monitor or enforce
+	ModeReason      string                 `protobuf:"bytes,10,opt,name=mode_reason,json=modeReason,proto3" json:"mode_reason,omitempty"`
+	Suspended       string                 `protobuf:"bytes,11,opt,name=suspended,proto3" json:"suspended,omitempty"`   // why attacks are not enforced just now; empty: they are
+	Revision        string                 `protobuf:"bytes,12,opt,name=revision,proto3" json:"revision,omitempty"`     // of the configuration
+	Limits          []*LimitState          `protobuf:"bytes,13,rep,name=limits,proto3" json:"limits,omitempty"`         // in the order in which they name an attack
+	Exemptions      []*ExemptionState      `protobuf:"bytes,14,rep,name=exemptions,proto3" json:"exemptions,omitempty"` // that hold for some of its traffic
+	Attacks         []*Event               `protobuf:"bytes,15,rep,name=attacks,proto3" json:"attacks,omitempty"`       // in progress
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ExplainResponse) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *ExplainResponse) GetNetwork() string {
+	if x != nil {
+		return x.Network
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetNetworkPrefix() string {
+	if x != nil {
+		return x.NetworkPrefix
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetHostgroupPrefix() string {
+	if x != nil {
+		return x.HostgroupPrefix
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetChain() []string {
+	if x != nil {
+		return x.Chain
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetModeReason() string {
+	if x != nil {
+		return x.ModeReason
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetSuspended() string {
+	if x != nil {
+		return x.Suspended
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetLimits() []*LimitState {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetExemptions() []*ExemptionState {
+	if x != nil {
+		return x.Exemptions
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetAttacks() []*Event {
+	if x != nil {
+		return x.Attacks
+	}
+	return nil
+}
+
+type LimitState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Threshold     string                 `protobuf:"bytes,1,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Direction     string                 `protobuf:"bytes,3,opt,name=direction,proto3" json:"direction,omitempty"`
+	Counter       string                 `protobuf:"bytes,4,opt,name=counter,proto3" json:"counter,omitempty"`
+	Unit          string                 `protobuf:"bytes,5,opt,name=unit,proto3" json:"unit,omitempty"`     // pps, bps or fps
+	Limit         float64                `protobuf:"fixed64,6,opt,name=limit,proto3" json:"limit,omitempty"` // in that unit
+	Value         float64                `protobuf:"fixed64,7,opt,name=value,proto3" json:"value,omitempty"` // average, in that unit
+	Share         float64                `protobuf:"fixed64,8,opt,name=share,proto3" json:"share,omitempty"` // value by limit
+	Rules         []string               `protobuf:"bytes,9,rep,name=rules,proto3" json:"rules,omitempty"`   // any of which fires: average, or ticks and factor as 7x1.5
+	Mode          string                 `protobuf:"bytes,10,opt,name=mode,proto3" json:"mode,omitempty"`
+	Actions       []string               `protobuf:"bytes,11,rep,name=actions,proto3" json:"actions,omitempty"`
+	State         string                 `protobuf:"bytes,12,opt,name=state,proto3" json:"state,omitempty"` // below, above (it fires, or would with samples enough), crossed (by an attack in progress)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitState) Reset() {
+	*x = LimitState{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitState) ProtoMessage() {}
+
+func (x *LimitState) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitState.ProtoReflect.Descriptor instead.
+func (*LimitState) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *LimitState) GetThreshold() string {
+	if x != nil {
+		return x.Threshold
+	}
+	return ""
+}
+
+func (x *LimitState) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *LimitState) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *LimitState) GetCounter() string {
+	if x != nil {
+		return x.Counter
+	}
+	return ""
+}
+
+func (x *LimitState) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *LimitState) GetLimit() float64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *LimitState) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *LimitState) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *LimitState) GetRules() []string {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *LimitState) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *LimitState) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *LimitState) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+type ExemptionState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Conditions    string                 `protobuf:"bytes,2,opt,name=conditions,proto3" json:"conditions,omitempty"`               // of the traffic that is exempt
+	LimitBps      float64                `protobuf:"fixed64,3,opt,name=limit_bps,json=limitBps,proto3" json:"limit_bps,omitempty"` // bits per second and host that stay exempt; 0: no limit
+	UntilUnixNano int64                  `protobuf:"varint,4,opt,name=until_unix_nano,json=untilUnixNano,proto3" json:"until_unix_nano,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExemptionState) Reset() {
+	*x = ExemptionState{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExemptionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExemptionState) ProtoMessage() {}
+
+func (x *ExemptionState) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExemptionState.ProtoReflect.Descriptor instead.
+func (*ExemptionState) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ExemptionState) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExemptionState) GetConditions() string {
+	if x != nil {
+		return x.Conditions
+	}
+	return ""
+}
+
+func (x *ExemptionState) GetLimitBps() float64 {
+	if x != nil {
+		return x.LimitBps
+	}
+	return 0
+}
+
+func (x *ExemptionState) GetUntilUnixNano() int64 {
+	if x != nil {
+		return x.UntilUnixNano
+	}
+	return 0
+}
+
 var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x1ffastnetmon/api/v1/control.proto\x12\x11fastnetmon.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\x81\x04\n" +
+	"\rStatusRequest\"\x95\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
@@ -2186,7 +2602,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"loss_ratio\x18\v \x01(\x01R\tlossRatio\x12!\n" +
 	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\x12,\n" +
 	"\x12memory_limit_bytes\x18\r \x01(\x04R\x10memoryLimitBytes\x12\x1c\n" +
-	"\tsuspended\x18\x0e \x01(\tR\tsuspended\"v\n" +
+	"\tsuspended\x18\x0e \x01(\tR\tsuspended\x12\x12\n" +
+	"\x04held\x18\x0f \x03(\tR\x04held\"v\n" +
 	"\tKindCount\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x1f\n" +
@@ -2262,8 +2679,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x10\n" +
 	"\x0eAttacksRequest\"E\n" +
 	"\x0fAttacksResponse\x122\n" +
-	"\aattacks\x18\x01 \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"\x0f\n" +
-	"\rReloadRequest\"\xa4\x01\n" +
+	"\aattacks\x18\x01 \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"2\n" +
+	"\rReloadRequest\x12!\n" +
+	"\faccept_lists\x18\x01 \x01(\bR\vacceptLists\"\xa4\x01\n" +
 	"\x0eReloadResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\bR\achanged\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\bR\arefused\x12\x1a\n" +
@@ -2337,7 +2755,51 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x05input\x18\x01 \x01(\tR\x05input\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail2\xa1\x06\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"*\n" +
+	"\x0eExplainRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x92\x04\n" +
+	"\x0fExplainResponse\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\x12\x18\n" +
+	"\anetwork\x18\x04 \x01(\tR\anetwork\x12%\n" +
+	"\x0enetwork_prefix\x18\x05 \x01(\tR\rnetworkPrefix\x12\x1c\n" +
+	"\thostgroup\x18\x06 \x01(\tR\thostgroup\x12)\n" +
+	"\x10hostgroup_prefix\x18\a \x01(\tR\x0fhostgroupPrefix\x12\x14\n" +
+	"\x05chain\x18\b \x03(\tR\x05chain\x12\x12\n" +
+	"\x04mode\x18\t \x01(\tR\x04mode\x12\x1f\n" +
+	"\vmode_reason\x18\n" +
+	" \x01(\tR\n" +
+	"modeReason\x12\x1c\n" +
+	"\tsuspended\x18\v \x01(\tR\tsuspended\x12\x1a\n" +
+	"\brevision\x18\f \x01(\tR\brevision\x125\n" +
+	"\x06limits\x18\r \x03(\v2\x1d.fastnetmon.api.v1.LimitStateR\x06limits\x12A\n" +
+	"\n" +
+	"exemptions\x18\x0e \x03(\v2!.fastnetmon.api.v1.ExemptionStateR\n" +
+	"exemptions\x122\n" +
+	"\aattacks\x18\x0f \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"\xa8\x02\n" +
+	"\n" +
+	"LimitState\x12\x1c\n" +
+	"\tthreshold\x18\x01 \x01(\tR\tthreshold\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1c\n" +
+	"\tdirection\x18\x03 \x01(\tR\tdirection\x12\x18\n" +
+	"\acounter\x18\x04 \x01(\tR\acounter\x12\x12\n" +
+	"\x04unit\x18\x05 \x01(\tR\x04unit\x12\x14\n" +
+	"\x05limit\x18\x06 \x01(\x01R\x05limit\x12\x14\n" +
+	"\x05value\x18\a \x01(\x01R\x05value\x12\x14\n" +
+	"\x05share\x18\b \x01(\x01R\x05share\x12\x14\n" +
+	"\x05rules\x18\t \x03(\tR\x05rules\x12\x12\n" +
+	"\x04mode\x18\n" +
+	" \x01(\tR\x04mode\x12\x18\n" +
+	"\aactions\x18\v \x03(\tR\aactions\x12\x14\n" +
+	"\x05state\x18\f \x01(\tR\x05state\"\x89\x01\n" +
+	"\x0eExemptionState\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
+	"\n" +
+	"conditions\x18\x02 \x01(\tR\n" +
+	"conditions\x12\x1b\n" +
+	"\tlimit_bps\x18\x03 \x01(\x01R\blimitBps\x12&\n" +
+	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xf3\x06\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +
@@ -2346,7 +2808,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x05Table\x12\x1f.fastnetmon.api.v1.TableRequest\x1a .fastnetmon.api.v1.TableResponse\x12M\n" +
 	"\x06Doctor\x12 .fastnetmon.api.v1.DoctorRequest\x1a!.fastnetmon.api.v1.DoctorResponse\x12M\n" +
 	"\x06Ledger\x12 .fastnetmon.api.v1.LedgerRequest\x1a!.fastnetmon.api.v1.LedgerResponse\x12P\n" +
-	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12M\n" +
+	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12P\n" +
+	"\aExplain\x12!.fastnetmon.api.v1.ExplainRequest\x1a\".fastnetmon.api.v1.ExplainResponse\x12M\n" +
 	"\x06Reload\x12 .fastnetmon.api.v1.ReloadRequest\x1a!.fastnetmon.api.v1.ReloadResponse\x12O\n" +
 	"\x06Events\x12 .fastnetmon.api.v1.EventsRequest\x1a!.fastnetmon.api.v1.EventsResponse0\x01BCZAgithub.com/fastnetmon-go/fastnetmon/core/internal/api/apiv1;apiv1b\x06proto3"
 
@@ -2362,7 +2825,7 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),   // 0: fastnetmon.api.v1.StatusRequest
 	(*StatusResponse)(nil),  // 1: fastnetmon.api.v1.StatusResponse
@@ -2396,7 +2859,11 @@ var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*DoctorRequest)(nil),   // 29: fastnetmon.api.v1.DoctorRequest
 	(*DoctorResponse)(nil),  // 30: fastnetmon.api.v1.DoctorResponse
 	(*Check)(nil),           // 31: fastnetmon.api.v1.Check
-	nil,                     // 32: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	(*ExplainRequest)(nil),  // 32: fastnetmon.api.v1.ExplainRequest
+	(*ExplainResponse)(nil), // 33: fastnetmon.api.v1.ExplainResponse
+	(*LimitState)(nil),      // 34: fastnetmon.api.v1.LimitState
+	(*ExemptionState)(nil),  // 35: fastnetmon.api.v1.ExemptionState
+	nil,                     // 36: fastnetmon.api.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -2407,7 +2874,7 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	7,  // 5: fastnetmon.api.v1.HostRate.counters:type_name -> fastnetmon.api.v1.CounterRate
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
 	16, // 7: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	32, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	36, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
 	24, // 9: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	24, // 10: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
 	23, // 11: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
@@ -2417,31 +2884,36 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	27, // 15: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
 	28, // 16: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
 	31, // 17: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
-	0,  // 18: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 19: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 20: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 21: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	25, // 22: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
-	29, // 23: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
-	14, // 24: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	17, // 25: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	19, // 26: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	21, // 27: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 28: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 29: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 30: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 31: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	26, // 32: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	30, // 33: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	15, // 34: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	18, // 35: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	20, // 36: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	22, // 37: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	28, // [28:38] is the sub-list for method output_type
-	18, // [18:28] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	34, // 18: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
+	35, // 19: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
+	24, // 20: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
+	0,  // 21: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 22: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 23: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 24: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	25, // 25: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	29, // 26: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	14, // 27: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	17, // 28: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	32, // 29: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	19, // 30: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	21, // 31: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 32: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 33: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 34: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 35: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	26, // 36: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	30, // 37: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	15, // 38: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	18, // 39: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	33, // 40: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	20, // 41: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	22, // 42: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	32, // [32:43] is the sub-list for method output_type
+	21, // [21:32] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
@@ -2455,7 +2927,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,7 @@ const (
 	Control_Doctor_FullMethodName  = "/fastnetmon.api.v1.Control/Doctor"
 	Control_Ledger_FullMethodName  = "/fastnetmon.api.v1.Control/Ledger"
 	Control_Attacks_FullMethodName = "/fastnetmon.api.v1.Control/Attacks"
+	Control_Explain_FullMethodName = "/fastnetmon.api.v1.Control/Explain"
 	Control_Reload_FullMethodName  = "/fastnetmon.api.v1.Control/Reload"
 	Control_Events_FullMethodName  = "/fastnetmon.api.v1.Control/Events"
 )
@@ -59,6 +60,9 @@ type ControlClient interface {
 	Ledger(ctx context.Context, in *LedgerRequest, opts ...grpc.CallOption) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
 	Attacks(ctx context.Context, in *AttacksRequest, opts ...grpc.CallOption) (*AttacksResponse, error)
+	// How one address is watched, and how far it is from each of its limits.
+	// INVALID_ARGUMENT: no address.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
@@ -155,6 +159,16 @@ func (c *controlClient) Attacks(ctx context.Context, in *AttacksRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, Control_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReloadResponse)
@@ -207,6 +221,9 @@ type ControlServer interface {
 	Ledger(context.Context, *LedgerRequest) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
 	Attacks(context.Context, *AttacksRequest) (*AttacksResponse, error)
+	// How one address is watched, and how far it is from each of its limits.
+	// INVALID_ARGUMENT: no address.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
@@ -246,6 +263,9 @@ func (UnimplementedControlServer) Ledger(context.Context, *LedgerRequest) (*Ledg
 }
 func (UnimplementedControlServer) Attacks(context.Context, *AttacksRequest) (*AttacksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Attacks not implemented")
+}
+func (UnimplementedControlServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedControlServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
@@ -418,6 +438,24 @@ func _Control_Attacks_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -485,6 +523,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Attacks",
 			Handler:    _Control_Attacks_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _Control_Explain_Handler,
 		},
 		{
 			MethodName: "Reload",

@@ -2191,6 +2191,7 @@ type PlanExemption struct {
 	Incoming      bool                   `protobuf:"varint,6,opt,name=incoming,proto3" json:"incoming,omitempty"`
 	Outgoing      bool                   `protobuf:"varint,7,opt,name=outgoing,proto3" json:"outgoing,omitempty"`
 	UntilUnix     int64                  `protobuf:"varint,8,opt,name=until_unix,json=untilUnix,proto3" json:"until_unix,omitempty"`
+	Counter       uint32                 `protobuf:"varint,9,opt,name=counter,proto3" json:"counter,omitempty"` // 1 + id of the user counter that its records count in; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2277,6 +2278,13 @@ func (x *PlanExemption) GetOutgoing() bool {
 func (x *PlanExemption) GetUntilUnix() int64 {
 	if x != nil {
 		return x.UntilUnix
+	}
+	return 0
+}
+
+func (x *PlanExemption) GetCounter() uint32 {
+	if x != nil {
+		return x.Counter
 	}
 	return 0
 }
@@ -4381,7 +4389,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\aclasses\x18\v \x01(\fR\aclassesB\v\n" +
 	"\t_fragmentB\n" +
 	"\n" +
-	"\b_dropped\"\xfd\x01\n" +
+	"\b_dropped\"\x97\x02\n" +
 	"\rPlanExemption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05local\x18\x02 \x03(\tR\x05local\x12\x16\n" +
@@ -4391,7 +4399,8 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bincoming\x18\x06 \x01(\bR\bincoming\x12\x1a\n" +
 	"\boutgoing\x18\a \x01(\bR\boutgoing\x12\x1d\n" +
 	"\n" +
-	"until_unix\x18\b \x01(\x03R\tuntilUnix\"T\n" +
+	"until_unix\x18\b \x01(\x03R\tuntilUnix\x12\x18\n" +
+	"\acounter\x18\t \x01(\rR\acounter\"T\n" +
 	"\rSampleRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x15\n" +

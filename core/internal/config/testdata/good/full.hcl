@@ -23,7 +23,7 @@ network "servers" {
   prefixes = ["203.0.113.128/25"]
 }
 
-counter "ntp_reflection" {
+counter "ntp_answers" {
   protocol      = "udp"
   source_port   = [123, "1024-2047"]
   packet_length = ["400-1500"]
@@ -32,7 +32,7 @@ counter "ntp_reflection" {
   class         = [0, 63]
 }
 
-counter "syn_ack" {
+counter "handshake" {
   protocol         = ["tcp", 132]
   destination_port = 80
   tcp_flags        = ["syn", "ack", "!rst"]
@@ -80,13 +80,13 @@ hostgroup "default" {
     mode      = "monitor"
   }
   threshold "ntp" {
-    counter = counter.ntp_reflection
+    counter = counter.ntp_answers
     scope   = "host"
     pps     = 5000
     actions = [action.gobgp.edge.flowspec]
   }
   threshold "handshakes" {
-    counter = counter.syn_ack
+    counter = counter.handshake
     pps     = 1.5
     actions = []
   }
