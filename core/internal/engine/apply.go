@@ -24,7 +24,7 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 			batch = batch[1:]
 			continue
 		}
-		n := min(int(r.left), len(batch))
+		n := int(min(uint64(r.left), uint64(len(batch)))) // what the ring announces may not fit an int
 		e.applyRun(r, batch[:n])
 		r.left -= uint32(n)
 		batch = batch[n:]

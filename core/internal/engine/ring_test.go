@@ -299,3 +299,18 @@ func TestYearsBetween(t *testing.T) {
 		}
 	}
 }
+
+// A flush that announces more deltas than an int of 32 bits holds is waited for,
+// on every architecture.
+func TestHugeFlush(t *testing.T) {
+	e := newEngine(t, Options{}, testPlan(1))
+	f := newFeeder(t, e, 1)
+	batch := f.batch(origin, hostDelta(1, false, 50, 1, 100))
+	batch[0].AsFlush().Deltas = 1<<32 - 1
+	if err := e.Apply(f.id, batch); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := e.Ledger(f.id); l.Deltas != 1 {
+		t.Errorf("%d deltas applied, want 1", l.Deltas)
+	}
+}
