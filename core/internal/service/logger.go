@@ -57,6 +57,7 @@ type Logger struct {
 	told   uint64
 	toldAt time.Time
 	works  bool
+	gaveUp bool // at the end: the output takes nothing
 }
 
 // closeTime bounds how long Close and Flush wait for a sink that is stuck.
@@ -206,24 +207,26 @@ func (l *Logger) run() {
 		}
 	}
 	l.writeQueued() // what came between the last look and the end
+	if l.gaveUp {
+		return
+	}
 	l.tellHeldBack(l.limit.expire(time.Now().Add(minute)))
 	l.toldAt = time.Time{}
 	l.tellLost(time.Now())
 }
 
 func (l *Logger) writeQueued() {
-	gaveUp := false
 	for _, next := range l.queue.take() {
 		switch {
 		case next.barrier != nil:
 			close(next.barrier)
-		case gaveUp:
+		case l.gaveUp:
 			l.lost.Add(1)
 		default:
 			l.write(next)
 			// At the end, an output that takes nothing is not offered every
 			// line that is left.
-			gaveUp = !l.works && l.queue.isClosed()
+			l.gaveUp = !l.works && l.queue.isClosed()
 		}
 	}
 }

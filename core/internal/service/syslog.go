@@ -20,7 +20,7 @@ const (
 	// A syslog daemon that takes no more is not waited for: the lines behind
 	// would be lost instead. Shorter than closeTime, so that Close need not
 	// leave it behind.
-	syslogTime = closeTime / 2
+	syslogTime = closeTime / 4
 )
 
 // syslogSink is the local syslog daemon. It gets what syslog(3) would send it:
