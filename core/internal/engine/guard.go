@@ -151,18 +151,8 @@ func (e *Engine) Average(a Alarm, limit uint32, now int64) (Average, bool) {
 		return out, false
 	}
 	out.Limit = l.Value
-	v, last := ufloat(0), r.last[dir]
-	switch {
-	case l.Unit == FlowRate:
-		v = r.flows[dir]
-	case l.counter < FirstUser:
-		v = r.dir[dir].avg[l.idx]
-	default:
-		if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
-			v, last = x.v[l.Unit&1], x.t
-		}
-	}
-	out.Value = v.f()
+	v, last := e.average(r, dir, l)
+	out.Value = v
 	if at := e.stepsAt(now); at > last {
 		out.Value *= out.lut.decayFor(at - last)
 	}

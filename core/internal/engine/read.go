@@ -127,24 +127,29 @@ func (e *Engine) level(r *row, dir int, l *limitPlan, factor float64, now int64)
 			lv.Quiet = max(lv.Quiet, e.nanos(last)+int64(k)*step)
 		}
 	}
-	user := l.counter >= FirstUser
-	switch {
-	case l.Unit == FlowRate:
-		look(r.flows[dir].f(), r.last[dir], fast)
-	case !user:
-		look(r.dir[dir].avg[l.idx].f(), r.last[dir], fast)
-	}
-	if user || r.dir[dir].sampling != 0 && l.Unit != FlowRate {
+	v, last := e.average(r, dir, l)
+	look(v, last, fast)
+	if r.dir[dir].sampling != 0 && l.Unit != FlowRate {
 		if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
-			if user {
-				look(x.v[l.Unit&1].f(), x.t, fast)
-			}
-			if r.dir[dir].sampling != 0 {
-				look(x.v[2+l.Unit&1].f(), x.t, e.slow)
-			}
+			look(x.v[2+l.Unit&1].f(), x.t, e.slow)
 		}
 	}
 	return lv
+}
+
+// average is the average that a limit is compared with, and the step of which it
+// tells.
+func (e *Engine) average(r *row, dir int, l *limitPlan) (v float64, last uint32) {
+	switch {
+	case l.Unit == FlowRate:
+		return r.flows[dir].f(), r.last[dir]
+	case l.counter < FirstUser:
+		return r.dir[dir].avg[l.idx].f(), r.last[dir]
+	}
+	if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
+		return x.v[l.Unit&1].f(), x.t
+	}
+	return 0, r.last[dir]
 }
 
 // LimitRate is where a host stands with one of its limits.
