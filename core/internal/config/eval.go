@@ -93,7 +93,7 @@ func (l *loader) readLocals() {
 		// local would cost their number squared.
 		used := map[string]cty.Value{}
 		for _, t := range attrs[name].Expr.Variables() {
-			if dep := localName(t); dep != "" && attrs[dep] != nil {
+			if dep := nameUnder("local", t); dep != "" && attrs[dep] != nil {
 				visit(dep)
 				used[dep] = cty.DynamicVal
 				if v, ok := values[dep]; ok {
@@ -147,9 +147,9 @@ func circle(prefix string, names []string, first string) string {
 	return s + prefix + first
 }
 
-// localName is NAME for a traversal local.NAME…, else "".
-func localName(t hcl.Traversal) string {
-	if t.RootName() != "local" || len(t) < 2 {
+// nameUnder is NAME for a traversal ROOT.NAME…, else "".
+func nameUnder(root string, t hcl.Traversal) string {
+	if t.RootName() != root || len(t) < 2 {
 		return ""
 	}
 	if a, ok := t[1].(hcl.TraverseAttr); ok {
@@ -184,7 +184,7 @@ func (l *loader) checkNames(e hclsyntax.Expression) bool {
 	ok := true
 	for _, t := range e.Variables() {
 		root, at := t.RootName(), t.SourceRange()
-		switch name := localName(t); {
+		switch name := nameUnder("local", t); {
 		case root == "local" && name == "":
 			l.errorf(at, "Invalid reference", "A local is named as local.NAME.")
 		case root == "local" && !l.decl["local"].has(name):

@@ -232,7 +232,7 @@ func (l *loader) checkAllowList(p *Plugin, schema *host.Block) {
 		return
 	}
 	for _, t := range a.Expr.Variables() {
-		e, _ := l.decl["exporter"].index[exporterName(t)].(*Exporter)
+		e, _ := l.decl["exporter"].index[nameUnder("exporter", t)].(*Exporter)
 		if e == nil {
 			continue
 		}
@@ -244,17 +244,6 @@ func (l *loader) checkAllowList(p *Plugin, schema *host.Block) {
 			l.errorf(t.SourceRange(), "Allow-list needed", "%s, but exporter.%s lets anybody send. Give it the addresses that its datagrams come from: source = [\"192.0.2.1\"].", what, e.Name)
 		}
 	}
-}
-
-// exporterName is NAME for a traversal exporter.NAME, else "".
-func exporterName(t hcl.Traversal) string {
-	if t.RootName() != "exporter" || len(t) < 2 {
-		return ""
-	}
-	if a, ok := t[1].(hcl.TraverseAttr); ok {
-		return a.Name
-	}
-	return ""
 }
 
 // canEnforce reports whether an attack in the pipeline of a capture may be
@@ -303,7 +292,7 @@ func (l *loader) checkExporters() {
 	for _, p := range l.conf.Captures {
 		if b, ok := p.Body.(*hclsyntax.Body); ok && b.Attributes[exportersName] != nil {
 			for _, t := range b.Attributes[exportersName].Expr.Variables() {
-				used[exporterName(t)] = true
+				used[nameUnder("exporter", t)] = true
 			}
 		}
 	}
