@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -98,36 +97,10 @@ func (c *capture) Start(context.Context) error {
 }
 
 // listen opens the sockets.
-func (c *capture) listen() error {
+func (c *capture) listen() (err error) {
 	addresses, chosen := c.cfg.listen()
-	c.conns = nil
-	for _, a := range addresses {
-		conns, err := udp.Listen(a.String(), c.cfg.Workers, udp.Options{ReceiveBuffer: int(c.cfg.ReceiveBuffer)})
-		if err != nil && !chosen && a.Addr().Is6() && !haveIPv6() {
-			c.log.Info("the system has no IPv6: listening on IPv4 only")
-			c.conns = append(c.conns, make([]*udp.Conn, c.cfg.Workers)...)
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		c.conns = append(c.conns, conns...)
-		if advice := conns[0].Advice(); advice != "" {
-			c.log.Warn("the receive buffer is smaller than asked for", "address", a.String(), "advice", advice)
-		}
-		c.log.Info("listening", "address", conns[0].LocalAddr().String(), "sockets", len(conns))
-	}
-	return nil
-}
-
-// haveIPv6 reports whether an IPv6 socket can be made at all.
-func haveIPv6() bool {
-	l, err := net.ListenPacket("udp6", "[::1]:0")
-	if err != nil {
-		return false
-	}
-	_ = l.Close()
-	return true
+	c.conns, err = udp.ListenAll(addresses, !chosen, c.cfg.Workers, udp.Options{ReceiveBuffer: int(c.cfg.ReceiveBuffer)}, c.log)
+	return err
 }
 
 // Close closes the sockets and saves the templates.
@@ -138,12 +111,7 @@ func (c *capture) Close(context.Context) error {
 }
 
 func (c *capture) close() error {
-	var errs []error
-	for _, conn := range c.conns {
-		if conn != nil {
-			errs = append(errs, conn.Close())
-		}
-	}
+	errs := []error{udp.CloseAll(c.conns)}
 	c.conns = nil
 	if c.forward != nil {
 		errs = append(errs, c.forward.Close())

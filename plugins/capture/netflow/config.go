@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	maxListen  = 64
 	maxWorkers = 64
 	maxBuffer  = 1 << 30
 	maxSources = 1 << 20
@@ -50,7 +49,7 @@ func (c *config) listen() (addresses []netip.AddrPort, chosen bool) {
 func (c *capture) Validate(context.Context) error {
 	cfg, root := &c.cfg, diag.Path{}
 	var ds diag.Diagnostics
-	ds = append(ds, cfg.checkListen()...)
+	ds = append(ds, udp.CheckListen(cfg.Listen, "NetFlow and IPFIX usually go", defaultListen[0])...)
 	ds = append(ds, udp.CheckForward(cfg.Forward)...)
 	if n := cfg.Workers; n < 1 || n > maxWorkers {
 		ds = append(ds, diag.Errorf(root.Attr("workers"), "Workers out of range",
@@ -71,26 +70,4 @@ func (c *capture) Validate(context.Context) error {
 			"%s is a directory or a device. Name a file in a directory that the plugin may write to.", cfg.Templates))
 	}
 	return ds.Err()
-}
-
-func (c *config) checkListen() (ds diag.Diagnostics) {
-	at := diag.Path{}.Attr("listen")
-	if c.Listen == nil {
-		return nil
-	}
-	if n := len(c.Listen); n == 0 || n > maxListen {
-		return append(ds, diag.Errorf(at, "Number of addresses out of range",
-			`%d is not from 1 to %d. Name addresses and ports, such as listen = ["0.0.0.0:2055"], or leave it out.`, n, maxListen))
-	}
-	seen := map[netip.AddrPort]bool{}
-	for i, a := range c.Listen {
-		switch {
-		case a.Port() == 0 && !a.Addr().IsLoopback():
-			ds = append(ds, diag.Errorf(at.Index(i), "No port", "%v names no port. NetFlow and IPFIX usually go to 2055.", a))
-		case a.Port() != 0 && seen[a]:
-			ds = append(ds, diag.Errorf(at.Index(i), "Address named twice", "%v stands above already. More sockets on one address come with workers.", a))
-		}
-		seen[a] = true
-	}
-	return ds
 }

@@ -14,7 +14,6 @@ const (
 	lengthIP    = "ip"
 	lengthFrame = "frame"
 
-	maxListen    = 64
 	maxWorkers   = 64 // for each address
 	minBuffer    = 1 << 12
 	maxBuffer    = 1 << 30
@@ -52,7 +51,7 @@ func (c *config) listen() (addresses []netip.AddrPort, chosen bool) {
 // Validate checks what the schema cannot.
 func (c *capture) Validate(context.Context) error {
 	cfg, root := &c.cfg, diag.Path{}
-	ds := append(cfg.checkListen(), udp.CheckForward(cfg.Forward)...)
+	ds := append(udp.CheckListen(cfg.Listen, "sFlow usually goes", defaultListen[0]), udp.CheckForward(cfg.Forward)...)
 	fault := func(attr, summary, format string, args ...any) {
 		ds = append(ds, diag.Errorf(root.Attr(attr), summary, format, args...))
 	}
@@ -75,26 +74,4 @@ func (c *capture) Validate(context.Context) error {
 			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, exporter.MaxRate)
 	}
 	return ds.Err()
-}
-
-func (c *config) checkListen() (ds diag.Diagnostics) {
-	at := diag.Path{}.Attr("listen")
-	if c.Listen == nil {
-		return nil
-	}
-	if n := len(c.Listen); n == 0 || n > maxListen {
-		return append(ds, diag.Errorf(at, "Number of addresses out of range",
-			`%d is not from 1 to %d. Name addresses and ports, such as listen = ["0.0.0.0:6343"], or leave it out.`, n, maxListen))
-	}
-	seen := map[netip.AddrPort]bool{}
-	for i, a := range c.Listen {
-		switch {
-		case a.Port() == 0 && !a.Addr().IsLoopback():
-			ds = append(ds, diag.Errorf(at.Index(i), "No port", "%v names no port. sFlow usually goes to 6343.", a))
-		case a.Port() != 0 && seen[a]:
-			ds = append(ds, diag.Errorf(at.Index(i), "Address named twice", "%v stands above already. More sockets on one address come with workers.", a))
-		}
-		seen[a] = true
-	}
-	return ds
 }

@@ -8,15 +8,13 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
-	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
 
 // Table gives the rows of "fastnetmon exporters" and this capture's part of
 // doctor, the prefixes that records come from and go to, and what became of
 // forwarded datagrams.
 func (c *capture) Table(_ context.Context, name string) (sdk.Rows, error) {
-	conns := slices.DeleteFunc(slices.Clone(c.conns), func(conn *udp.Conn) bool { return conn == nil })
-	rows, err := c.set.Table(name, conns, c.forward)
+	rows, err := c.set.Table(name, c.conns, c.forward)
 	switch {
 	case err != nil:
 		return rows, err
