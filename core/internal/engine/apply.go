@@ -18,6 +18,9 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 	if r == nil {
 		return errNoRing
 	}
+	if e.wider.ring != r {
+		e.foldWider() // of another ring's flush that is not through
+	}
 	for len(batch) > 0 && r.err == nil {
 		if r.left == 0 {
 			_ = e.flush(id, r, batch[0].AsFlush()) // r.err ends the loop
@@ -28,6 +31,9 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 		e.applyRun(r, batch[:n])
 		r.left -= uint32(n)
 		batch = batch[n:]
+		if r.left == 0 {
+			e.foldWider() // the sums of a flush are whole: decide now
+		}
 	}
 	return r.err
 }
@@ -245,12 +251,29 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 	}
 	if w == nil {
 		e.stats.NoRow++
+		e.widenRowless(r, d, 0)
 		return
 	}
+	now := &e.cur.entries[w.entry]
+	if now.scopes != nil {
+		e.widen(r, d, &now.scopes[family(d)], 0)
+	}
+	e.gain(r, w, no, now.plan, d)
+}
+
+// widenRowless counts for the wider rows what a host without a row gained.
+func (e *Engine) widenRowless(r *ringState, d *ring.Delta, counter uint32) {
+	if ent := &e.cur.entries[e.cur.lookup(d.Prefix())]; ent.scopes != nil {
+		e.widen(r, d, &ent.scopes[family(d)], counter)
+	}
+}
+
+// gain adds a delta to a row and compares it with its limits.
+func (e *Engine) gain(r *ringState, w *row, no uint32, g *groupPlan, d *ring.Delta) {
 	if e.clock < r.doubtful {
 		e.mark(w, r)
 	}
-	g := e.cur.entries[w.entry].plan
+	dir := int(d.Direction)
 	s := &w.dir[dir]
 	span := d.SpanMs / 50
 	if s.sampling != 0 && r.end > w.last[dir]+samplingWindow {
@@ -264,7 +287,7 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 	if s.sampling != 0 || d.Sampling > 1 {
 		s.sampling = s.sampling.see(w.last[dir], d.Sampling)
 	}
-	if w.kind == uint8(ring.KindHost) {
+	if w.kind != uint8(ring.KindPrefix) {
 		e.compare(r, w, no, g, d, span)
 	}
 }
@@ -331,13 +354,23 @@ func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag uint32, c candida
 	v.Packets += d.Packets
 	v.Bytes += d.Bytes
 	if w == nil {
+		e.widenRowless(r, d, FirstUser+id)
 		return
 	}
+	now := &e.cur.entries[w.entry]
+	if now.scopes != nil {
+		e.widen(r, d, &now.scopes[family(d)], FirstUser+id)
+	}
+	e.gainUser(r, w, no, now.plan, d, FirstUser+id)
+}
+
+// gainUser adds what a user counter gained to a row and compares it with the
+// limits on it.
+func (e *Engine) gainUser(r *ringState, w *row, no uint32, g *groupPlan, d *ring.Delta, counter uint32) {
 	dir := int(d.Direction)
-	g := e.cur.entries[w.entry].plan
 	if len(g.dirs[dir].user) > 0 {
 		s := &w.dir[dir].sampling
 		*s = s.see(w.last[dir], d.Sampling)
-		e.compareUser(r, w, no, g, d, FirstUser+id)
+		e.compareUser(r, w, no, g, d, counter)
 	}
 }

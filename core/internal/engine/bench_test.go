@@ -9,13 +9,13 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
-func benchApply(b *testing.B, n int) {
-	e := newEngine(b, Options{Seed: 1}, testPlan(1, benchLimits()...))
+func benchApply(b *testing.B, n, size int, limits []Limit) {
+	e := newEngine(b, Options{Seed: 1}, testPlan(1, limits...))
 	id := e.AddRing(1)
-	flushes := benchFlushes(n)
+	flushes := benchFlushes(n, size)
 	number, end := uint64(0), origin
 	var packets uint64
-	buf := make([]ring.Delta, 4097) // as the caller has it: copied out of the ring just now
+	buf := make([]ring.Delta, size+1) // as the caller has it: copied out of the ring just now
 	var took []float64
 	run := func(flush []ring.Delta) int {
 		number++
@@ -68,6 +68,14 @@ func benchApply(b *testing.B, n int) {
 
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{2_000, 60_000, 1_000_000} {
-		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n) })
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 4096, benchLimits()) })
+	}
+}
+
+// Twenty thresholds over all scopes, each direction apart, in flushes as large as
+// captures write when so many hosts have traffic.
+func BenchmarkApplyScopes(b *testing.B) {
+	for _, n := range []int{2_000, 60_000, 1_000_000} {
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 1<<15, benchScopes()) })
 	}
 }

@@ -39,6 +39,11 @@ func (e *Engine) compileGroup(n *plan, g *Group) (*groupPlan, error) {
 	if g.ID == 0 || n.groups[g.ID] != nil {
 		return nil, fmt.Errorf("its id is 0 or taken")
 	}
+	return e.compileLimits(n, g, func(l *Limit) bool { return l.Scope == ScopeHost })
+}
+
+// compileLimits makes the plan of those limits of a group that are wanted.
+func (e *Engine) compileLimits(n *plan, g *Group, wanted func(*Limit) bool) (*groupPlan, error) {
 	tau := g.Tau
 	if tau == 0 {
 		tau = DefaultTau
@@ -53,6 +58,12 @@ func (e *Engine) compileGroup(n *plan, g *Group) (*groupPlan, error) {
 		c.dirs[i].admit, c.dirs[i].admitByte = 1e300, 1e300
 	}
 	for order, l := range g.Limits {
+		if err := l.checkScope(); err != nil {
+			return nil, fmt.Errorf("limit %d: %w", l.ID, err)
+		}
+		if !wanted(&l) {
+			continue
+		}
 		lp, err := compileLimit(n, l, tau.Seconds())
 		if err != nil {
 			return nil, fmt.Errorf("limit %d: %w", l.ID, err)

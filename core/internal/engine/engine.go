@@ -44,6 +44,7 @@ type Options struct {
 // Stats are running totals about the engine itself.
 type Stats struct {
 	Hosts         uint32 // rows in use
+	Scopes        uint32 // rows in use for prefixes, hostgroups and networks that have limits
 	Extras        uint32
 	Alarms        int
 	MappedBytes   uint64 // tables, as mapped
@@ -54,6 +55,7 @@ type Stats struct {
 	NoRow         uint64 // deltas counted in network and group only: no room for a row
 	Evicted       uint64 // rows that left idle
 	Displaced     uint64 // rows that left for a heavier host
+	NoScope       uint64 // sums for a prefix, hostgroup or network without room for a row
 	ExtrasRefused uint64 // user counters and tick records without room
 	AlarmsHeld    uint64 // crossings not reported, MaxAlarms being open
 }
@@ -82,6 +84,10 @@ type Engine struct {
 	luts     map[time.Duration]*lut
 	slow     *lut
 	scope    *lut
+
+	scopeIDs  map[scopeKey]uint32
+	scopeRows uint32
+	wider     wider
 
 	cells   []*cell
 	cellNo  map[cellKey]*cell
@@ -126,7 +132,7 @@ func New(opt Options) (*Engine, error) {
 	e := &Engine{
 		opt: opt, mem: budget{limit: opt.MemoryLimit}, idle: uint32(opt.Idle.Nanoseconds() / step),
 		layoutNo: map[layout]uint16{}, luts: map[time.Duration]*lut{}, cellNo: map[cellKey]*cell{},
-		user: map[uint32]*[2][2]Volume{}, rings: map[RingID]*ringState{}, alarms: make([]alarm, 1),
+		scopeIDs: map[scopeKey]uint32{}, user: map[uint32]*[2][2]Volume{}, rings: map[RingID]*ringState{}, alarms: make([]alarm, 1),
 	}
 	chunk := min(max(opt.MaxHosts/8, 64), 1<<15)
 	e.rows = newSlab(&e.mem, rowSize, opt.MaxHosts, chunk)
@@ -177,7 +183,7 @@ func (e *Engine) lut(tau time.Duration) *lut {
 // Stats returns the engine's own figures.
 func (e *Engine) Stats() Stats {
 	s := e.stats
-	s.Hosts, s.Extras = e.rows.used, e.extras.used
+	s.Hosts, s.Scopes, s.Extras = e.rows.used-e.scopeRows, e.scopeRows, e.extras.used
 	s.Alarms = len(e.alarms) - 1 - len(e.freeAlarm)
 	s.MappedBytes = e.mem.used
 	s.UsedBytes = uint64(e.rows.used)*rowSize + uint64(e.extras.used)*extraSize + uint64(len(e.idx.slots))*8
@@ -213,6 +219,7 @@ func (e *Engine) setBase(s int64) { e.base = (s - newClock) &^ 1 }
 // rebase follows a jump of years, which only a recording makes: 32 bits do not
 // hold the steps between, and no average or tick outlives them.
 func (e *Engine) rebase(s int64) {
+	e.foldWider()
 	e.foldCells()
 	e.setBase(s)
 	e.clock = newClock
@@ -231,6 +238,9 @@ func (e *Engine) rebase(s int64) {
 	}
 	for i := range e.alarms {
 		e.alarms[i].last = 0
+		for k := range e.alarms[i].fired {
+			e.alarms[i].fired[k].last = 0
+		}
 	}
 	for _, c := range e.cells {
 		for i := range c.lanes {
@@ -271,6 +281,7 @@ func (e *Engine) Advance(now int64) {
 }
 
 func (e *Engine) setClock(s uint32) {
+	e.foldWider()
 	e.foldCells()
 	moved := s - e.clock
 	e.clock = s

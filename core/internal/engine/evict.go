@@ -36,7 +36,10 @@ func (e *Engine) nextRow() (uint32, *row) {
 
 func (e *Engine) evict(no uint32, r *row) {
 	e.dropExtras(r, nil)
-	e.idx.remove(e.idx.hash(r.k0, r.k1, r.kind, r.plen), no)
+	e.idx.remove(e.tagOf(r), no)
+	if isScoped(r.kind) {
+		e.scopeRows--
+	}
 	r.kind = 0
 	e.rows.give(no)
 }
@@ -47,10 +50,14 @@ func (e *Engine) displace(d *ring.Delta, pfx netip.Prefix) bool {
 	if d.Kind == ring.KindPrefix {
 		return false
 	}
-	p := &e.cur.entries[e.cur.lookup(pfx)].plan.dirs[d.Direction]
-	seconds := float64(d.SpanMs) / 1000
-	weight := float64(d.Packets) / seconds
-	if weight < p.admit && float64(d.Bytes)/seconds < p.admitByte {
+	return e.displaceFor(&e.cur.entries[e.cur.lookup(pfx)].plan.dirs[d.Direction], d.SpanMs/50, d.Packets, d.Bytes)
+}
+
+// displaceFor is displace for what gained so much in a span (steps).
+func (e *Engine) displaceFor(p *dirPlan, span uint32, packets, bytes uint64) bool {
+	seconds := float64(span) * stepSeconds
+	weight := float64(packets) / seconds
+	if weight < p.admit && float64(bytes)/seconds < p.admitByte {
 		return false
 	}
 	var coldest *row
@@ -84,7 +91,7 @@ func (e *Engine) lutOf(r *row) *lut {
 	if r.gen != e.cur.gen {
 		e.refresh(r)
 	}
-	return e.cur.entries[r.entry].plan.lut
+	return e.entryOf(r).plan.lut
 }
 
 // value returns one average of a row at a step.

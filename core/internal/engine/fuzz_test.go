@@ -10,6 +10,15 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
+// fuzzLimits are limits of every scope.
+func fuzzLimits() []Limit {
+	return append(oracleLimits(),
+		Limit{ID: 201, Scope: ScopePrefix, Length: [2]uint8{24, 64}, Value: 1000, Rules: DefaultRules()},
+		Limit{ID: 202, Scope: ScopePrefix, Length: [2]uint8{30, 0}, Counter: FirstUser, Value: 1000},
+		Limit{ID: 203, Scope: ScopeGroup, Unit: FlowRate, Value: 1000},
+		Limit{ID: 204, Scope: ScopeNetwork, Networks: []uint32{1}, Unit: ByteRate, Value: 1000, Rules: DefaultRules()})
+}
+
 // FuzzApply reads its input as what a hostile plugin may write: raw records,
 // half of them patched so that they pass the first checks, mixed with plan
 // changes and times. Nothing may crash, the memory limit holds, no rate is
@@ -23,7 +32,7 @@ func FuzzApply(f *testing.F) {
 		}
 		defer e.Close()
 		revision := uint64(1)
-		must(t, e.SetPlan(testPlan(revision, oracleLimits()...)))
+		must(t, e.SetPlan(testPlan(revision, fuzzLimits()...)))
 		id := e.AddRing(1)
 		number, end := uint64(0), origin
 		for len(data) > 0 {
@@ -43,7 +52,7 @@ func FuzzApply(f *testing.F) {
 				patch(&rec, op)
 			case op < 232:
 				revision++
-				must(t, e.SetPlan(testPlan(revision, oracleLimits()[op&7:]...)))
+				must(t, e.SetPlan(testPlan(revision, fuzzLimits()[op&7:]...)))
 				continue
 			case op < 240:
 				e.Advance(e.Clock() + int64(op)*int64(time.Second))
@@ -104,7 +113,7 @@ func patch(d *ring.Delta, op byte) {
 // sound checks what must hold of any engine.
 func sound(t *testing.T, e *Engine, limit uint64) {
 	s := e.Stats()
-	if s.MappedBytes > limit || s.UsedBytes > s.MappedBytes || s.Hosts != e.idx.used || s.Alarms > 4 {
+	if s.MappedBytes > limit || s.UsedBytes > s.MappedBytes || s.Hosts+s.Scopes != e.idx.used || s.Alarms > 4 {
 		t.Fatalf("%+v, %d rows in the index", s, e.idx.used)
 	}
 	snap := e.NewSnapshot(HostQuery{N: 1 << 16, Unit: ByteRate})

@@ -146,7 +146,7 @@ func (e *Engine) Average(a Alarm, limit uint32, now int64) (Average, bool) {
 	dir := int(al.dir)
 	decay := e.lutOf(r)
 	out := Average{At: now, Tau: time.Duration(decay.tau * float64(time.Second)), lut: decay}
-	l := e.cur.entries[r.entry].plan.limit(dir, limit)
+	l := e.entryOf(r).plan.limit(dir, limit)
 	if l == nil {
 		return out, false
 	}

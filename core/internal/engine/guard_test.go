@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
 const second = int64(time.Second)
@@ -101,6 +104,46 @@ func TestDoubtIsPerInput(t *testing.T) {
 	}
 	if cs := c.run(late, 2, 500*time.Millisecond, 1000); len(cs) == 0 || cs[0].Doubt == 0 {
 		t.Errorf("an input that has just come: %+v", cs)
+	}
+}
+
+// What is wider than a host is in doubt with its hosts, for as long as they are,
+// even where two inputs' flushes come in turns.
+func TestDoubtOfWiderScopes(t *testing.T) {
+	limit := ppsLimit(7, 1000)
+	limit.Scope, limit.Length = ScopePrefix, [2]uint8{24, 64}
+	e := newEngine(t, Options{MaxAhead: 100 * time.Millisecond}, testPlan(1, limit))
+	c := &liveClock{e: e}
+	c.to(origin)
+	good := newFeeder(t, e, 1)
+	c.run(good, 1, 3*time.Second, 1)
+	late := newFeeder(t, e, 1)
+	late.flush(c.now)
+	other := host(1<<8, false) // in another /24
+	var cs []Crossing
+	for range 10 {
+		c.to(c.now + step)
+		ours, its := hostDelta(1, false, 50, 1000, 100000), hostDelta(1, false, 50, 1000, 100000)
+		its.Addr = other
+		a, b := good.batch(c.now, ours, ours), late.batch(c.now, its, its)
+		for _, part := range []struct {
+			f  *feeder
+			ds []ring.Delta
+		}{{good, a[:2]}, {late, b[:2]}, {good, a[2:]}, {late, b[2:]}} {
+			if err := e.Apply(part.f.id, part.ds); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cs = append(cs, e.Crossings()...)
+	}
+	if len(cs) != 2 {
+		t.Fatalf("crossings %+v", cs)
+	}
+	for _, x := range cs {
+		doubtful := x.Target.Contains(netip.AddrFrom16(other).Unmap())
+		if x.Scope != ScopePrefix || (x.Doubt != 0) != doubtful || (e.Settled(x.Alarm) > c.now) != doubtful {
+			t.Errorf("%+v", x)
+		}
 	}
 }
 

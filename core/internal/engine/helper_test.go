@@ -125,9 +125,27 @@ func benchLimits() []Limit {
 	return out
 }
 
+// benchScopes are twenty thresholds in each direction: five of each scope.
+func benchScopes() []Limit {
+	var out []Limit
+	for k, s := range []Limit{
+		{}, {Scope: ScopePrefix, Length: [2]uint8{24, 64}}, {Scope: ScopeGroup}, {Scope: ScopeNetwork, Networks: []uint32{1}},
+	} {
+		for _, l := range benchLimits() {
+			l.Scope, l.Length, l.Networks = s.Scope, s.Length, s.Networks
+			l.ID += uint32(k) * 100
+			if k > 0 {
+				l.Value = 1e12
+			}
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // benchFlushes makes seeded flushes in which each of n hosts appears in both
 // directions, in random order, a quarter of them IPv6.
-func benchFlushes(n int) [][]ring.Delta {
+func benchFlushes(n, size int) [][]ring.Delta {
 	rng := rand.New(rand.NewPCG(7, uint64(n)))
 	ds := make([]ring.Delta, 0, 2*n)
 	for i := range n {
@@ -149,7 +167,6 @@ func benchFlushes(n int) [][]ring.Delta {
 		}
 	}
 	rng.Shuffle(len(ds), func(i, j int) { ds[i], ds[j] = ds[j], ds[i] })
-	const size = 4096
 	var out [][]ring.Delta
 	for len(ds) > 0 {
 		k := min(size, len(ds))

@@ -10,7 +10,7 @@ import (
 
 var errNoRing = errors.New("no such ring; it was removed or never added")
 
-// Alarm names a host and direction of which some limit has fired, until
+// Alarm names a host, or wider row, and direction of which some limit has fired, until
 // Release.
 type Alarm uint32
 
@@ -18,14 +18,25 @@ type alarm struct {
 	row   uint32
 	dir   uint8
 	open  bool
-	fired []uint32 // ids of limits
-	last  uint32   // step at which a burst rule of a fired limit last held
-	peak  float64  // largest packet rate that one of them gave
+	fired []firedLimit
+	last  uint32  // step at which a burst rule of a fired limit last held
+	peak  float64 // largest packet rate that one of them gave
+}
+
+// firedLimit is a limit that has fired since the alarm was opened.
+type firedLimit struct {
+	id   uint32
+	last uint32 // step at which a burst rule of it last held; 0 never
 }
 
 // burst notes that a burst rule of a fired limit holds again.
 func (a *alarm) burst(at uint32, l *limitPlan, value float64) {
 	a.last = max(a.last, at)
+	for i := range a.fired {
+		if f := &a.fired[i]; f.id == l.ID {
+			f.last = max(f.last, at)
+		}
+	}
 	if l.isTraffic() {
 		a.peak = max(a.peak, value)
 	}
@@ -39,9 +50,10 @@ func (l *limitPlan) isTraffic() bool {
 // Crossing is a limit that fired.
 type Crossing struct {
 	Alarm     Alarm
-	Target    netip.Prefix
+	Scope     ScopeKind
+	Target    netip.Prefix // invalid for a hostgroup or network of several prefixes
 	Direction ring.Direction
-	Network   uint32
+	Network   uint32 // 0 for a prefix or hostgroup that lies in several
 	Group     uint32
 	Limit     Limit
 	Order     int           // of the limit in its group
@@ -75,7 +87,7 @@ func (e *Engine) hasFired(a Alarm, id uint32) bool {
 		return false
 	}
 	for _, f := range e.alarms[a].fired {
-		if f == id {
+		if f.id == id {
 			return true
 		}
 	}
@@ -189,13 +201,12 @@ func (e *Engine) fire(r *ringState, w *row, no uint32, dir int, l *limitPlan, c 
 		e.alarms[a] = alarm{row: no, dir: uint8(dir), open: true, fired: e.alarms[a].fired[:0]}
 		w.alarm[dir] = a
 	}
-	e.alarms[a].fired = append(e.alarms[a].fired, l.ID)
+	e.alarms[a].fired = append(e.alarms[a].fired, firedLimit{id: l.ID})
 	if c.Rule.Ticks > 0 {
 		e.alarms[a].burst(r.end, l, c.Value)
 	}
-	ent := &e.cur.entries[w.entry]
-	c.Alarm, c.Target, c.Direction = a, w.prefix(), ring.Direction(dir)
-	c.Network, c.Group = ent.network, ent.group
+	c.Alarm, c.Direction = a, ring.Direction(dir)
+	c.Scope, c.Target, c.Network, c.Group = e.place(w)
 	c.Limit, c.Order, c.At, c.Doubt = l.Limit, int(l.order), e.nanos(r.end), e.inDoubt(w)
 	e.crossings[0] = append(e.crossings[0], c)
 }

@@ -32,6 +32,10 @@ func (e *Engine) compactLayouts() {
 		for _, g := range p.groups {
 			g.layout = e.intern(*g.lay)
 		}
+		for i := range p.scoped {
+			g := p.scoped[i].plan
+			g.layout = e.intern(*g.lay)
+		}
 	}
 	for i := range e.rows.top {
 		if r := e.row(i); r.kind != 0 {
@@ -43,9 +47,11 @@ func (e *Engine) compactLayouts() {
 // refresh brings a row under the current plan.
 func (e *Engine) refresh(r *row) {
 	r.gen = e.cur.gen
-	r.entry = e.cur.lookup(r.prefix())
-	g := e.cur.entries[r.entry].plan
-	if r.kind != uint8(ring.KindHost) {
+	if !isScoped(r.kind) {
+		r.entry = e.cur.lookup(r.prefix())
+	}
+	g := e.entryOf(r).plan
+	if r.kind == uint8(ring.KindPrefix) {
 		g = e.none
 	}
 	if r.extras != 0 {

@@ -122,7 +122,7 @@ func TestPrefixRow(t *testing.T) {
 func TestNoAllocations(t *testing.T) {
 	e := newEngine(t, Options{}, testPlan(1, benchLimits()...))
 	f := newFeeder(t, e, 1)
-	flush := benchFlushes(500)[0]
+	flush := benchFlushes(500, 4096)[0]
 	end := origin
 	run := func() {
 		f.number++

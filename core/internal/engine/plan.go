@@ -45,7 +45,8 @@ func (r Rule) String() string {
 // DefaultRules are the burst rules of a limit whose configuration names none.
 func DefaultRules() []Rule { return []Rule{{7, 1.5}, {4, 3}, {2, 8}} }
 
-// Limit is one number a host may not exceed in one direction.
+// Limit is one number a host, or what Scope says, may not exceed in one
+// direction.
 type Limit struct {
 	ID        uint32 // below 2³⁰, never reused for another limit while the engine lives
 	Direction ring.Direction
@@ -53,6 +54,9 @@ type Limit struct {
 	Unit      Unit
 	Value     float64 // per second, above 0
 	Rules     []Rule  // at most 3; none for FlowRate, none means the average alone
+	Scope     ScopeKind
+	Length    [2]uint8 // ScopePrefix: of the prefix in IPv4 and in IPv6; 0: none of that family
+	Networks  []uint32 // ScopeNetwork: ids; a network has limits of one hostgroup only
 }
 
 // Group is a hostgroup: the first of its limits that fires names the attack.
@@ -86,6 +90,7 @@ type plan struct {
 	tau      time.Duration       // the longest of a group
 	table    *bart.Table[uint32] // prefix → entry
 	entries  []entry             // [0]: addresses that are not ours
+	scoped   []entry             // by lifetime id of a scope
 	counters [MaxUser]uint32
 	groups   map[uint32]*groupPlan
 }
@@ -94,6 +99,8 @@ type entry struct {
 	network, group uint32
 	cell           [2]*cell // by family: v4, v6; nil in entry 0
 	plan           *groupPlan
+	scopes         *scopeRefs   // nil: none
+	target         netip.Prefix // of a scoped entry
 }
 
 type groupPlan struct {
@@ -165,11 +172,17 @@ func (e *Engine) SetPlan(p *Plan) error {
 	if e.cur != nil && p.Revision <= e.cur.revision {
 		return fmt.Errorf("plan revision %d does not follow %d; revisions must grow", p.Revision, e.cur.revision)
 	}
-	if len(e.layouts)+len(p.Groups) > maxLayouts {
+	layouts := len(p.Groups)
+	for i := range p.Groups {
+		for k := range p.Groups[i].Limits {
+			layouts += len(p.Groups[i].Limits[k].scopeKeys(p.Groups[i].ID))
+		}
+	}
+	if len(e.layouts)+layouts > maxLayouts {
 		e.compactLayouts()
 	}
-	if len(e.layouts)+len(p.Groups) > maxLayouts {
-		return fmt.Errorf("plan %d has %d hostgroups; with those of plans still in use they are more than %d", p.Revision, len(p.Groups), maxLayouts)
+	if len(e.layouts)+layouts > maxLayouts {
+		return fmt.Errorf("plan %d has %d hostgroups and limits of wider scopes; with those of plans still in use they are more than %d", p.Revision, layouts, maxLayouts)
 	}
 	n := &plan{
 		revision: p.Revision, gen: e.gen + 1, tau: DefaultTau, table: new(bart.Table[uint32]),
@@ -193,6 +206,9 @@ func (e *Engine) SetPlan(p *Plan) error {
 		n.groups[p.Groups[i].ID] = g
 	}
 	if err := e.compilePrefixes(n, p.Prefixes); err != nil {
+		return fmt.Errorf("plan %d: %w", p.Revision, err)
+	}
+	if err := e.compileScopes(n, p); err != nil {
 		return fmt.Errorf("plan %d: %w", p.Revision, err)
 	}
 	for _, g := range p.Groups {

@@ -82,6 +82,7 @@ func (e *Engine) AddRing(generation uint32) RingID {
 
 // RemoveRing forgets a ring; what it gave stays counted.
 func (e *Engine) RemoveRing(id RingID) {
+	e.foldWider()
 	delete(e.rings, id)
 	if e.cur != nil {
 		e.prunePlans()
