@@ -2,12 +2,10 @@ package detect
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
-	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
 // Defaults of Config and Group.
@@ -44,82 +42,6 @@ type LimitName struct {
 	Counter   string
 }
 
-// EventType is what happened to an attack.
-type EventType uint8
-
-// The types of event.
-const (
-	Started EventType = iota
-	Updated
-	Ended
-)
-
-// State is how far an attack has got.
-type State uint8
-
-// The states.
-const (
-	Detected State = iota
-	Active
-	Over
-)
-
-// Causes of an attack's end.
-const (
-	CauseQuiet         = "quiet"
-	CauseConfiguration = "configuration" // none of its limits exists any more
-)
-
-// Crossed is one limit that an attack crossed.
-type Crossed struct {
-	Limit     uint32 // engine.Limit.ID
-	Threshold string
-	Counter   string
-	Unit      engine.Unit
-	Value     float64 // per second: packets, bytes or flows
-	Bound     float64 // the limit's value when it was crossed
-	Rule      engine.Rule
-	Window    time.Duration
-	At        int64 // stream's clock
-}
-
-// Attack is an attack as it stands; an Event holds a copy of its own.
-type Attack struct {
-	ID        string
-	Seq       uint32 // of the newest event
-	State     State
-	Target    netip.Prefix
-	Direction ring.Direction
-	NetworkID uint32
-	GroupID   uint32
-	Network   string
-	Group     string
-	Revision  string // of the configuration under which it started
-	Started   int64  // stream's clock
-	Ended     int64
-	Cause     string // of its end
-	Crossed   []Crossed
-
-	Rates      engine.HostRates // at the event
-	InitialPPS float64          // packets per second of total in the attack's direction
-	PeakPPS    float64
-	Type       string // FastNetMon's attack type, judged at the peak
-	Protocol   string // and its attack protocol
-
-	// Suspended tells that what crossed may be the doing of an input that was
-	// disturbed: nothing is to be enforced. An event with Lifted takes it back.
-	Suspended bool
-	Doubt     engine.DoubtID // in which it is or was suspended
-}
-
-// Event tells one change of an attack.
-type Event struct {
-	Type   EventType
-	Time   int64 // stream's clock
-	Attack Attack
-	Lifted bool // the attack was suspended until now, and has proved real
-}
-
 type attack struct {
 	Attack
 	alarm    engine.Alarm
@@ -131,6 +53,10 @@ type attack struct {
 	fresh    []engine.Average // of what it crossed, a second ago at most; while suspended
 	above    int64            // since when every look has found some average above its limit; while suspended
 	seen     int64            // the newest of these looks; 0: it did not
+	told     bool             // else it is part of a wider attack, or a narrower one explains it
+	crossed  int64            // when it last crossed a limit
+	tier     int64            // when the next tier may be left, if nothing more comes; 0 never
+	measured int64            // time of Rates
 }
 
 // Detector holds the open attacks. One goroutine uses it, the engine's.
@@ -138,14 +64,18 @@ type Detector struct {
 	e      *engine.Engine
 	cfg    Config
 	open   map[engine.Alarm]*attack
-	list   []*attack // the same, by target and direction
+	list   []*attack           // the same, by target and direction
+	untold int                 // of them, those of which nothing has been said
+	wider  int                 // of them, those of wider scopes than host
+	wide   map[wideKey]*attack // those of wider scopes that have been told
+	bits   map[int]int         // lengths of the prefixes among them, with their number
 	looked int64
 	events []Event
 }
 
 // New returns a detector that reads an engine.
 func New(e *engine.Engine, cfg Config) *Detector {
-	return &Detector{e: e, cfg: cfg, open: map[engine.Alarm]*attack{}}
+	return &Detector{e: e, cfg: cfg, open: map[engine.Alarm]*attack{}, wide: map[wideKey]*attack{}, bits: map[int]int{}}
 }
 
 // SetConfig changes the names; call it with the engine's SetPlan. Open attacks
@@ -162,8 +92,11 @@ func (d *Detector) Step(now int64) []Event {
 	crossings := d.e.Crossings()
 	slices.SortStableFunc(crossings, compareCrossing)
 	d.events = slices.Grow(d.events, len(crossings)) // thousands may start at once
+	// Where wider scopes are in play it takes all that has crossed to say which
+	// of them is the attack.
+	weigh := d.wider > 0 || slices.ContainsFunc(crossings, func(c engine.Crossing) bool { return c.Scope != engine.ScopeHost })
 	for len(crossings) > 0 {
-		crossings = crossings[d.take(crossings):]
+		crossings = crossings[d.take(crossings, weigh):]
 	}
 	if now >= d.looked+look {
 		d.looked = now - now%look
@@ -171,6 +104,10 @@ func (d *Detector) Step(now int64) []Event {
 			d.examine(a, now)
 		}
 		d.list = slices.DeleteFunc(d.list, func(a *attack) bool { return a.State == Over })
+		weigh = true
+	}
+	if weigh && d.untold > 0 {
+		d.weigh(now)
 	}
 	slices.SortStableFunc(d.events, func(a, b Event) int {
 		return cmp.Or(cmp.Compare(a.Time, b.Time), compareTarget(&a.Attack, &b.Attack), cmp.Compare(a.Attack.Seq, b.Attack.Seq))
@@ -179,19 +116,22 @@ func (d *Detector) Step(now int64) []Event {
 }
 
 func compareTarget(a, b *Attack) int {
-	return cmp.Or(a.Target.Addr().Compare(b.Target.Addr()), cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction))
+	return cmp.Or(a.Target.Addr().Compare(b.Target.Addr()), cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction),
+		cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.GroupID, b.GroupID), cmp.Compare(a.NetworkID, b.NetworkID))
 }
 
 // compareCrossing orders by time, then target, then the order of limits: what
 // arrives first within a window decides nothing.
 func compareCrossing(a, b engine.Crossing) int {
 	return cmp.Or(cmp.Compare(a.At, b.At), a.Target.Addr().Compare(b.Target.Addr()),
-		cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Order, b.Order))
+		cmp.Compare(a.Target.Bits(), b.Target.Bits()), cmp.Compare(a.Direction, b.Direction),
+		cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Group, b.Group), cmp.Compare(a.Network, b.Network), cmp.Compare(a.Order, b.Order))
 }
 
 // take handles the crossings at the head of the list that belong together:
-// same alarm, same moment. It returns how many they are.
-func (d *Detector) take(cs []engine.Crossing) int {
+// same alarm, same moment. It returns how many they are. With weigh a new
+// attack is not told yet.
+func (d *Detector) take(cs []engine.Crossing, weigh bool) int {
 	n := 1
 	for n < len(cs) && cs[n].Alarm == cs[0].Alarm && cs[n].At == cs[0].At {
 		n++
@@ -203,7 +143,7 @@ func (d *Detector) take(cs []engine.Crossing) int {
 		a, kind = d.start(first), Started
 	}
 	for i := range cs[:n] {
-		a.Crossed = append(a.Crossed, d.crossed(&cs[i]))
+		a.cross(d.crossed(&cs[i]))
 	}
 	lifted := a.Suspended && first.Doubt == 0
 	a.Suspended = first.Doubt != 0 && (kind == Started || a.Suspended)
@@ -214,13 +154,24 @@ func (d *Detector) take(cs []engine.Crossing) int {
 	// average.
 	_, burst := d.e.Burst(a.alarm)
 	a.PeakPPS = max(a.PeakPPS, burst)
-	a.below, a.deadline = 0, first.At
-	a.measure(d.e.AlarmRates(a.alarm, first.At))
+	a.below, a.deadline, a.crossed = 0, first.At, first.At
+	d.measure(a, first.At)
 	if kind == Started {
 		a.InitialPPS = a.PeakPPS
 	}
-	d.tell(a, kind, first.At, lifted)
+	switch {
+	case a.told:
+		d.tell(a, kind, first.At, lifted)
+	case !weigh:
+		d.begin(a, first.At)
+	}
 	return n
+}
+
+// measure takes an attack's rates at a time.
+func (d *Detector) measure(a *attack, now int64) {
+	a.measured = now
+	a.measure(d.e.AlarmRates(a.alarm, now))
 }
 
 func (d *Detector) start(c *engine.Crossing) *attack {
@@ -229,14 +180,18 @@ func (d *Detector) start(c *engine.Crossing) *attack {
 		a.quiet = DefaultQuiet
 	}
 	a.Attack = Attack{
-		ID:     attackID(d.cfg.Seed, c, d.cfg.Revision),
-		Target: c.Target, Direction: c.Direction, Started: c.At, Revision: d.cfg.Revision,
+		ID:    attackID(d.cfg.Seed, c, d.cfg.Revision),
+		Scope: c.Scope, Target: c.Target, Direction: c.Direction, Started: c.At, Revision: d.cfg.Revision,
 		NetworkID: c.Network, GroupID: c.Group,
 		Network: d.cfg.Networks[c.Network], Group: d.cfg.Groups[c.Group].Name,
 	}
 	d.open[c.Alarm] = a
 	at, _ := slices.BinarySearchFunc(d.list, a, func(x, y *attack) int { return compareTarget(&x.Attack, &y.Attack) })
 	d.list = slices.Insert(d.list, at, a)
+	d.untold++
+	if a.Scope != engine.ScopeHost {
+		d.wider++
+	}
 	return a
 }
 
@@ -244,7 +199,7 @@ func (d *Detector) crossed(c *engine.Crossing) Crossed {
 	n := d.cfg.Limits[c.Limit.ID]
 	return Crossed{
 		Limit: c.Limit.ID, Threshold: n.Threshold, Counter: n.Counter, Unit: c.Limit.Unit,
-		Value: c.Value, Bound: c.Limit.Value, Rule: c.Rule, Window: c.Window, At: c.At,
+		Value: c.Value, Bound: c.Limit.Value, Rule: c.Rule, Window: c.Window, At: c.At, counter: c.Limit.Counter,
 	}
 }
 
@@ -270,7 +225,7 @@ func (d *Detector) examine(a *attack, now int64) {
 	if a.State == Detected {
 		a.State = Active
 	}
-	a.measure(d.e.AlarmRates(a.alarm, now))
+	d.measure(a, now)
 	burst, peak := d.e.Burst(a.alarm)
 	a.PeakPPS = max(a.PeakPPS, peak)
 	if a.below != 0 && burst > a.below {
@@ -290,16 +245,15 @@ func (d *Detector) examine(a *attack, now int64) {
 		if !known {
 			a.Cause = CauseConfiguration
 		}
-		d.tell(a, Ended, now, false)
-		d.e.Release(a.alarm)
-		delete(d.open, a.alarm)
+		d.end(a, now)
 		return
 	}
+	changed := d.tiers(a, now)
 	lifted := a.Suspended && d.proved(a, burst, now)
 	if lifted {
 		a.Suspended = false
 	}
-	if lifted || a.update != 0 && now >= a.update {
+	if a.told && (changed || lifted || a.update != 0 && now >= a.update) {
 		d.tell(a, Updated, now, lifted)
 	}
 }
@@ -378,13 +332,19 @@ func (d *Detector) levels(a *attack, now int64) (quiet int64, known bool) {
 	return quiet, known
 }
 
-// Open returns how many attacks are open.
-func (d *Detector) Open() int { return len(d.list) }
+// Watched is Open and those that are part of another, or are explained by one.
+func (d *Detector) Watched() int { return len(d.list) }
+
+// Open returns how many attacks are open, those apart that are part of another.
+func (d *Detector) Open() int { return len(d.list) - d.untold }
 
 // Attacks returns the open attacks by target, with their rates at now.
 func (d *Detector) Attacks(now int64) []Attack {
-	out := make([]Attack, 0, len(d.list))
+	out := make([]Attack, 0, d.Open())
 	for _, a := range d.list {
+		if !a.told {
+			continue
+		}
 		c := a.Attack
 		c.Rates = d.e.AlarmRates(a.alarm, now)
 		c.Crossed = slices.Clone(c.Crossed)
@@ -406,6 +366,12 @@ func (d *Detector) NextDeadline() (int64, bool) {
 		}
 		if a.update != 0 {
 			at = min(at, a.update)
+		}
+		if a.tier != 0 {
+			at = min(at, a.tier)
+		}
+		if !a.told {
+			at = d.looked + look // who is part of whom changes with every rate
 		}
 		if !ok || at < next {
 			next, ok = at, true

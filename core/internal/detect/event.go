@@ -26,7 +26,7 @@ func (e *Event) SDK(clock func(int64) time.Time) sdk.Event {
 		Flows:  [2]float64{a.Rates.Dir[ring.Incoming].Flows, a.Rates.Dir[ring.Outgoing].Flows},
 	}
 	for i := range a.Crossed {
-		out.Crossed = append(out.Crossed, a.Crossed[i].sdk(clock))
+		out.Crossed = append(out.Crossed, a.Crossed[i].sdk(a.Scope, clock))
 	}
 	if len(out.Crossed) > 0 {
 		out.Crossing = out.Crossed[0]
@@ -44,9 +44,9 @@ func (t EventType) sdk() sdk.EventType {
 	return sdk.AttackEnded
 }
 
-func (c *Crossed) sdk(clock func(int64) time.Time) sdk.Crossing {
+func (c *Crossed) sdk(scope engine.ScopeKind, clock func(int64) time.Time) sdk.Crossing {
 	out := sdk.Crossing{
-		Threshold: c.Threshold, Scope: "host", Counter: c.Counter, Unit: "pps",
+		Threshold: c.Threshold, Scope: scope.String(), Counter: c.Counter, Unit: "pps",
 		Value: c.Value, Limit: c.Bound, Window: c.Window, Rule: c.Rule.String(), At: clock(c.At),
 	}
 	switch c.Unit {

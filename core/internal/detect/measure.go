@@ -71,6 +71,10 @@ func attackID(seed uint64, c *engine.Crossing, revision string) string {
 	b = append(b, addr[:]...)
 	b = append(b, byte(c.Target.Bits()), byte(c.Direction))
 	b = binary.LittleEndian.AppendUint64(b, uint64(c.At))
+	if c.Scope != engine.ScopeHost {
+		b = binary.LittleEndian.AppendUint32(append(b, byte(c.Scope)), c.Group)
+		b = binary.LittleEndian.AppendUint32(b, c.Network)
+	}
 	h.Write(append(b, revision...))
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }

@@ -106,3 +106,22 @@ func TestStoppedMeanwhileProvesNothing(t *testing.T) {
 		t.Errorf("seen %d, above since %d, now %d", a.seen, a.above, b.now)
 	}
 }
+
+// What a disturbance shows of a prefix hides no attack on one of its hosts that
+// another input tells of.
+func TestPrefixInDoubtHidesNobody(t *testing.T) {
+	b := scopeBed(t)
+	b.run(3*time.Second, hosts(0, 64, 100)...)
+	b.e.Disturb(10 * time.Second)
+	b.run(500*time.Millisecond, hosts(0, 64, 250_000)...)
+	b.expect("a backlog", "S prefix 10.0.0.0/24")
+	if all := b.d.Attacks(b.now); len(all) != 1 || !all[0].Suspended {
+		t.Fatalf("the attack of a backlog: %+v", all)
+	}
+	b.id, b.number = b.e.AddRing(1), 0
+	b.run(2*time.Second, append(hosts(100, 50, 4000), flow{n: 200, pps: 100_000, size: 100})...)
+	if len(b.events) != 1 || b.events[0].Attack.Suspended {
+		t.Errorf("events %+v", b.events)
+	}
+	b.expect("a host that another input tells of", "S host 10.0.0.200/32")
+}
