@@ -29,6 +29,8 @@ type threshold struct {
 	Threshold
 	disable map[Unit]item
 	faulty  bool // a limit was written that could not be read
+
+	noLength bool // nor could prefix_length
 }
 
 // readGroups reads the hostgroups and lets each inherit from its base.
@@ -120,8 +122,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 
 func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	b := l.open(blk, "a threshold", []string{"name"}, shape{
-		attrs: []string{"direction", "counter", "scope", "pps", "bps", "fps", "burst", "disable", "mode", "actions"},
-		later: []string{"prefix_length"},
+		attrs: []string{"direction", "counter", "scope", "prefix_length", "pps", "bps", "fps", "burst", "disable", "mode", "actions"},
 	})
 	if !b.named {
 		return nil
@@ -133,9 +134,8 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 			t.Counter = l.counterName(r.parts[1])
 		}
 	}
-	if s, ok := b.choice("scope", "host", "prefix", "hostgroup", "network"); ok && s != "host" {
-		l.later(b.attr("scope").Expr.Range(), "scope = \""+s+"\"")
-	}
+	t.Scope, _ = b.choice("scope", "host", "prefix", "hostgroup", "network")
+	t.PrefixLen = b.prefixLengths("prefix_length")
 	t.PPS, _ = b.rate("pps")
 	t.BPS, _ = b.rate("bps")
 	t.FPS, _ = b.rate("fps")
@@ -145,6 +145,7 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	b.readDisable(t)
 	t.faulty = b.attr("pps") != nil && t.PPS == 0 || b.attr("bps") != nil && t.BPS == 0 || b.attr("fps") != nil && t.FPS == 0 ||
 		b.attr("disable") != nil && len(t.disable) == 0
+	t.noLength = b.attr("prefix_length") != nil && t.PrefixLen == [2]uint8{}
 	return t
 }
 
@@ -240,7 +241,8 @@ func (l *loader) mergeThresholds(g *group) {
 // limits are all disabled is gone.
 func (l *loader) addThreshold(out []*Threshold, t *threshold, from *Threshold) []*Threshold {
 	m := t.Threshold
-	m.Scope = "host"
+	m.Scope, m.PrefixLen = either(m.Scope, either(from.Scope, "host")), either(m.PrefixLen, from.PrefixLen)
+	l.checkScope(t, &m)
 	m.Direction, m.Counter, m.Mode = either(m.Direction, from.Direction), either(m.Counter, either(from.Counter, "total")), either(m.Mode, from.Mode)
 	if m.Actions == nil {
 		m.Actions = from.Actions
@@ -289,6 +291,7 @@ func (l *loader) checkSpace() {
 		if own := l.own[g]; own.attr("networks") == nil && own.attr("prefixes") == nil && !bases[g] {
 			l.hint(g.Range, "Hostgroup without hosts", "hostgroup.%s has neither networks nor prefixes and is nobody's base, so its thresholds protect nothing. Write networks = [network.NAME] or prefixes = [...].", g.Name)
 		}
+		l.checkGroupScopes(g, bases[g])
 		if len(g.Thresholds) == 0 && !bases[g] {
 			l.hint(g.Range, "Hostgroup without thresholds", "hostgroup.%s has no threshold, so no attack on its hosts is seen.", g.Name)
 		}

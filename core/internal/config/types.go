@@ -129,7 +129,8 @@ type Threshold struct {
 	Name      string
 	Direction string      // "incoming", "outgoing", or "" for each direction apart
 	Counter   string      // name of a built-in or user-defined counter; "total" if unset
-	Scope     string      // "host"
+	Scope     string      // "host", "prefix", "hostgroup" or "network"
+	PrefixLen [2]uint8    // scope "prefix": lengths in IPv4 and IPv6; else 0
 	PPS       float64     // packets per second; 0 unset
 	BPS       float64     // bits per second
 	FPS       float64     // new flows per second

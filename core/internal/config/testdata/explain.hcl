@@ -25,6 +25,11 @@ hostgroup "root" {
     counter = counter.ntp_reflection
     pps     = 500
   }
+  threshold "carpet" {
+    scope         = "prefix"
+    prefix_length = [24, 48]
+    pps           = 300000
+  }
   threshold "gone" {
     counter = counter.xmas
     pps     = 100

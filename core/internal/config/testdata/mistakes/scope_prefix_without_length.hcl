@@ -4,10 +4,8 @@ network "customers" {
 
 hostgroup "default" {
   networks = [network.customers]
-
-  threshold "flood" {
-    pps = 1
+  threshold "carpet" {
+    pps = 300000
     scope = "prefix"
-    prefix_length = [24, 48]
   }
 }

@@ -1,0 +1,11 @@
+network "customers" {
+  prefixes = ["203.0.113.0/24", "2001:db8::/32"]
+}
+
+hostgroup "default" {
+  networks = [network.customers]
+  threshold "carpet" {
+    pps = 300000
+    scope = "subnet"
+  }
+}
