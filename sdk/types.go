@@ -20,12 +20,12 @@ const (
 // Event is what notifiers, exporters and the event log are told.
 type Event struct {
 	Type      EventType
-	ID        string    // of the attack; the same for all its events
-	Seq       uint32    // 1 for attack.started, then one more for each event of the attack
-	Time      time.Time // of the decision; in replay the capture's time
-	Started   time.Time // of the attack
-	Target    netip.Prefix
-	Direction string // "incoming" or "outgoing"
+	ID        string       // of the attack; the same for all its events
+	Seq       uint32       // 1 for attack.started, then one more for each event of the attack
+	Time      time.Time    // of the decision; in replay the capture's time
+	Started   time.Time    // of the attack
+	Target    netip.Prefix // host or prefix; of a hostgroup or network its prefix, invalid where it has several
+	Direction string       // "incoming" or "outgoing"
 	HostGroup string
 	Network   string
 	Pipeline  string
@@ -51,7 +51,7 @@ type Event struct {
 // Crossing is one limit and the value that crossed it.
 type Crossing struct {
 	Threshold string
-	Scope     string // "host"
+	Scope     string // "host", "prefix", "hostgroup" or "network"
 	Counter   string
 	Unit      string // "pps", "bps" or "fps"
 	Value     float64

@@ -69,10 +69,15 @@ func eventText(e *sdk.Event) string {
 }
 
 func target(e *sdk.Event) string {
-	if e.Target.IsSingleIP() {
+	switch {
+	case e.Target.IsSingleIP():
 		return e.Target.Addr().String()
+	case e.Target.IsValid():
+		return e.Target.String()
+	case e.Scope == "network":
+		return "network " + e.Network
 	}
-	return e.Target.String()
+	return "hostgroup " + e.HostGroup
 }
 
 func ruleText(rule string) string {

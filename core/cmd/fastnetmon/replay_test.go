@@ -34,6 +34,7 @@ type replayEvent struct {
 	Direction string
 	HostGroup string
 	Threshold string
+	Scope     string
 	Counter   string
 	Unit      string
 	Value     float64

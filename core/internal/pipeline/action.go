@@ -5,9 +5,12 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/zclconf/go-cty/cty"
+
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
 // action is one action block: its process and the queue before it.
@@ -39,14 +42,29 @@ func (a *action) notify(ctx context.Context, e sdk.Event) error {
 	return proc.Host().Notify(ctx, e)
 }
 
-// actionsFor lists the actions that an attack calls: those of the threshold
-// that was crossed first, else its group's, else all pipelines'.
-func actionsFor(cfg *config.Config, l limit) []config.Reference {
+// mitigates tells whether an action acts on the network: a plugin that holds
+// mitigations, or a script whose role says so.
+func (a *action) mitigates() bool {
+	if slices.Contains(a.about.Features, host.FeatureMitigator) {
+		return true
+	}
+	v, _ := a.block.Value.UnmarkDeep()
+	if v == cty.NilVal || v.IsNull() || !v.IsKnown() || !v.Type().IsObjectType() || !v.Type().HasAttribute("role") {
+		return false
+	}
+	role := v.GetAttr("role")
+	return role.IsKnown() && !role.IsNull() && role.Type() == cty.String && role.AsString() == "mitigate"
+}
+
+// actionsFor lists the actions that a limit calls: those of its threshold,
+// else its group's, else all pipelines'. named tells that the threshold names
+// them itself.
+func actionsFor(cfg *config.Config, l limit) (refs []config.Reference, named bool) {
 	switch {
 	case l.threshold != nil && l.threshold.Actions != nil:
-		return l.threshold.Actions
+		return l.threshold.Actions, true
 	case l.group != nil && l.group.Actions != nil:
-		return l.group.Actions
+		return l.group.Actions, false
 	}
 	var all []config.Reference
 	for _, p := range cfg.Pipelines {
@@ -56,5 +74,5 @@ func actionsFor(cfg *config.Config, l limit) []config.Reference {
 			}
 		}
 	}
-	return all
+	return all, false
 }

@@ -182,6 +182,7 @@ func compileEngine(cfg *config.Config, names *idSets, plan *count.Plan) (*engine
 		out.Prefixes = append(out.Prefixes, engine.Prefix{Prefix: p.Prefix, Network: p.Network, Group: p.Group})
 	}
 	limits := map[uint32]limit{}
+	owners := networkOwners(cfg, names)
 	for _, g := range cfg.Groups {
 		group := engine.Group{ID: names.groups.of(g.Name), Tau: g.Average}
 		for _, l := range groupLimits(g, cfg.Exemptions) {
@@ -189,14 +190,58 @@ func compileEngine(cfg *config.Config, names *idSets, plan *count.Plan) (*engine
 				if e := l.exemption; e != nil && (d == ring.Incoming && !e.Incoming || d == ring.Outgoing && !e.Outgoing) {
 					continue
 				}
-				id := names.limits.of(strings.Join([]string{g.Name, l.name, l.counter, string(l.unit), d.String()}, "\x00"))
+				id := names.limits.of(strings.Join(append([]string{g.Name, l.name, l.counter, string(l.unit), d.String()}, l.scopeName()...), "\x00"))
 				limits[id] = l
-				group.Limits = append(group.Limits, engineLimit(l, id, d, names))
+				limit := engineLimit(l, id, d, names)
+				if limit.Scope == engine.ScopeNetwork {
+					limit.Networks = owners[g]
+				}
+				group.Limits = append(group.Limits, limit)
 			}
 		}
 		out.Groups = append(out.Groups, group)
 	}
 	return out, limits
+}
+
+// networkOwners are the ids of the networks of which each hostgroup gives the
+// limits: those that it names, and no group before it.
+func networkOwners(cfg *config.Config, names *idSets) map[*config.HostGroup][]uint32 {
+	out := map[*config.HostGroup][]uint32{}
+	taken := map[string]bool{}
+	for _, g := range cfg.Groups {
+		for _, n := range g.Networks {
+			if !taken[n.Name] {
+				taken[n.Name] = true
+				out[g] = append(out[g], names.networks.of(n.Name))
+			}
+		}
+	}
+	return out
+}
+
+// scope is whose traffic a limit is about.
+func (l limit) scope() engine.ScopeKind {
+	if l.threshold == nil {
+		return engine.ScopeHost
+	}
+	for _, k := range []engine.ScopeKind{engine.ScopePrefix, engine.ScopeGroup, engine.ScopeNetwork} {
+		if k.String() == l.threshold.Scope {
+			return k
+		}
+	}
+	return engine.ScopeHost
+}
+
+// scopeName is what tells limits of a threshold of different scopes apart.
+func (l limit) scopeName() []string {
+	switch l.scope() {
+	case engine.ScopeHost:
+		return nil
+	case engine.ScopePrefix:
+		return []string{fmt.Sprint(l.threshold.Scope, l.threshold.PrefixLen)}
+	}
+	return []string{l.threshold.Scope}
 }
 
 // groupLimits lists a group's limits in the order in which the first to be
@@ -232,7 +277,10 @@ func directions(t *config.Threshold) []ring.Direction {
 }
 
 func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Limit {
-	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: burstRules(l)}
+	out := engine.Limit{ID: id, Direction: d, Value: l.value, Rules: burstRules(l), Scope: l.scope()}
+	if out.Scope == engine.ScopePrefix {
+		out.Length = l.threshold.PrefixLen
+	}
 	if i := slices.Index(detect.CounterNames[:], l.counter); i >= 0 {
 		out.Counter = uint16(i)
 	} else {

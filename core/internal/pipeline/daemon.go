@@ -39,10 +39,11 @@ type Daemon struct {
 
 	// Of the loop's goroutine.
 	cfg       *config.Config
-	limits    map[uint32]limit // what the engine's limit ids stand for
-	spared    *spared          // targets that are never acted on
-	retired   []*capture       // replaced, while they drain
-	past      []sdk.LedgerRow  // of those that have
+	limits    map[uint32]limit  // what the engine's limit ids stand for
+	spared    *spared           // targets that are never acted on
+	told      map[string][]call // by attack: the actions that know of it
+	retired   []*capture        // replaced, while they drain
+	past      []sdk.LedgerRow   // of those that have
 	loss      lossMeter
 	wall      wallClock
 	offset    time.Duration // of the time of day from the monotonic clock, a second ago

@@ -105,7 +105,7 @@ func groupChanges(a, b *config.HostGroup, add func(string, ...any)) {
 		limits("pps", x.PPS, y.PPS)
 		limits("bps", x.BPS, y.BPS)
 		limits("fps", x.FPS, y.FPS)
-		if x.Direction != y.Direction || x.Counter != y.Counter || x.Mode != y.Mode || referenceNames(x.Actions) != referenceNames(y.Actions) || !sameRules(x.Burst, y.Burst) {
+		if x.Scope != y.Scope || x.PrefixLen != y.PrefixLen || x.Direction != y.Direction || x.Counter != y.Counter || x.Mode != y.Mode || referenceNames(x.Actions) != referenceNames(y.Actions) || !sameRules(x.Burst, y.Burst) {
 			add("hostgroup %s: threshold %s changes", b.Name, y.Name)
 		}
 	})

@@ -76,7 +76,7 @@ func (w *wallClock) event(e *detect.Event) sdk.Event {
 // describe makes the event that everybody sees.
 func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 	out := d.wall.event(e)
-	d.setMode(&out, e, nil)
+	d.setMode(&out, e, d.first(e), nil)
 	if p := d.cfg.Pipelines; len(p) == 1 {
 		out.Pipeline = p[0].Name
 	}
@@ -84,9 +84,9 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 	return out
 }
 
-// setMode fills in the mode: for an action its own may be less than the rest.
-func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, block *config.Plugin) {
-	l := d.first(e)
+// setMode fills in the mode of a limit: for an action its own may be less than
+// the rest.
+func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, l limit, block *config.Plugin) {
 	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
 	if mode == config.Enforce && d.spared.by(e.Attack.Target, d.wall.time()) != "" {
 		mode = config.Monitor
@@ -119,13 +119,7 @@ func (d *Daemon) deliver(events []detect.Event) {
 		if i < maxLogged {
 			d.logEvent(&seen)
 		}
-		for _, ref := range actionsFor(d.cfg, d.first(e)) {
-			if a := d.set.actions[blockName(ref.Block)]; a != nil {
-				told := seen
-				d.setMode(&told, e, ref.Block)
-				a.queue.offer(told)
-			}
-		}
+		d.tell(e, &seen)
 		for _, x := range d.set.exports {
 			x.events.offer(seen)
 		}

@@ -134,7 +134,7 @@ func (d *Daemon) explainRates(out *Explanation) {
 	}
 	loss := d.loss.ratio(d.ledger())
 	for _, a := range d.sys.loop.detector.Attacks(e.Clock()) {
-		if a.Target.Overlaps(out.Host) {
+		if a.Target.Overlaps(out.Host) || !a.Target.IsValid() && (a.Group == out.Group || a.Group == "" && a.Network == out.Network) {
 			out.Attacks = append(out.Attacks, d.describe(&detect.Event{Type: detect.Updated, Time: e.Clock(), Attack: a}, loss))
 		}
 	}
@@ -143,7 +143,7 @@ func (d *Daemon) explainRates(out *Explanation) {
 func (d *Daemon) limitState(r *engine.LimitRate) LimitState {
 	l := d.limits[r.Limit.ID]
 	out := LimitState{
-		Threshold: l.name, Scope: "host", Direction: r.Limit.Direction.String(), Counter: l.counter, Unit: string(l.unit),
+		Threshold: l.name, Scope: r.Limit.Scope.String(), Direction: r.Limit.Direction.String(), Counter: l.counter, Unit: string(l.unit),
 		Limit: r.Limit.Value, Value: r.Value, Share: r.Value / r.Limit.Value, State: LimitBelow,
 		Mode: d.cfg.EffectiveMode(l.group, l.threshold, nil), Rules: []string{engine.Rule{}.String()},
 	}
@@ -153,7 +153,8 @@ func (d *Daemon) limitState(r *engine.LimitRate) LimitState {
 	for _, rule := range r.Limit.Rules {
 		out.Rules = append(out.Rules, rule.String())
 	}
-	for _, ref := range actionsFor(d.cfg, l) {
+	refs, _ := actionsFor(d.cfg, l)
+	for _, ref := range refs {
 		out.Actions = append(out.Actions, ref.String())
 	}
 	switch {

@@ -112,3 +112,56 @@ func TestExplain(t *testing.T) {
 		t.Errorf("not ours: %+v", e)
 	}
 }
+
+// Limits of wider scopes stand behind the host's, with the rates of the whole
+// prefix, hostgroup and network.
+func TestExplainScopes(t *testing.T) {
+	b := newCountBed(t, load(t, `
+network "n" { prefixes = ["10.0.0.0/8"] }
+hostgroup "g" {
+  networks = [network.n]
+  threshold "host" {
+    direction = "incoming"
+    pps       = 100000
+  }
+  threshold "carpet" {
+    direction     = "incoming"
+    scope         = "prefix"
+    prefix_length = [24, 48]
+    pps           = 3000
+  }
+  threshold "group" {
+    direction = "incoming"
+    scope     = "hostgroup"
+    pps       = 100000
+  }
+  threshold "network" {
+    direction = "incoming"
+    scope     = "network"
+    pps       = 100000
+  }
+}
+`))
+	b.run(10*time.Second, flow{src: "192.0.2.1", dst: "10.0.0.1", proto: 17, pps: 2000}, flow{src: "192.0.2.1", dst: "10.0.0.2", proto: 17, pps: 2000},
+		flow{src: "192.0.2.1", dst: "10.9.0.1", proto: 17, pps: 2000})
+	b.serve()
+	e, err := b.d.Explain(netip.MustParseAddr("10.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct {
+		scope, state string
+		pps          float64
+	}{{"host", LimitBelow, 2000}, {"prefix", LimitCrossed, 4000}, {"hostgroup", LimitBelow, 6000}, {"network", LimitBelow, 6000}}
+	if len(e.Limits) != len(want) {
+		t.Fatalf("limits %+v", e.Limits)
+	}
+	for i, w := range want {
+		if l := e.Limits[i]; l.Scope != w.scope || l.State != w.state || l.Value < 0.8*w.pps || l.Value > w.pps {
+			t.Errorf("limit %d: %+v, want %+v", i, l, w)
+		}
+	}
+	if len(e.Attacks) != 1 || e.Attacks[0].Target.String() != "10.0.0.0/24" {
+		t.Errorf("attacks %+v", e.Attacks)
+	}
+}

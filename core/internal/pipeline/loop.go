@@ -282,6 +282,7 @@ func (l *loop) complain() {
 	}{
 		{"attacks are not reported: too many are open; alarms_held counts crossings", s.AlarmsHeld},
 		{"no memory for user counters and bursts of some hosts: raise daemon { memory_limit }", s.ExtrasRefused},
+		{"prefixes, hostgroups or networks that have limits are without a row: raise daemon { memory_limit }", s.NoScope},
 		{"hosts gave way to heavier ones: raise daemon { memory_limit }", s.Displaced},
 		{"hosts without a row are counted in their network only: raise daemon { memory_limit }", s.NoRow},
 	} {

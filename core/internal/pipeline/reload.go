@@ -143,7 +143,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 		}
 		// A limit that is gone still names the attacks that it opened.
 		for id, l := range d.limits {
-			if _, ok := limits[id]; !ok && d.sys.loop.detector.Open() > 0 {
+			if _, ok := limits[id]; !ok && d.sys.loop.detector.Watched() > 0 {
 				limits[id] = l
 			}
 		}

@@ -329,7 +329,7 @@ func (l *loop) passTime(until int64) {
 func (r *replay) finish() {
 	l := r.d.sys.loop
 	l.decide()
-	for l.detector.Open() > 0 {
+	for {
 		next, ok := l.detector.NextDeadline()
 		if !ok {
 			break

@@ -71,7 +71,10 @@ func byCounter(rates []sdk.CounterRate) func(name string) sdk.CounterRate {
 // targetText is what scripts call the IP: an address in its canonical form
 // (RFC 5952), or, of a wider target, the prefix.
 func targetText(p netip.Prefix) string {
-	if p.IsSingleIP() {
+	switch {
+	case !p.IsValid(): // a hostgroup or network of several prefixes
+		return ""
+	case p.IsSingleIP():
 		return p.Addr().String()
 	}
 	return p.String()

@@ -166,7 +166,10 @@ func familyText(family int) string { return "ipv" + strconv.Itoa(family) }
 
 // hostText leaves out the length of a single address.
 func hostText(p netip.Prefix) string {
-	if p.IsSingleIP() {
+	switch {
+	case !p.IsValid(): // a hostgroup or network of several prefixes
+		return ""
+	case p.IsSingleIP():
 		return p.Addr().String()
 	}
 	return p.String()

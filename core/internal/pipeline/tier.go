@@ -1,0 +1,103 @@
+package pipeline
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// call is an action that is told of an attack, and the limit for which it is.
+type call struct {
+	block *config.Plugin
+	limit limit
+}
+
+// reached lists the limits whose actions an attack calls, the highest last: the
+// first one crossed and, where its counter has several in that unit, all tiers
+// of them that the attack has reached and not left.
+func (d *Daemon) reached(e *detect.Event) []limit {
+	crossed := e.Attack.Crossed
+	if len(crossed) == 0 {
+		return []limit{{}}
+	}
+	var tiers []detect.Crossed
+	for _, c := range crossed {
+		if c.Counter == crossed[0].Counter && c.Unit == crossed[0].Unit && !c.Left {
+			tiers = append(tiers, c)
+		}
+	}
+	if len(tiers) == 0 {
+		tiers = crossed[:1]
+	}
+	slices.SortStableFunc(tiers, func(a, b detect.Crossed) int { return cmp.Compare(a.Bound, b.Bound) })
+	out := make([]limit, len(tiers))
+	for i := range tiers {
+		out[i] = d.limits[tiers[i].Limit]
+	}
+	return out
+}
+
+// calls lists the actions that an attack calls as it stands, each once, for the
+// highest limit that calls it. What is wider than a host only notifies, unless
+// the threshold itself names an action that does more.
+func (d *Daemon) calls(e *detect.Event) (out []call) {
+	for _, l := range d.reached(e) {
+		refs, named := actionsFor(d.cfg, l)
+		for _, ref := range refs {
+			a := d.set.actions[blockName(ref.Block)]
+			if a == nil || e.Attack.Scope != engine.ScopeHost && !named && a.mitigates() {
+				continue
+			}
+			if i := slices.IndexFunc(out, func(c call) bool { return c.block == ref.Block }); i >= 0 {
+				out[i].limit = l
+			} else {
+				out = append(out, call{ref.Block, l})
+			}
+		}
+	}
+	return out
+}
+
+// tell queues an event for the actions. Each sees whole attacks: one that is
+// called for a tier gets attack.started when that is reached, and attack.ended
+// when it is left or the attack ends.
+func (d *Daemon) tell(e *detect.Event, seen *sdk.Event) {
+	before := d.told[e.Attack.ID]
+	now := d.calls(e)
+	had := func(list []call, b *config.Plugin) bool {
+		return slices.ContainsFunc(list, func(c call) bool { return blockName(c.block) == blockName(b) })
+	}
+	offer := func(c call, kind sdk.EventType) {
+		if a := d.set.actions[blockName(c.block)]; a != nil {
+			told := *seen
+			told.Type = kind
+			d.setMode(&told, e, c.limit, c.block)
+			a.queue.offer(told)
+		}
+	}
+	over := e.Type == detect.Ended
+	for _, c := range before {
+		if over || !had(now, c.block) {
+			offer(c, sdk.AttackEnded)
+		}
+	}
+	if over {
+		delete(d.told, e.Attack.ID)
+		return
+	}
+	for _, c := range now {
+		kind := sdk.AttackStarted
+		if had(before, c.block) {
+			kind = seen.Type
+		}
+		offer(c, kind)
+	}
+	if d.told == nil {
+		d.told = map[string][]call{}
+	}
+	d.told[e.Attack.ID] = now
+}
