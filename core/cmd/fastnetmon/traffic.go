@@ -19,12 +19,12 @@ import (
 
 func trafficCommand() *cobra.Command {
 	var out string
-	var networks, attacks []string
+	var networks, attacks, loads []string
 	var list bool
 	var send sendFlags
 	s := &gen.Scenario{}
 	cmd := &cobra.Command{
-		Use:   "traffic {--out FILE | --send PROTOCOL --to HOST:PORT} --network PREFIX [--attack KIND,target=ADDRESS,pps=N...]",
+		Use:   "traffic {--out FILE | --send PROTOCOL --to HOST:PORT} --network PREFIX [--attack KIND,target=ADDRESS,pps=N...] [--load USE,host=ADDRESS,pps=N...]",
 		Short: "Write a capture of synthetic traffic, or tell of it in NetFlow, IPFIX or sFlow",
 		Long: `Traffic makes up ordinary traffic (web, QUIC, DNS, ping, some IPv6) and, if asked, attacks. The same seed gives the same
 traffic. It writes a pcap file, or plays a router that sees the traffic and tells of it in NetFlow 5 or 9, IPFIX or sFlow 5:
@@ -46,19 +46,32 @@ An attack is a kind and settings, separated by commas:
   direction  incoming (default) or outgoing
   size       IP length of a packet in octets; the kind's own unless set
 
-The kinds are shown by --list.`,
+A load is one host's ordinary traffic that may look like an attack, given in the same way:
+
+  --load backup,host=203.0.113.9,pps=16000,burst=60000
+
+  host       one of our addresses
+  pps        packets per second on average, in the direction that has most
+  burst      packets per second in bursts of 300 ms, one every 1.5 to 4.5 s; none unless set
+  start, for, direction, as above
+
+The kinds of both are shown by --list.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if list {
 				for _, k := range gen.Kinds() {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-24s%s\n", k.Kind, k.Description)
+					fmt.Fprintf(cmd.OutOrStdout(), "%-28s%s\n", k.Kind, k.Description)
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "\nLoads:")
+				for _, u := range gen.Uses() {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-28s%s\n", u.Use, u.Description)
 				}
 				return nil
 			}
 			if out == "" == (send.protocol == "") {
 				return fmt.Errorf("name a file to write with --out, or a protocol to send with --send")
 			}
-			if err := readScenario(s, networks, attacks); err != nil {
+			if err := readScenario(s, networks, attacks, loads); err != nil {
 				return err
 			}
 			s.Benign.Even = send.even
@@ -87,6 +100,7 @@ The kinds are shown by --list.`,
 	f.StringVar(&out, "out", "", "file to write")
 	f.StringSliceVar(&networks, "network", []string{"203.0.113.0/24", "2001:db8::/64"}, "our networks; may be repeated")
 	f.StringArrayVar(&attacks, "attack", nil, "an attack; may be repeated")
+	f.StringArrayVar(&loads, "load", nil, "one host's ordinary traffic; may be repeated")
 	f.Uint64Var(&s.Seed, "seed", 1, "what the traffic is made from")
 	f.DurationVar(&s.Duration, "duration", 20*time.Second, "length of the capture, or how long to send")
 	f.IntVar(&s.Hosts, "hosts", 100, "how many of our addresses have ordinary traffic")
@@ -94,11 +108,11 @@ The kinds are shown by --list.`,
 	f.Float64Var(&s.Benign.IPv6, "ipv6", 0.2, "share of ordinary traffic that is IPv6, 0 to 1, where the networks have both")
 	f.Float64Var(&s.Benign.VLAN, "vlan", 0, "share of hosts behind a VLAN tag, 0 to 1")
 	send.add(cmd)
-	f.BoolVar(&list, "list", false, "list the kinds of attack")
+	f.BoolVar(&list, "list", false, "list the kinds of attack and of load")
 	return cmd
 }
 
-func readScenario(s *gen.Scenario, networks, attacks []string) error {
+func readScenario(s *gen.Scenario, networks, attacks, loads []string) error {
 	for _, text := range networks {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -113,39 +127,73 @@ func readScenario(s *gen.Scenario, networks, attacks []string) error {
 		}
 		s.Attacks = append(s.Attacks, a)
 	}
+	for _, text := range loads {
+		l, err := readLoad(text)
+		if err != nil {
+			return fmt.Errorf("--load %q: %w", text, err)
+		}
+		s.Loads = append(s.Loads, l)
+	}
 	return nil
 }
 
+// setting reads one value of an attack or a load.
+type setting func(text string) error
+
+func address(to *netip.Addr) setting {
+	return func(text string) (err error) { *to, err = netip.ParseAddr(text); return err }
+}
+
+func packets(to *float64) setting {
+	return func(text string) (err error) { *to, err = strconv.ParseFloat(text, 64); return err }
+}
+
+func span(to *time.Duration) setting {
+	return func(text string) (err error) { *to, err = time.ParseDuration(text); return err }
+}
+
 func readAttack(text string) (gen.Attack, error) {
-	kind, settings, _ := strings.Cut(text, ",")
+	kind, rest, _ := strings.Cut(text, ",")
 	a := gen.Attack{Kind: gen.Kind(kind)}
-	if settings == "" {
+	if rest == "" {
 		return a, fmt.Errorf("a target and a rate are needed, as in %s,target=203.0.113.7,pps=50000", kind)
 	}
-	for setting := range strings.SplitSeq(settings, ",") {
-		name, value, _ := strings.Cut(setting, "=")
-		var err error
-		switch name {
-		case "target":
-			a.Target, err = netip.ParseAddr(value)
-		case "pps":
-			a.PPS, err = strconv.ParseFloat(value, 64)
-		case "start":
-			a.Start, err = time.ParseDuration(value)
-		case "for":
-			a.Duration, err = time.ParseDuration(value)
-		case "direction":
-			a.Direction = gen.Direction(value)
-		case "size":
-			a.PacketSize, err = strconv.Atoi(value)
-		default:
-			return a, fmt.Errorf("no setting is called %q; there are target, pps, start, for, direction and size", name)
+	return a, readSettings(rest, "target, pps, start, for, direction and size", map[string]setting{
+		"target": address(&a.Target), "pps": packets(&a.PPS), "start": span(&a.Start), "for": span(&a.Duration),
+		"direction": func(text string) error { a.Direction = gen.Direction(text); return nil },
+		"size":      func(text string) (err error) { a.PacketSize, err = strconv.Atoi(text); return err },
+	})
+}
+
+func readLoad(text string) (gen.Load, error) {
+	use, rest, _ := strings.Cut(text, ",")
+	l := gen.Load{Use: gen.Use(use)}
+	if rest == "" {
+		return l, fmt.Errorf("a host and a rate are needed, as in %s,host=203.0.113.9,pps=16000", use)
+	}
+	return l, readSettings(rest, "host, pps, burst, start, for and direction", map[string]setting{
+		"host": address(&l.Host), "pps": packets(&l.PPS), "start": span(&l.Start), "for": span(&l.Duration),
+		"direction": func(text string) error { l.Direction = gen.Direction(text); return nil },
+		"burst": func(text string) error {
+			l.Bursts = gen.Bursts{Length: 300 * time.Millisecond, Every: 3 * time.Second}
+			return packets(&l.Bursts.PPS)(text)
+		},
+	})
+}
+
+// readSettings reads NAME=VALUE,... with what reads the values.
+func readSettings(text, names string, settings map[string]setting) error {
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		read, ok := settings[name]
+		if !ok {
+			return fmt.Errorf("no setting is called %q; there are %s", name, names)
 		}
-		if err != nil {
-			return a, fmt.Errorf("%s: %w", name, err)
+		if err := read(value); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return a, nil
+	return nil
 }
 
 // mayOverwrite refuses to replace a file that is no capture.

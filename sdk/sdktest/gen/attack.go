@@ -47,6 +47,26 @@ func newAttack(a Attack, rng *rand.Rand, ours *prefix.Table) *attack {
 	return at
 }
 
+// mixed is the source of several kinds at once.
+type mixed []*attack
+
+func (m mixed) next(s *spec, rng *rand.Rand) { m[rng.IntN(len(m))].next(s, rng) }
+
+// attackSource is the source of an attack of any kind.
+func attackSource(a Attack, rng *rand.Rand, ours *prefix.Table) source {
+	parts := kinds[a.Kind].parts
+	if parts == nil {
+		return newAttack(a, rng, ours)
+	}
+	var m mixed
+	for _, kind := range parts {
+		part := a
+		part.Kind = kind
+		m = append(m, newAttack(part, rng, ours))
+	}
+	return m
+}
+
 func (a *attack) next(s *spec, rng *rand.Rand) {
 	random := rng.Uint64()
 	*s = spec{

@@ -322,17 +322,17 @@ func TestScenarioRefuses(t *testing.T) {
 		return func(s *Scenario) { change(&s.Attacks[0]) }
 	}
 	for want, change := range map[string]func(s *Scenario){
-		"duration 0s":                     func(s *Scenario) { s.Duration = 0 },
-		"no networks":                     func(s *Scenario) { s.Networks = nil },
-		"is there twice":                  func(s *Scenario) { s.Networks = append(s.Networks, s.Networks[0]) },
-		"shares must be 0 to 1":           func(s *Scenario) { s.Benign.VLAN = 1.5 },
-		"the kinds are [ack_flood carpet": attack(func(a *Attack) { a.Kind = "teardrop" }),
-		"no target":                       attack(func(a *Attack) { a.Target = netip.Addr{} }),
-		"the target is in none of the":    attack(func(a *Attack) { a.Target = netip.MustParseAddr("198.51.100.1") }),
-		`direction "up"`:                  attack(func(a *Attack) { a.Direction = "up" }),
-		"is not within the scenario's 3s": attack(func(a *Attack) { a.Start = 2 * time.Second }),
-		"0 packets a second":              attack(func(a *Attack) { a.PPS = 0 }),
-		"packet size 9000":                attack(func(a *Attack) { a.PacketSize = 9000 }),
+		"duration 0s":                      func(s *Scenario) { s.Duration = 0 },
+		"no networks":                      func(s *Scenario) { s.Networks = nil },
+		"is there twice":                   func(s *Scenario) { s.Networks = append(s.Networks, s.Networks[0]) },
+		"shares must be 0 to 1":            func(s *Scenario) { s.Benign.VLAN = 1.5 },
+		"the kinds are [ack_flood ard_amp": attack(func(a *Attack) { a.Kind = "teardrop" }),
+		"no target":                        attack(func(a *Attack) { a.Target = netip.Addr{} }),
+		"the target is in none of the":     attack(func(a *Attack) { a.Target = netip.MustParseAddr("198.51.100.1") }),
+		`direction "up"`:                   attack(func(a *Attack) { a.Direction = "up" }),
+		"is not within the scenario's 3s":  attack(func(a *Attack) { a.Start = 2 * time.Second }),
+		"0 packets a second":               attack(func(a *Attack) { a.PPS = 0 }),
+		"packet size 9000":                 attack(func(a *Attack) { a.PacketSize = 9000 }),
 	} {
 		s := everything()
 		change(s)

@@ -22,7 +22,18 @@ const (
 	NTPAmplification       Kind = "ntp_amplification"
 	SSDPAmplification      Kind = "ssdp_amplification"
 	MemcachedAmplification Kind = "memcached_amplification"
+	ChargenAmplification   Kind = "chargen_amplification"
+	SNMPAmplification      Kind = "snmp_amplification"
+	CLDAPAmplification     Kind = "cldap_amplification"
+	ISAKMPReflection       Kind = "isakmp_reflection"
+	MDNSAmplification      Kind = "mdns_amplification"
+	WSDAmplification       Kind = "ws_discovery_amplification"
+	CoAPAmplification      Kind = "coap_amplification"
+	ARDAmplification       Kind = "ard_amplification"
+	UbiquitiAmplification  Kind = "ubiquiti_amplification"
+	DVRAmplification       Kind = "dvr_amplification"
 	Carpet                 Kind = "carpet"
+	Mixed                  Kind = "mixed"
 )
 
 // KindInfo describes a kind of attack for people.
@@ -42,6 +53,7 @@ type trait struct {
 	reflectors  bool
 	fragments   bool
 	spread      bool
+	parts       []Kind // of a mixed attack, in equal shares
 	fill        func([]byte, *spec)
 }
 
@@ -65,9 +77,26 @@ var (
 			description: "memcached values (UDP 11211), 1428 octets each", proto: traffic.ProtoUDP, service: 11211, size: 1428,
 			reflectors: true, fill: fillMemcached,
 		},
-		Carpet: {description: "UDP flood spread over the 256 addresses that share all but the target's last octet", proto: traffic.ProtoUDP, size: 512, spread: true},
+		ChargenAmplification:  reflection("Character Generator lines (UDP 19)", 19, 1052, fillChargen),
+		SNMPAmplification:     reflection("SNMP GetBulk answers (UDP 161), in fragments", 161, 2200, fillSNMP),
+		CLDAPAmplification:    reflection("CLDAP root entries (UDP 389) from domain controllers, in fragments", 389, 3000, fillCLDAP),
+		ISAKMPReflection:      reflection("IKE answers (UDP 500) from VPN gateways", 500, 236, fillISAKMP),
+		MDNSAmplification:     reflection("multicast DNS answers (UDP 5353)", 5353, 428, fillMDNS),
+		WSDAmplification:      reflection("WS-Discovery matches (UDP 3702) from cameras and printers", 3702, 1180, fillWSD),
+		CoAPAmplification:     reflection("CoAP resource lists (UDP 5683) from small devices", 5683, 560, fillCoAP),
+		ARDAmplification:      reflection("Apple Remote Desktop answers (UDP 3283)", 3283, 1034, fillARD),
+		UbiquitiAmplification: reflection("Ubiquiti discovery answers (UDP 10001)", 10001, 220, fillUbiquiti),
+		DVRAmplification:      reflection("DHCPDiscover answers of video recorders (UDP 37810)", 37810, 800, fillDVR),
+		Carpet:                {description: "UDP flood spread over the 256 addresses that share all but the target's last octet", proto: traffic.ProtoUDP, size: 512, spread: true},
+		Mixed:                 {description: "SYN, UDP and ICMP floods at once", parts: []Kind{SYNFlood, UDPFlood, ICMPFlood}},
 	}
 )
+
+// reflection is a service's answers to questions that it believes the target
+// asked.
+func reflection(description string, port uint16, size int, fill func([]byte, *spec)) trait {
+	return trait{description: description, proto: traffic.ProtoUDP, service: port, size: size, reflectors: true, fill: fill}
+}
 
 // Kinds lists the kinds of attack by name.
 func Kinds() []KindInfo {

@@ -112,3 +112,27 @@ func fillMemcached(b []byte, s *spec) {
 	copy(b[8:], fmt.Sprintf("VALUE a 0 %04d\r\n", value))
 	copy(b[len(b)-7:], "\r\nEND\r\n")
 }
+
+// fillWireGuard is a transport message (type 4) with counter and ciphertext.
+func fillWireGuard(b []byte, s *spec) {
+	fillText(b)
+	if len(b) < 16 {
+		return
+	}
+	clear(b[:16])
+	b[0] = 4
+	binary.LittleEndian.PutUint32(b[4:], s.seq)
+	binary.LittleEndian.PutUint32(b[8:], s.id)
+}
+
+// fillRTP has a header without extensions (RFC 3550 5.1), payload type 96.
+func fillRTP(b []byte, s *spec) {
+	fillText(b)
+	if len(b) < 12 {
+		return
+	}
+	b[0], b[1] = 0x80, 96
+	binary.BigEndian.PutUint16(b[2:], uint16(s.id))
+	binary.BigEndian.PutUint32(b[4:], s.seq)
+	binary.BigEndian.PutUint32(b[8:], s.ack)
+}

@@ -5,6 +5,7 @@
 package gen
 
 import (
+	"container/heap"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -24,7 +25,8 @@ const (
 	Outgoing Direction = "outgoing" // the target attacks
 )
 
-// Scenario is ordinary traffic of our hosts, and attacks.
+// Scenario is ordinary traffic of our hosts, attacks, single hosts' loads, and
+// recorded traffic played again.
 type Scenario struct {
 	Seed     uint64
 	Start    time.Time // of the first packet; the zero time stands for 2026-01-01T00:00:00Z
@@ -33,6 +35,8 @@ type Scenario struct {
 	Hosts    int            // how many of our addresses have ordinary traffic; 0 means 100
 	Benign   Benign
 	Attacks  []Attack
+	Loads    []Load
+	Played   []Playback
 }
 
 // Benign describes ordinary traffic: web over TCP, QUIC, DNS, ping, both
@@ -79,22 +83,43 @@ func (s *Scenario) Packets(yield func(*Packet) bool) error {
 	if err != nil {
 		return err
 	}
-	var p Packet
-	for {
-		var next *stream
-		for _, st := range streams { // a handful; the first wins a tie
-			if !st.done() && (next == nil || st.at < next.at) {
-				next = st
-			}
+	due := make(schedule, 0, len(streams))
+	for i, st := range streams {
+		st.index = i
+		if !st.done() {
+			due = append(due, st)
 		}
-		if next == nil {
-			return nil
+	}
+	heap.Init(&due)
+	for p := new(Packet); len(due) > 0; {
+		next := due[0]
+		next.emit(p)
+		if next.done() {
+			heap.Pop(&due)
+		} else {
+			heap.Fix(&due, 0)
 		}
-		next.emit(&p)
-		if !yield(&p) {
+		if !yield(p) {
 			return nil
 		}
 	}
+	return nil
+}
+
+// schedule is a heap of streams, by the time of their next packet; the first
+// of a scenario wins a tie.
+type schedule []*stream
+
+func (s schedule) Len() int      { return len(s) }
+func (s schedule) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s schedule) Less(i, j int) bool {
+	return s[i].at < s[j].at || s[i].at == s[j].at && s[i].index < s[j].index
+}
+func (s *schedule) Push(x any) { *s = append(*s, x.(*stream)) }
+func (s *schedule) Pop() any {
+	last := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return last
 }
 
 // Check tells what is wrong with the scenario.
@@ -139,9 +164,23 @@ func (s *Scenario) streams() ([]*stream, error) {
 		if err := a.check(s, ours); err != nil {
 			return nil, fmt.Errorf("scenario: attack %d (%s on %v): %w", i, a.Kind, a.Target, err)
 		}
-		source := newAttack(a, s.rng(uint64(2*i+2)), ours)
+		source := attackSource(a, s.rng(uint64(2*i+2)), ours)
 		at := begin.Add(a.Start).UnixNano()
 		all = append(all, newStream(source, s.rng(uint64(2*i+3)), at, a.Duration, a.PPS))
+	}
+	for i := range s.Loads {
+		streams, err := s.Loads[i].streams(s, uint64(i), begin, ours)
+		if err != nil {
+			return nil, fmt.Errorf("scenario: load %d (%s on %v): %w", i, s.Loads[i].Use, s.Loads[i].Host, err)
+		}
+		all = append(all, streams...)
+	}
+	for i := range s.Played {
+		st, err := s.Played[i].stream(s, uint64(i), begin, ours)
+		if err != nil {
+			return nil, fmt.Errorf("scenario: playback %d to %v: %w", i, s.Played[i].To, err)
+		}
+		all = append(all, st)
 	}
 	return all, nil
 }
@@ -156,15 +195,21 @@ func (a *Attack) check(s *Scenario, ours *prefix.Table) error {
 	if _, in := ours.Match(a.Target); in == 0 {
 		return fmt.Errorf("the target is in none of the networks %v", s.Networks)
 	}
-	switch {
-	case a.Direction != "" && a.Direction != Incoming && a.Direction != Outgoing:
-		return fmt.Errorf("direction %q; it must be incoming or outgoing", a.Direction)
-	case a.Start < 0 || a.Duration <= 0 || a.Start+a.Duration > s.Duration:
-		return fmt.Errorf("from %v for %v is not within the scenario's %v", a.Start, a.Duration, s.Duration)
-	case a.PPS <= 0:
-		return fmt.Errorf("%v packets a second; it must be above 0", a.PPS)
-	case a.PacketSize < 0 || a.PacketSize > maxDatagram:
+	if a.PacketSize < 0 || a.PacketSize > maxDatagram {
 		return fmt.Errorf("packet size %d; it must be 0 to %d", a.PacketSize, maxDatagram)
+	}
+	return s.checkSpan(a.Direction, a.Start, a.Duration, a.PPS)
+}
+
+// checkSpan checks what all parts of a scenario have.
+func (s *Scenario) checkSpan(d Direction, start, length time.Duration, pps float64) error {
+	switch {
+	case d != "" && d != Incoming && d != Outgoing:
+		return fmt.Errorf("direction %q; it must be incoming or outgoing", d)
+	case start < 0 || length <= 0 || start+length > s.Duration:
+		return fmt.Errorf("from %v for %v is not within the scenario's %v", start, length, s.Duration)
+	case pps <= 0:
+		return fmt.Errorf("%v packets a second; it must be above 0", pps)
 	}
 	return nil
 }
@@ -172,47 +217,3 @@ func (a *Attack) check(s *Scenario, ours *prefix.Table) error {
 // rng gives each part its own generator, so that changing one part leaves the
 // packets of the others as they are.
 func (s *Scenario) rng(part uint64) *rand.Rand { return rand.New(rand.NewPCG(s.Seed, part)) }
-
-// source describes the datagrams of one stream; next sets all of s.
-type source interface {
-	next(s *spec, rng *rand.Rand)
-}
-
-// stream is a source and the times of its packets: n of them over span, each
-// at a random place in its own n-th of it, so that the rate is exact over any
-// longer time.
-type stream struct {
-	source source
-	rng    *rand.Rand
-	build  builder
-	start  int64
-	step   float64 // nanoseconds a packet
-	k, n   int64
-	at     int64 // of packet k
-}
-
-func newStream(src source, rng *rand.Rand, start int64, span time.Duration, pps float64) *stream {
-	st := &stream{source: src, rng: rng, start: start, n: int64(pps*span.Seconds() + 0.5)}
-	st.step = float64(span) / float64(max(st.n, 1))
-	st.schedule()
-	return st
-}
-
-func (st *stream) done() bool { return st.k >= st.n }
-
-func (st *stream) schedule() {
-	st.at = st.start + int64((float64(st.k)+st.rng.Float64())*st.step)
-}
-
-// emit makes the packet that is due: the next fragment of the datagram begun,
-// or a new datagram.
-func (st *stream) emit(p *Packet) {
-	if !st.build.more() {
-		st.source.next(&st.build.spec, st.rng)
-		st.build.begin()
-	}
-	st.build.emit(p)
-	p.Time, p.Record.Time = st.at, st.at
-	st.k++
-	st.schedule()
-}
