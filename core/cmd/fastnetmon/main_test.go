@@ -122,7 +122,7 @@ func write(t testing.TB, name, text string) string {
 }
 
 // fixtures returns the folder of foreign captures. In CI a missing one fails.
-func fixtures(t *testing.T) string {
+func fixtures(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("FASTNETMON_FIXTURES")
 	if dir == "" {

@@ -60,7 +60,7 @@ type replayEvent struct {
 
 type volume struct{ Packets, Bytes uint64 }
 
-func parseEvents(t *testing.T, text string) []replayEvent {
+func parseEvents(t testing.TB, text string) []replayEvent {
 	t.Helper()
 	var events []replayEvent
 	for line := range strings.Lines(text) {
