@@ -67,7 +67,7 @@ func eventOf(m *pb.Event) (Event, error) {
 		PeakPPS: m.GetPeakPps(), InitialPPS: m.GetInitialPps(),
 		Incoming: ratesOf(m.GetIncoming()), Outgoing: ratesOf(m.GetOutgoing()),
 		Flows: [2]float64{m.GetIncomingFps(), m.GetOutgoingFps()}, LossRatio: m.GetLossRatio(),
-		Suspended: m.GetSuspended(), Lifted: m.GetLifted(),
+		Suspended: m.GetSuspended(), Lifted: m.GetLifted(), Confidence: m.GetConfidence(), Evidence: evidenceOf(m.GetEvidence()),
 	}
 	for _, c := range m.GetCrossed() {
 		e.Crossed = append(e.Crossed, crossingOf(c))
@@ -143,8 +143,59 @@ func scopeOf(r *pb.ScopeRate) ScopeRate {
 	return ScopeRate{Name: r.GetName(), Direction: r.GetDirection(), Counters: ratesOf(r.GetCounters()), Flows: r.GetFps()}
 }
 
+// sampleRequestOf reads what a capture is asked for.
+func sampleRequestOf(m *pb.SampleRequest) (SampleRequest, error) {
+	target, err := prefixOf(m.GetTarget())
+	if err != nil || !target.IsValid() {
+		return SampleRequest{}, fmt.Errorf("target %q is no prefix", m.GetTarget())
+	}
+	switch m.GetDirection() {
+	case "", "incoming", "outgoing":
+	default:
+		return SampleRequest{}, fmt.Errorf("direction %q is neither incoming nor outgoing", m.GetDirection())
+	}
+	return SampleRequest{
+		Target: target, Direction: m.GetDirection(), Limit: int(min(m.GetLimit(), 1<<30)),
+		For: millis(int64(m.GetForMs())), Since: instant(m.GetSinceUnixNano()),
+	}, nil
+}
+
 func sampleOf(m *pb.Sample) Sample {
 	return Sample{
 		Time: instant(m.GetTimeUnixNano()), Link: int(m.GetLink()), Data: m.GetData(), WireLen: int(m.GetWireLen()), Record: m.GetRecord(),
+		Exporter: m.GetExporter(), Before: m.GetBefore(),
 	}
+}
+
+func evidenceOf(m *pb.Evidence) *EvidenceReport {
+	if m == nil {
+		return nil
+	}
+	out := &EvidenceReport{
+		Samples: int(m.GetSamples()), Frames: int(m.GetFrames()), Flows: int(m.GetFlows()), Before: int(m.GetBefore()),
+		Packets: m.GetPackets(), Bytes: m.GetBytes(), Complete: m.GetComplete(),
+		First: instant(m.GetFirstUnixNano()), Last: instant(m.GetLastUnixNano()),
+		Basis: m.GetBasis(), Reasons: m.GetReasons(), SourceEntropy: m.GetSourceEntropy(), Spoofed: m.GetSpoofed(),
+		PCAP: m.GetPcap(), Report: m.GetReport(), Problems: m.GetProblems(),
+	}
+	for _, p := range m.GetParts() {
+		out.Parts = append(out.Parts, LabelPart{p.GetLabel(), p.GetShare()})
+	}
+	for _, t := range m.GetTops() {
+		top := Top{Name: t.GetName(), Distinct: int(t.GetDistinct()), AtLeast: t.GetAtLeast()}
+		for _, r := range t.GetRows() {
+			top.Rows = append(top.Rows, TopRow{r.GetValue(), r.GetPackets(), r.GetBytes(), r.GetShare()})
+		}
+		out.Tops = append(out.Tops, top)
+	}
+	for _, p := range m.GetTimeline() {
+		out.Timeline = append(out.Timeline, TimelinePoint{int(p.GetSecond()), p.GetPps(), p.GetBps()})
+	}
+	for _, f := range m.GetFindings() {
+		out.Findings = append(out.Findings, Finding{f.GetLabel(), f.GetConfidence(), f.GetDetail()})
+	}
+	for _, d := range m.GetDump() {
+		out.Dump = append(out.Dump, sampleOf(d))
+	}
+	return out
 }

@@ -21,12 +21,17 @@ import (
 //	                    are set
 //	threshold, scope, counter, unit, value, limit, window, rule, at
 //	                    the first limit crossed; at is when
-//	label, attack_type, protocol
+//	label, label_confidence, attack_type, protocol
 //	thresholds_crossed  list of objects like the first limit crossed
 //	peak_pps, initial_pps
 //	rates               {"incoming": {COUNTER: {"pps", "bps"}}, "outgoing": …}
 //	flows               {"incoming", "outgoing"}: new flows per second
 //	loss_ratio
+//	evidence            only where there is some: samples, frames, flows, before,
+//	                    packets, bytes, complete, first, last, basis, reasons,
+//	                    parts, tops {NAME: {distinct, at_least, rows}},
+//	                    source_entropy, spoofed, timeline, findings, pcap,
+//	                    report, problems
 //
 // Unset times and targets are empty strings.
 func (e Event) MarshalJSON() ([]byte, error) {
@@ -40,11 +45,11 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Target: targetText(e.Target), Direction: e.Direction, HostGroup: e.HostGroup, Network: e.Network,
 		Pipeline: e.Pipeline, Mode: e.Mode, WouldHave: e.WouldHave, Suspended: e.Suspended, Lifted: e.Lifted, Revision: e.Revision,
 		jsonCrossing: first,
-		Label:        e.Label, AttackType: e.AttackType, Protocol: e.Protocol,
+		Label:        e.Label, Confidence: jsonNumber(e.Confidence), AttackType: e.AttackType, Protocol: e.Protocol,
 		Crossed: crossed, PeakPPS: jsonNumber(e.PeakPPS), InitialPPS: jsonNumber(e.InitialPPS),
 		Rates: jsonRates{counterRates(e.Incoming), counterRates(e.Outgoing)},
 		Flows: jsonFlows{jsonNumber(e.Flows[0]), jsonNumber(e.Flows[1])},
-		Loss:  jsonNumber(e.LossRatio),
+		Loss:  jsonNumber(e.LossRatio), Evidence: evidenceJSON(e.Evidence),
 	})
 }
 
@@ -66,6 +71,7 @@ type jsonEvent struct {
 	Revision  string    `json:"revision"`
 	jsonCrossing
 	Label      string         `json:"label"`
+	Confidence jsonNumber     `json:"label_confidence"`
 	AttackType string         `json:"attack_type"`
 	Protocol   string         `json:"protocol"`
 	Crossed    []jsonCrossing `json:"thresholds_crossed"`
@@ -74,6 +80,7 @@ type jsonEvent struct {
 	Rates      jsonRates      `json:"rates"`
 	Flows      jsonFlows      `json:"flows"`
 	Loss       jsonNumber     `json:"loss_ratio"`
+	Evidence   *jsonEvidence  `json:"evidence,omitempty"`
 }
 
 type jsonCrossing struct {

@@ -26,7 +26,7 @@ func TestEventJSON(t *testing.T) {
 	want := `{"event":"attack.started","id":"0f5c1e","seq":1,"time":"2026-03-04T05:06:07.08Z","started":"2026-03-04T05:06:06.08Z",` +
 		`"target":"2001:db8::1","direction":"incoming","hostgroup":"default","network":"customers","pipeline":"main",` +
 		`"mode":"monitor","would_have":true,"revision":"00a1",` + crossing +
-		`,"label":"","attack_type":"udp_flood","protocol":"udp","thresholds_crossed":[{` + crossing + `}],` +
+		`,"label":"","label_confidence":0,"attack_type":"udp_flood","protocol":"udp","thresholds_crossed":[{` + crossing + `}],` +
 		`"peak_pps":1000000000000000000000,"initial_pps":99059.123,` +
 		`"rates":{"incoming":{"total":{"pps":99059.123,"bps":1000000000},"a_first":{"pps":null,"bps":0}},"outgoing":{}},` +
 		`"flows":{"incoming":0.5,"outgoing":0},"loss_ratio":null}`

@@ -96,9 +96,17 @@ type Inspector interface {
 	Inspect(ctx context.Context, e Evidence) ([]Finding, error)
 }
 
-// Sampler gives a capture's recent frames or records of a target.
+// Sampler gives the frames or records of a target that a capture still has
+// from the seconds before. What it commits from then on is watched for without
+// its doing.
 type Sampler interface {
 	Sample(ctx context.Context, req SampleRequest, give func(Sample) error) error
+}
+
+// ExporterNames says who an index in traffic.Record.Exporter stands for; "" it
+// is not known any more.
+type ExporterNames interface {
+	ExporterName(index uint32) string
 }
 
 // Tap receives raw records, behind the filters, without holding anything up.

@@ -117,6 +117,15 @@ func (s *server) configured(call string) (*instance, error) {
 // use returns the started instance for one call of an author's method; done
 // must be called after it.
 func (s *server) use(call string) (inst *instance, done func(), err error) {
+	return s.enter(call, true)
+}
+
+// useConfigured is use for calls that are possible before Start.
+func (s *server) useConfigured(call string) (inst *instance, done func(), err error) {
+	return s.enter(call, false)
+}
+
+func (s *server) enter(call string, started bool) (inst *instance, done func(), err error) {
 	if inst, err = s.configured(call); err != nil {
 		return nil, nil, err
 	}
@@ -125,11 +134,18 @@ func (s *server) use(call string) (inst *instance, done func(), err error) {
 	switch {
 	case inst.draining:
 		return nil, nil, status.Errorf(codes.Unavailable, "%s: the plugin is draining", call)
-	case !inst.started:
+	case started && !inst.started:
 		return nil, nil, outOfOrder("%s was called before Start", call)
 	}
 	inst.calls.Add(1)
 	return inst, inst.calls.Done, nil
+}
+
+// running reports whether Start has succeeded.
+func (inst *instance) running() bool {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	return inst.started
 }
 
 // untilDrain bounds a stream's context by the instance's life.

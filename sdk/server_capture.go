@@ -48,31 +48,3 @@ func (c captureServer) Stream(req *pb.StreamRequest, stream grpc.ServerStreaming
 	}
 	return nil
 }
-
-func (c captureServer) Sample(req *pb.SampleRequest, stream grpc.ServerStreamingServer[pb.SampleResponse]) error {
-	inst, done, err := c.s.use("Sample")
-	if err != nil {
-		return err
-	}
-	defer done()
-	v, ok := inst.value.(Sampler)
-	if !ok {
-		return status.Error(codes.Unimplemented, "the plugin keeps no samples")
-	}
-	target, err := prefixOf(req.GetTarget())
-	if err != nil {
-		return status.Errorf(codes.InvalidArgument, "Sample: target: %v", err)
-	}
-	ctx, cancel := inst.untilDrain(stream.Context())
-	defer cancel()
-	want := SampleRequest{Target: target, Limit: int(min(req.GetLimit(), 1<<30)), For: millis(int64(req.GetForMs()))}
-	err = v.Sample(ctx, want, func(s Sample) error {
-		return stream.Send(&pb.SampleResponse{Sample: &pb.Sample{
-			TimeUnixNano: nanos(s.Time), Link: int32(s.Link), Data: s.Data, WireLen: uint32(s.WireLen), Record: s.Record,
-		}})
-	})
-	if err != nil && ctx.Err() == nil {
-		return status.Error(codes.Unknown, err.Error())
-	}
-	return nil
-}

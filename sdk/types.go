@@ -36,7 +36,8 @@ type Event struct {
 	Revision  string // of the configuration
 
 	Crossing                 // the first limit crossed
-	Label      string        // "" until rules for labels exist
+	Label      string        // what kind of attack it is; see Evidence for how it is known
+	Confidence float64       // of Label, 0 … 1
 	AttackType string        // attack type by the original's rule: syn_flood, icmp_flood, ip_fragmentation, udp_flood, unknown
 	Protocol   string        // the original's attack protocol: tcp, udp or icmp
 	Crossed    []Crossing    // all limits crossed so far, in order
@@ -46,6 +47,11 @@ type Event struct {
 	Outgoing   []CounterRate
 	Flows      [2]float64 // new flows per second: incoming, outgoing
 	LossRatio  float64    // share of records lost on the inputs in the last ten seconds
+
+	// Evidence is what is known of the packets. The attack's start does not
+	// wait for it: an attack.updated brings it, and later events keep it. Nil
+	// where there is none.
+	Evidence *EvidenceReport
 }
 
 // Crossing is one limit and the value that crossed it.
@@ -150,28 +156,6 @@ type LedgerRow struct {
 type Metric struct {
 	Name  string  `json:"name"`
 	Value float64 `json:"value"`
-}
-
-// Evidence is what an Inspector judges.
-type Evidence struct {
-	Event  Event
-	Frames []Sample
-}
-
-// Sample is one captured frame or record of a target.
-type Sample struct {
-	Time    time.Time
-	Link    int // link type of Data (LINKTYPE_*); 0 where there is only the record
-	Data    []byte
-	WireLen int
-	Record  []byte // traffic.Record as it lies in memory
-}
-
-// SampleRequest asks a capture for frames of a target.
-type SampleRequest struct {
-	Target netip.Prefix
-	Limit  int
-	For    time.Duration
 }
 
 // Finding is what an Inspector found.

@@ -69,6 +69,7 @@ type Set struct {
 
 	mu      sync.Mutex
 	byID    map[ID]*Exporter
+	byIndex map[uint32]*Exporter
 	devices map[ID][]*Exporter // by ID.device
 	listed  int                // of byID, those that a block names
 	indices uint32
@@ -79,7 +80,7 @@ type Set struct {
 func NewSet(o Options) (*Set, error) {
 	s := &Set{
 		onlyListed: o.OnlyListed, sampling: o.Sampling, max: o.Max, log: o.Logger, now: o.Now, wall: o.Wall,
-		byID: map[ID]*Exporter{}, devices: map[ID][]*Exporter{},
+		byID: map[ID]*Exporter{}, byIndex: map[uint32]*Exporter{}, devices: map[ID][]*Exporter{},
 	}
 	if s.max <= 0 {
 		s.max = DefaultMax
@@ -203,7 +204,7 @@ func (s *Set) add(id ID, b *block, now int64) *Exporter {
 			e.member = b.group.join(id)
 		}
 	}
-	s.byID[id] = e
+	s.byID[id], s.byIndex[e.index] = e, e
 	d := id.device()
 	s.devices[d] = append(s.devices[d], e)
 	return e
@@ -242,6 +243,7 @@ func (s *Set) evict(e *Exporter) {
 	e.gone.Store(true)
 	s.learned.Add(-int64(e.rates.forget() + e.names.forget()))
 	delete(s.byID, e.id)
+	delete(s.byIndex, e.index)
 	d := e.id.device()
 	s.devices[d] = slices.DeleteFunc(s.devices[d], func(o *Exporter) bool { return o == e })
 	if len(s.devices[d]) == 0 {
@@ -275,6 +277,25 @@ func (s *Set) Siblings(e *Exporter) []*Exporter {
 	}
 	slices.SortFunc(out, func(a, b *Exporter) int { return int(min(max(at[b]-at[a], -1), 1)) })
 	return out[:min(len(out), maxSiblings)]
+}
+
+// NameOf is the name of the exporter with an index, with its address where it
+// has a name of its own; "" it is not known any more.
+func (s *Set) NameOf(index uint32) string {
+	s.mu.Lock()
+	e := s.byIndex[index]
+	s.mu.Unlock()
+	if e == nil {
+		return ""
+	}
+	name, address := e.Name(), e.id.Agent
+	if !address.IsValid() {
+		address = e.id.Source.Addr()
+	}
+	if text := address.String(); name != text {
+		return name + " (" + text + ")"
+	}
+	return name
 }
 
 // All returns the exporters, by name, address, agent and domain.

@@ -199,7 +199,7 @@ func eventToProto(e *sdk.Event) *pb.Event {
 		First: crossingToProto(&e.Crossing), Label: e.Label, AttackType: e.AttackType, Protocol: e.Protocol,
 		PeakPps: e.PeakPPS, InitialPps: e.InitialPPS, Incoming: ratesToProto(e.Incoming), Outgoing: ratesToProto(e.Outgoing),
 		IncomingFps: e.Flows[0], OutgoingFps: e.Flows[1], LossRatio: e.LossRatio,
-		Suspended: e.Suspended, Lifted: e.Lifted,
+		Suspended: e.Suspended, Lifted: e.Lifted, Confidence: e.Confidence, Evidence: evidenceToProto(e.Evidence),
 	}
 	for i := range e.Crossed {
 		out.Crossed = append(out.Crossed, crossingToProto(&e.Crossed[i]))

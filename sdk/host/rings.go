@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/netip"
 	"time"
-	"unsafe"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
@@ -127,34 +126,60 @@ func (p *Plugin) StreamDeltas(ctx context.Context, worker, generation uint32, gi
 	}
 }
 
-// Sample asks a capture for recent frames of a target.
+// Sample asks a capture for packets or flow records of a target: give gets the
+// recent ones that it still has, and then the next ones, until there are
+// req.Limit, req.For is over (nil), ctx is done or give returns an error.
 func (p *Plugin) Sample(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	receive, err := p.OpenSample(ctx, req)
+	if err != nil {
+		return err
+	}
+	return receive(give)
+}
+
+// OpenSample returns as soon as the capture watches for a target: receive then
+// does what is left of Sample. It may be called from Configure on, so that
+// nothing of a replay is missed. ctx bounds both.
+func (p *Plugin) OpenSample(ctx context.Context, req sdk.SampleRequest) (receive func(give func(sdk.Sample) error) error, err error) {
 	stream, err := p.capture.Sample(ctx, &pb.SampleRequest{
 		Target: prefixToProto(req.Target), Limit: uint32(max(0, req.Limit)), ForMs: uint32(max(0, req.For.Milliseconds())),
+		Direction: req.Direction, SinceUnixNano: nanos(req.Since),
 	})
 	if err != nil {
-		return callError(ctx, "Sample", err)
+		return nil, callError(ctx, "Sample", err)
 	}
-	for {
-		m, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return callError(ctx, "Sample", err)
-		}
-		if err := give(sampleFromProto(m.GetSample())); err != nil {
-			return err
-		}
+	header, err := stream.Header()
+	if err == nil && header == nil { // it was refused: Recv knows why
+		_, err = stream.Recv()
 	}
+	if err != nil {
+		return nil, callError(ctx, "Sample", err)
+	}
+	return func(give func(sdk.Sample) error) error {
+		for n := 0; ; n++ {
+			m, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return callError(ctx, "Sample", err)
+			}
+			if n == req.Limit {
+				return fmt.Errorf("Sample: the plugin gives more than the %d samples that it was asked for", req.Limit)
+			}
+			if err := give(sampleFromProto(m.GetSample())); err != nil {
+				return err
+			}
+		}
+	}, nil
 }
 
 // Judge has a filter judge records by value, for tests and tools; it returns
 // them as judged. At most 100,000 fit.
 func (p *Plugin) Judge(ctx context.Context, records []traffic.Record) ([]traffic.Record, error) {
-	resp, err := p.filter.Judge(ctx, &pb.JudgeRequest{Records: recordBytes(records)})
+	resp, err := p.filter.Judge(ctx, &pb.JudgeRequest{Records: traffic.Bytes(records)})
 	if err != nil {
 		return nil, callError(ctx, "Judge", err)
 	}
@@ -162,25 +187,21 @@ func (p *Plugin) Judge(ctx context.Context, records []traffic.Record) ([]traffic
 		return nil, fmt.Errorf("Judge: the plugin returned %d bytes for %d records", len(resp.GetRecords()), len(records))
 	}
 	out := make([]traffic.Record, len(records))
-	copy(recordBytes(out), resp.GetRecords())
+	copy(traffic.Bytes(out), resp.GetRecords())
 	return out, said(resp.GetError())
-}
-
-// recordBytes is the memory of records.
-func recordBytes(records []traffic.Record) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(records))), len(records)*traffic.RecordSize)
 }
 
 func sampleToProto(s *sdk.Sample) *pb.Sample {
 	return &pb.Sample{
 		TimeUnixNano: nanos(s.Time), Link: int32(s.Link), Data: s.Data, WireLen: uint32(s.WireLen), Record: s.Record,
+		Exporter: s.Exporter, Before: s.Before,
 	}
 }
 
 func sampleFromProto(m *pb.Sample) sdk.Sample {
 	return sdk.Sample{
-		Time: instant(m.GetTimeUnixNano()), Link: int(m.GetLink()), Data: m.GetData(),
-		WireLen: int(min(m.GetWireLen(), 1<<30)), Record: m.GetRecord(),
+		Time: instant(m.GetTimeUnixNano()), Link: int(m.GetLink()), Data: m.GetData(), Record: m.GetRecord(),
+		WireLen: int(min(m.GetWireLen(), 1<<30)), Exporter: wire.Clean(m.GetExporter(), 256), Before: m.GetBefore(),
 	}
 }
 

@@ -35,6 +35,9 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 		return
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(r, v.Elem(), depth+1)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fill(r, v.Field(i), depth+1)
@@ -181,8 +184,9 @@ func TestEveryFieldTravels(t *testing.T) {
 		same(t, "Table", table, m.table)
 		same(t, "name of the table", m.tableName, "routers")
 
-		m.sample = random[sdk.Sample](r)
+		m.sample = random[sdk.Sample](r) // "before" like all that a Sampler has
 		want := random[sdk.SampleRequest](r)
+		want.Limit, want.Direction, want.Since = 1, "outgoing", want.Since.UTC()
 		samples, err := capture.Sample(want)
 		ok(t, err)
 		same(t, "SampleRequest", m.sampleWant, want)

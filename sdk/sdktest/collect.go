@@ -53,8 +53,14 @@ func (h *Harness) StartCapture(plan *count.Plan) *Collection {
 	if diags.HasErrors() {
 		h.t.Fatalf("the plugin refuses its configuration:\n%v", diags)
 	}
+	return h.collect(plan, result.Workers)
+}
+
+// collect attaches rings, applies the plan and starts the capture.
+func (h *Harness) collect(plan *count.Plan, workers int) *Collection {
+	h.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Collection{h: h, cancel: cancel, workers: result.Workers, changed: make(chan struct{})}
+	c := &Collection{h: h, cancel: cancel, workers: workers, changed: make(chan struct{})}
 	h.t.Cleanup(c.stop)
 	c.attach(ctx)
 	h.applyPlan(plan)

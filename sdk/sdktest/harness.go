@@ -320,6 +320,43 @@ func (h *Harness) Sample(req sdk.SampleRequest) ([]sdk.Sample, error) {
 	return out, err
 }
 
+// Sampling is a call of Sample under way, of a capture that Start has not
+// begun yet: so nothing of a replay is missed.
+type Sampling struct {
+	h       *Harness
+	cancel  context.CancelFunc
+	workers int
+	receive func(func(sdk.Sample) error) error
+}
+
+// ConfigureSampling configures a capture and asks it for frames of a target.
+func (h *Harness) ConfigureSampling(req sdk.SampleRequest) *Sampling {
+	h.t.Helper()
+	result, diags, err := h.tryConfigure(false)
+	if err != nil || diags.HasErrors() {
+		h.t.Fatalf("the plugin refuses its configuration: %v, %v", err, diags)
+	}
+	ctx, cancel := h.call()
+	receive, err := h.plugin.OpenSample(ctx, req)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return &Sampling{h, cancel, result.Workers, receive}
+}
+
+// Run starts the capture and returns what it gives.
+func (s *Sampling) Run(plan *count.Plan) ([]sdk.Sample, error) {
+	s.h.t.Helper()
+	defer s.cancel()
+	s.h.collect(plan, s.workers)
+	var out []sdk.Sample
+	err := s.receive(func(x sdk.Sample) error {
+		out = append(out, x)
+		return nil
+	})
+	return out, err
+}
+
 // Health is the next state the plugin reports.
 func (h *Harness) Health() host.Health {
 	h.t.Helper()

@@ -75,6 +75,9 @@ func (c *capture) Workers() int {
 	return max(1, len(addresses)*min(c.cfg.Workers, maxWorkers))
 }
 
+// ExporterName is who a record's exporter index stands for.
+func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index) }
+
 // Start opens the sockets and reads the templates of the last run.
 func (c *capture) Start(context.Context) error {
 	c.mu.Lock()

@@ -305,10 +305,22 @@ func TestSections(t *testing.T) {
 			Src: flow4.src.As16(), Dst: flow4.dst.As16(), Packets: 512, Bytes: 1500 * 512, Sampling: 512, SrcPort: 53, DstPort: 4000,
 			Protocol: 17, Time: 1e18, InIf: 7, TTL: 63, ToS: 0x10,
 		}
+		frame := bytes.Clone(r.out.frame(0))
+		link, wire := r.out.frameInfo(0)
 		got := r.take()
 		if len(got) != 1 {
 			t.Errorf("%s: %d records, lost %v", c.name, len(got), r.losses())
 			continue
+		}
+		known := bytes.Equal(frame, ethernet) || bytes.Equal(frame, padded) || c.name == "313" && bytes.Equal(frame, ip)
+		if !known || wire < len(frame) {
+			t.Errorf("%s: the frame behind it is % x, of %d octets", c.name, frame, wire)
+		}
+		if want := map[bool]traffic.LinkType{true: traffic.LinkRaw, false: traffic.LinkEthernet}[c.name == "313"]; link != int(want) {
+			t.Errorf("%s: link type %d, want %d", c.name, link, want)
+		}
+		if r.out.frame(0) != nil {
+			t.Errorf("%s: the frame of a batch that is over", c.name)
 		}
 		if d := diff(want, got[0]); d != "" {
 			t.Errorf("%s: want (-) and got (+):\n%s", c.name, d)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
@@ -14,12 +15,41 @@ type output struct {
 	records []traffic.Record // at least one
 	n       int              // so many of them are filled in
 	hand    func(n int) []traffic.Record
+	framed  []framed // those of the n that hold the beginning of a packet, in order
+}
+
+// framed is the beginning of the packet behind a record.
+type framed struct {
+	record int
+	link   traffic.LinkType
+	wire   int
+	data   []byte
 }
 
 // next hands over what is filled in and gets room for more.
 func (o *output) next() {
 	o.records = o.hand(o.n)
-	o.n = 0
+	o.n, o.framed = 0, o.framed[:0]
+}
+
+// section finds the packet behind record i.
+func (o *output) section(i int) (framed, bool) {
+	at, ok := slices.BinarySearchFunc(o.framed, i, func(f framed, i int) int { return f.record - i })
+	if !ok {
+		return framed{}, false
+	}
+	return o.framed[at], true
+}
+
+// frame and frameInfo are what sdk.Writer asks for.
+func (o *output) frame(i int) []byte {
+	f, _ := o.section(i)
+	return f.data
+}
+
+func (o *output) frameInfo(i int) (link, wire int) {
+	f, _ := o.section(i)
+	return int(f.link), f.wire
 }
 
 // decoder turns datagrams into records: one for each worker. It knows no

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -56,11 +58,11 @@ func (d *decoder) frame(w, section []byte, t *template) {
 	if has(slowFrameSize) {
 		wire = int(min(x[slowFrameSize], maxFrame))
 	}
-	outcome := traffic.UnknownLink
+	outcome, link := traffic.UnknownLink, traffic.LinkEthernet
 	switch {
 	case has(slowSectionOffset) && x[slowSectionOffset] != 0: // not from the beginning
 	case t.section == sectionIP:
-		outcome = d.parser.IP(r, section, wire)
+		outcome, link = d.parser.IP(r, section, wire), traffic.LinkRaw
 	case !has(slowFrameType) || x[slowFrameType] <= frameEthernet:
 		outcome = d.parser.Ethernet(r, section, wire)
 	}
@@ -68,7 +70,14 @@ func (d *decoder) frame(w, section []byte, t *template) {
 		d.lost[outcomeCause(outcome)]++
 		return
 	}
+	at := o.n
 	d.complete(r, w, t)
+	if o.n > at { // it counts
+		if t.steps != nil && t.sectionEnd != 0 {
+			section = slices.Clone(section) // the copied record makes room for the next one
+		}
+		o.framed = append(o.framed, framed{at, link, wire, section})
+	}
 }
 
 // complete adds to a packet what its record knows beside the section.

@@ -48,6 +48,7 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 	}
 	x := &worker{conn: conn, w: w, forward: c.forward, stats: &c.stats[w.Worker()], clock: c.clock}
 	x.out.hand = x.hand
+	w.FrameInfo(x.out.frameInfo)
 	x.d = newDecoder(&x.out, c.store, c.set.View(), newHold(&c.held))
 	err := x.run(ctx)
 	x.d.abandon()
@@ -116,7 +117,7 @@ func (x *worker) decode(batch []udp.Datagram, now, wall int64) {
 // hand commits records and reserves more.
 func (x *worker) hand(n int) []traffic.Record {
 	if n > 0 {
-		x.w.Commit(n, nil)
+		x.w.Commit(n, x.out.frame)
 		x.stats.records.Add(uint64(n))
 	}
 	return x.w.Reserve(batchRecords)
@@ -124,9 +125,9 @@ func (x *worker) hand(n int) []traffic.Record {
 
 // commit hands over what is left of a batch.
 func (x *worker) commit() {
-	x.w.Commit(x.out.n, nil)
+	x.w.Commit(x.out.n, x.out.frame)
 	x.stats.records.Add(uint64(x.out.n))
-	x.out.n, x.out.records = 0, nil
+	x.out.n, x.out.records, x.out.framed = 0, nil, x.out.framed[:0]
 	x.settle()
 }
 

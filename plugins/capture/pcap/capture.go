@@ -24,6 +24,7 @@ type capture struct {
 	replay bool
 	log    hclog.Logger
 	files  []*reader
+	recent *recent // what was played last; nil in a replay
 }
 
 func newCapture(c config, env sdk.Env) (*capture, error) {
@@ -50,6 +51,9 @@ func (c *capture) Start(ctx context.Context) error {
 			return errors.Join(err, c.Close(ctx))
 		}
 		c.files = append(c.files, r)
+	}
+	if !c.replay {
+		c.recent = newRecent(recentBytes, recentFrames)
 	}
 	return nil
 }

@@ -29,22 +29,27 @@ type player struct {
 	in     *merger
 	parser traffic.Parser
 
-	frames [batchRecords]span // of the batch, in arena
-	arena  []byte
+	recent *recent
+	live   bool   // frames of earlier batches stay, as long as there is room
+	first  uint64 // of the batch, in recent
 	frame  func(i int) []byte
 	lost   [causes]uint64 // of the batch
 	total  struct{ packets, counted uint64 }
 }
 
-// span is where a frame lies in the arena.
-type span struct{ from, to int }
-
 func (c *capture) newPlayer(w *sdk.Writer) *player {
 	p := &player{
-		w: w, log: c.log, arena: make([]byte, 0, batchBytes),
+		w: w, log: c.log, recent: c.recent, live: c.recent != nil,
 		parser: traffic.Parser{LengthFromFrame: c.cfg.Length == lengthFrame},
 	}
-	p.frame = func(i int) []byte { s := p.frames[i]; return p.arena[s.from:s.to:s.to] }
+	if !p.live {
+		p.recent = newRecent(batchBytes, batchRecords)
+	}
+	p.frame = func(i int) []byte { return p.recent.data(p.recent.entry(p.first, i)) }
+	w.FrameInfo(func(i int) (link, wire int) {
+		e := p.recent.entry(p.first, i)
+		return int(e.link), e.wire
+	})
 	p.in = newMerger(c.files, p.failed)
 	return p
 }
@@ -116,11 +121,24 @@ func (p *player) finish() error {
 // time; 0 leaves them their own.
 func (p *player) batch(until, stamp int64) {
 	records := p.w.Reserve(batchRecords)
-	p.arena = p.arena[:0]
-	n := 0
+	n := p.fill(records, until, stamp)
+	p.w.Commit(n, p.frame)
+	p.total.counted += uint64(n)
+	p.settle()
+}
+
+// fill makes records of packets and returns how many.
+func (p *player) fill(records []traffic.Record, until, stamp int64) (n int) {
+	p.recent.mu.Lock()
+	defer p.recent.mu.Unlock()
+	if !p.live {
+		p.recent.restart()
+	}
+	p.first = p.recent.next
+	octets := 0
 	for taken := 0; n < len(records) && taken < batchPackets; taken++ {
 		next := p.in.peek()
-		if next == nil || next.Time > until || len(p.arena)+len(next.Data) > cap(p.arena) {
+		if next == nil || next.Time > until || octets+len(next.Data) > batchBytes {
 			break
 		}
 		r := &records[n]
@@ -128,17 +146,14 @@ func (p *player) batch(until, stamp int64) {
 			if r.Time = stamp; stamp == 0 {
 				r.Time = next.Time
 			}
-			from := len(p.arena)
-			p.arena = append(p.arena, next.Data...)
-			p.frames[n] = span{from, len(p.arena)}
+			p.recent.add(next, r.Time)
+			octets += len(next.Data)
 			n++
 		}
 		p.in.take()
 		p.total.packets++
 	}
-	p.w.Commit(n, p.frame)
-	p.total.counted += uint64(n)
-	p.settle()
+	return n
 }
 
 // parse fills in r from a packet, or counts why it does not count.

@@ -76,6 +76,9 @@ func (c *capture) Close(context.Context) error {
 	return errors.Join(errs...)
 }
 
+// ExporterName is who a record's exporter index stands for.
+func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index) }
+
 // Run receives on one socket until ctx is done.
 func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 	conn := c.conns[w.Worker()]
@@ -84,6 +87,7 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 		return ctx.Err()
 	}
 	k := c.newWorker(w, &c.stats[w.Worker()])
+	w.FrameInfo(k.frameInfo)
 	for {
 		batch, err := conn.Receive(ctx)
 		if err != nil {

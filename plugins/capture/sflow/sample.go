@@ -123,6 +123,7 @@ func (d *decoder) general(r *traffic.Record, s *sample) result {
 		return ended
 	}
 	d.left--
+	s.header = span{} // the packet of the last sample is not this one's
 	if d.version != version5 {
 		return d.next4(r, s)
 	}

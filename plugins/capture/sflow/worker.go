@@ -60,6 +60,24 @@ func (c *capture) newWorker(w writer, s *stats) *worker {
 	return k
 }
 
+// frameInfo tells the link type and the length on the wire of the sampled
+// header behind record i, which both stand before it.
+func (k *worker) frameInfo(i int) (link, wire int) {
+	f := &k.frames[i]
+	data, head := k.batched[f.datagram].Data, 12
+	if be.Uint32(data) == version5 {
+		head = headerSize
+	}
+	if f.header.from < head {
+		return int(linkNone), 0
+	}
+	protocol, length := be.Uint32(data[f.header.from-head:]), be.Uint32(data[f.header.from-head+4:])
+	if protocol == protocolEthernet {
+		return int(traffic.LinkEthernet), int(min(length, maxFrame))
+	}
+	return int(linkOf(protocol)), int(min(length, maxFrame))
+}
+
 // batch counts a batch of datagrams. overflow is how many more the kernel has
 // dropped.
 func (k *worker) batch(batch []udp.Datagram, overflow uint64) {

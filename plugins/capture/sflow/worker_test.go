@@ -22,6 +22,8 @@ type recorder struct {
 	buf     []traffic.Record
 	records []traffic.Record
 	frames  [][]byte
+	infos   [][2]int // of frames: link type, length on the wire
+	info    func(i int) (link, wire int)
 	lost    [causes]uint64
 }
 
@@ -39,6 +41,10 @@ func (w *recorder) Commit(n int, frame func(i int) []byte) {
 	for i := range n {
 		w.records = append(w.records, w.buf[i])
 		w.frames = append(w.frames, append([]byte(nil), frame(i)...))
+		if w.info != nil {
+			link, wire := w.info(i)
+			w.infos = append(w.infos, [2]int{link, wire})
+		}
 	}
 }
 
@@ -93,6 +99,7 @@ func (b bench) cell(t *testing.T, column string) string {
 func TestScale(t *testing.T) {
 	b := newBench(t, defaults())
 	b.out.size = 3 // smaller than a datagram's samples
+	b.out.info = b.frameInfo
 	f := someFrames(7, false)
 	d := device{datagram: datagram{agent: agent4}, rate: 1000}
 	for _, x := range f {
@@ -110,6 +117,9 @@ func TestScale(t *testing.T) {
 		}
 		if string(b.out.frames[i]) != string(sampledHeader(f[i], 128)) {
 			t.Errorf("record %d: frame % x", i, b.out.frames[i])
+		}
+		if b.out.infos[i] != [2]int{int(traffic.LinkEthernet), len(f[i]) + 4} { // with its FCS
+			t.Errorf("record %d: link type and length %v, want those of a frame of %d octets", i, b.out.infos[i], len(f[i]))
 		}
 	}
 }

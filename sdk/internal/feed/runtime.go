@@ -44,6 +44,11 @@ type Runtime struct {
 	stopping  atomic.Bool // replay must not wait any more
 	done      chan struct{}
 
+	watching atomic.Pointer[watchSet] // nil: nobody watches
+	held     atomic.Int64             // octets of frames copied and not fetched yet
+	watchMu  sync.Mutex
+	watches  []*Watch
+
 	mu      sync.Mutex
 	started bool
 	cancel  context.CancelFunc

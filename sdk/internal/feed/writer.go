@@ -31,6 +31,8 @@ type Writer struct {
 	// Of the goroutine that writes, between Reserve and Commit.
 	from     *ring.RecordWriter // what the reservation lies in; nil: buf
 	overflow bool               // the record ring was full: Commit ledgers the batch
+	reserve  []traffic.Record   // the reservation
+	info     func(i int) (link, wire int)
 
 	mu       sync.Mutex // held for a batch or a flush at a time
 	reserved bool
@@ -69,12 +71,13 @@ func (w *Writer) Reserve(n int) []traffic.Record {
 	w.swapRecord()
 	if w.record != nil {
 		if batch := w.reserveRing(n); len(batch) > 0 {
-			w.reserved = true
+			w.reserved, w.reserve = true, batch
 			return batch
 		}
 		w.overflow = true
 	}
-	return w.buf[:max(1, min(n, len(w.buf)))]
+	w.reserve = w.buf[:max(1, min(n, len(w.buf)))]
+	return w.reserve
 }
 
 // reserveRing reserves in the record ring. When it is full a live capture
@@ -98,12 +101,16 @@ func (w *Writer) reserveRing(n int) []traffic.Record {
 }
 
 // Commit hands over the first n records of the last Reserve. frame gives the
-// frame or datagram behind a record; it may be nil, is only called before
-// Commit returns, and only for hosts whose packets somebody wants to see.
+// frame behind a record, or nothing where there is none; it may be nil, is only
+// called before Commit returns, and only for hosts whose packets somebody wants
+// to see. FrameInfo says what kind of frames they are.
 func (w *Writer) Commit(n int, frame func(i int) []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reserved = false
+	if watching := w.rt.watching.Load(); watching != nil && !w.overflow {
+		w.sample(w.reserve[:n], frame, watching)
+	}
 	switch {
 	case w.from != nil:
 		w.from.Commit(n)

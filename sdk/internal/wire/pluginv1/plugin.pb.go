@@ -2289,11 +2289,17 @@ func (x *PlanExemption) GetCounter() uint32 {
 	return 0
 }
 
+// Asks for a target's packets or flow records: those of the seconds before
+// that the capture still has, and then the next ones as they are committed.
+// The stream's header is sent as soon as the latter are watched for. It may be
+// called from Configure on.
 type SampleRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Target        string                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
-	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
-	ForMs         uint32                 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`
+	Limit         uint32                 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`                                        // samples at most
+	ForMs         uint32                 `protobuf:"varint,3,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`                           // how long to watch; 0 until limit
+	Direction     string                 `protobuf:"bytes,4,opt,name=direction,proto3" json:"direction,omitempty"`                                 // incoming: to the target; outgoing: from it; empty: both
+	SinceUnixNano int64                  `protobuf:"varint,5,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"` // replay: nothing that was recorded earlier
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2349,6 +2355,20 @@ func (x *SampleRequest) GetForMs() uint32 {
 	return 0
 }
 
+func (x *SampleRequest) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *SampleRequest) GetSinceUnixNano() int64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
 type SampleResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sample        *Sample                `protobuf:"bytes,1,opt,name=sample,proto3" json:"sample,omitempty"`
@@ -2397,9 +2417,11 @@ type Sample struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	TimeUnixNano  int64                  `protobuf:"varint,1,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`
 	Link          int32                  `protobuf:"varint,2,opt,name=link,proto3" json:"link,omitempty"`
-	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	Data          []byte                 `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"` // at most 2,048 octets of the frame
 	WireLen       uint32                 `protobuf:"varint,4,opt,name=wire_len,json=wireLen,proto3" json:"wire_len,omitempty"`
 	Record        []byte                 `protobuf:"bytes,5,opt,name=record,proto3" json:"record,omitempty"`
+	Exporter      string                 `protobuf:"bytes,6,opt,name=exporter,proto3" json:"exporter,omitempty"` // who told of it, empty where the capture saw it itself
+	Before        bool                   `protobuf:"varint,7,opt,name=before,proto3" json:"before,omitempty"`    // seen before it was asked for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2467,6 +2489,20 @@ func (x *Sample) GetRecord() []byte {
 		return x.Record
 	}
 	return nil
+}
+
+func (x *Sample) GetExporter() string {
+	if x != nil {
+		return x.Exporter
+	}
+	return ""
+}
+
+func (x *Sample) GetBefore() bool {
+	if x != nil {
+		return x.Before
+	}
+	return false
 }
 
 type StreamRequest struct {
@@ -2858,6 +2894,8 @@ type Event struct {
 	LossRatio       float64                `protobuf:"fixed64,25,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"`
 	Suspended       string                 `protobuf:"bytes,26,opt,name=suspended,proto3" json:"suspended,omitempty"`
 	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`
+	Confidence      float64                `protobuf:"fixed64,28,opt,name=confidence,proto3" json:"confidence,omitempty"` // of the label, 0 … 1
+	Evidence        *Evidence              `protobuf:"bytes,29,opt,name=evidence,proto3" json:"evidence,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3081,6 +3119,473 @@ func (x *Event) GetLifted() bool {
 	return false
 }
 
+func (x *Event) GetConfidence() float64 {
+	if x != nil {
+		return x.Confidence
+	}
+	return 0
+}
+
+func (x *Event) GetEvidence() *Evidence {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+// What is known of an attack's packets.
+type Evidence struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Samples       uint32                 `protobuf:"varint,1,opt,name=samples,proto3" json:"samples,omitempty"`
+	Frames        uint32                 `protobuf:"varint,2,opt,name=frames,proto3" json:"frames,omitempty"`
+	Flows         uint32                 `protobuf:"varint,3,opt,name=flows,proto3" json:"flows,omitempty"`
+	Before        uint32                 `protobuf:"varint,4,opt,name=before,proto3" json:"before,omitempty"`
+	Packets       uint64                 `protobuf:"varint,5,opt,name=packets,proto3" json:"packets,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Complete      bool                   `protobuf:"varint,7,opt,name=complete,proto3" json:"complete,omitempty"`
+	FirstUnixNano int64                  `protobuf:"varint,8,opt,name=first_unix_nano,json=firstUnixNano,proto3" json:"first_unix_nano,omitempty"`
+	LastUnixNano  int64                  `protobuf:"varint,9,opt,name=last_unix_nano,json=lastUnixNano,proto3" json:"last_unix_nano,omitempty"`
+	Basis         string                 `protobuf:"bytes,10,opt,name=basis,proto3" json:"basis,omitempty"`
+	Reasons       []string               `protobuf:"bytes,11,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	Parts         []*LabelPart           `protobuf:"bytes,12,rep,name=parts,proto3" json:"parts,omitempty"`
+	Tops          []*Top                 `protobuf:"bytes,13,rep,name=tops,proto3" json:"tops,omitempty"`
+	SourceEntropy float64                `protobuf:"fixed64,14,opt,name=source_entropy,json=sourceEntropy,proto3" json:"source_entropy,omitempty"`
+	Spoofed       string                 `protobuf:"bytes,15,opt,name=spoofed,proto3" json:"spoofed,omitempty"`
+	Timeline      []*TimelinePoint       `protobuf:"bytes,16,rep,name=timeline,proto3" json:"timeline,omitempty"`
+	Findings      []*Finding             `protobuf:"bytes,17,rep,name=findings,proto3" json:"findings,omitempty"`
+	Pcap          string                 `protobuf:"bytes,18,opt,name=pcap,proto3" json:"pcap,omitempty"`
+	Report        string                 `protobuf:"bytes,19,opt,name=report,proto3" json:"report,omitempty"`
+	Problems      []string               `protobuf:"bytes,20,rep,name=problems,proto3" json:"problems,omitempty"`
+	Dump          []*Sample              `protobuf:"bytes,21,rep,name=dump,proto3" json:"dump,omitempty"` // records only
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Evidence) Reset() {
+	*x = Evidence{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Evidence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Evidence) ProtoMessage() {}
+
+func (x *Evidence) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Evidence) GetSamples() uint32 {
+	if x != nil {
+		return x.Samples
+	}
+	return 0
+}
+
+func (x *Evidence) GetFrames() uint32 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Evidence) GetFlows() uint32 {
+	if x != nil {
+		return x.Flows
+	}
+	return 0
+}
+
+func (x *Evidence) GetBefore() uint32 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Evidence) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *Evidence) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Evidence) GetComplete() bool {
+	if x != nil {
+		return x.Complete
+	}
+	return false
+}
+
+func (x *Evidence) GetFirstUnixNano() int64 {
+	if x != nil {
+		return x.FirstUnixNano
+	}
+	return 0
+}
+
+func (x *Evidence) GetLastUnixNano() int64 {
+	if x != nil {
+		return x.LastUnixNano
+	}
+	return 0
+}
+
+func (x *Evidence) GetBasis() string {
+	if x != nil {
+		return x.Basis
+	}
+	return ""
+}
+
+func (x *Evidence) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *Evidence) GetParts() []*LabelPart {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Evidence) GetTops() []*Top {
+	if x != nil {
+		return x.Tops
+	}
+	return nil
+}
+
+func (x *Evidence) GetSourceEntropy() float64 {
+	if x != nil {
+		return x.SourceEntropy
+	}
+	return 0
+}
+
+func (x *Evidence) GetSpoofed() string {
+	if x != nil {
+		return x.Spoofed
+	}
+	return ""
+}
+
+func (x *Evidence) GetTimeline() []*TimelinePoint {
+	if x != nil {
+		return x.Timeline
+	}
+	return nil
+}
+
+func (x *Evidence) GetFindings() []*Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *Evidence) GetPcap() string {
+	if x != nil {
+		return x.Pcap
+	}
+	return ""
+}
+
+func (x *Evidence) GetReport() string {
+	if x != nil {
+		return x.Report
+	}
+	return ""
+}
+
+func (x *Evidence) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *Evidence) GetDump() []*Sample {
+	if x != nil {
+		return x.Dump
+	}
+	return nil
+}
+
+type LabelPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Label         string                 `protobuf:"bytes,1,opt,name=label,proto3" json:"label,omitempty"`
+	Share         float64                `protobuf:"fixed64,2,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LabelPart) Reset() {
+	*x = LabelPart{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LabelPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LabelPart) ProtoMessage() {}
+
+func (x *LabelPart) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LabelPart.ProtoReflect.Descriptor instead.
+func (*LabelPart) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *LabelPart) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *LabelPart) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+type Top struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Distinct      uint32                 `protobuf:"varint,2,opt,name=distinct,proto3" json:"distinct,omitempty"`
+	AtLeast       bool                   `protobuf:"varint,3,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	Rows          []*TopRow              `protobuf:"bytes,4,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Top) Reset() {
+	*x = Top{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Top) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Top) ProtoMessage() {}
+
+func (x *Top) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Top.ProtoReflect.Descriptor instead.
+func (*Top) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *Top) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Top) GetDistinct() uint32 {
+	if x != nil {
+		return x.Distinct
+	}
+	return 0
+}
+
+func (x *Top) GetAtLeast() bool {
+	if x != nil {
+		return x.AtLeast
+	}
+	return false
+}
+
+func (x *Top) GetRows() []*TopRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+type TopRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	Packets       uint64                 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Share         float64                `protobuf:"fixed64,4,opt,name=share,proto3" json:"share,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopRow) Reset() {
+	*x = TopRow{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopRow) ProtoMessage() {}
+
+func (x *TopRow) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopRow.ProtoReflect.Descriptor instead.
+func (*TopRow) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *TopRow) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *TopRow) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *TopRow) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *TopRow) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+type TimelinePoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Second        uint32                 `protobuf:"varint,1,opt,name=second,proto3" json:"second,omitempty"`
+	Pps           float64                `protobuf:"fixed64,2,opt,name=pps,proto3" json:"pps,omitempty"`
+	Bps           float64                `protobuf:"fixed64,3,opt,name=bps,proto3" json:"bps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TimelinePoint) Reset() {
+	*x = TimelinePoint{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TimelinePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TimelinePoint) ProtoMessage() {}
+
+func (x *TimelinePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TimelinePoint.ProtoReflect.Descriptor instead.
+func (*TimelinePoint) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *TimelinePoint) GetSecond() uint32 {
+	if x != nil {
+		return x.Second
+	}
+	return 0
+}
+
+func (x *TimelinePoint) GetPps() float64 {
+	if x != nil {
+		return x.Pps
+	}
+	return 0
+}
+
+func (x *TimelinePoint) GetBps() float64 {
+	if x != nil {
+		return x.Bps
+	}
+	return 0
+}
+
 type NotifyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
@@ -3090,7 +3595,7 @@ type NotifyRequest struct {
 
 func (x *NotifyRequest) Reset() {
 	*x = NotifyRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3102,7 +3607,7 @@ func (x *NotifyRequest) String() string {
 func (*NotifyRequest) ProtoMessage() {}
 
 func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3115,7 +3620,7 @@ func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRequest.ProtoReflect.Descriptor instead.
 func (*NotifyRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *NotifyRequest) GetEvent() *Event {
@@ -3134,7 +3639,7 @@ type NotifyResponse struct {
 
 func (x *NotifyResponse) Reset() {
 	*x = NotifyResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3146,7 +3651,7 @@ func (x *NotifyResponse) String() string {
 func (*NotifyResponse) ProtoMessage() {}
 
 func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3159,7 +3664,7 @@ func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResponse.ProtoReflect.Descriptor instead.
 func (*NotifyResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *NotifyResponse) GetOutcome() *Outcome {
@@ -3180,7 +3685,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3697,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3710,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Outcome) GetOk() bool {
@@ -3238,7 +3743,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3250,7 +3755,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3263,7 +3768,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *SyncRequest) GetDesired() []*Mitigation {
@@ -3282,7 +3787,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3294,7 +3799,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3307,7 +3812,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SyncResponse) GetOutcome() *Outcome {
@@ -3332,7 +3837,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3344,7 +3849,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3357,7 +3862,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Mitigation) GetId() string {
@@ -3417,7 +3922,7 @@ type MitigationWatchRequest struct {
 
 func (x *MitigationWatchRequest) Reset() {
 	*x = MitigationWatchRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3429,7 +3934,7 @@ func (x *MitigationWatchRequest) String() string {
 func (*MitigationWatchRequest) ProtoMessage() {}
 
 func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3442,7 +3947,7 @@ func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationWatchRequest.ProtoReflect.Descriptor instead.
 func (*MitigationWatchRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 type MitigationStatus struct {
@@ -3457,7 +3962,7 @@ type MitigationStatus struct {
 
 func (x *MitigationStatus) Reset() {
 	*x = MitigationStatus{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3469,7 +3974,7 @@ func (x *MitigationStatus) String() string {
 func (*MitigationStatus) ProtoMessage() {}
 
 func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3482,7 +3987,7 @@ func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationStatus.ProtoReflect.Descriptor instead.
 func (*MitigationStatus) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *MitigationStatus) GetId() string {
@@ -3525,7 +4030,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3537,7 +4042,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3550,7 +4055,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ExportRequest) GetSnapshot() *Snapshot {
@@ -3583,7 +4088,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +4100,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +4113,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ExportResponse) GetOutcome() *Outcome {
@@ -3627,7 +4132,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3639,7 +4144,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3652,7 +4157,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *EventsRequest) GetEvents() []*Event {
@@ -3671,7 +4176,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3683,7 +4188,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3696,7 +4201,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *EventsResponse) GetOutcome() *Outcome {
@@ -3723,7 +4228,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +4240,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +4253,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Snapshot) GetTimeUnixNano() int64 {
@@ -3826,7 +4331,7 @@ type TotalRate struct {
 
 func (x *TotalRate) Reset() {
 	*x = TotalRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3838,7 +4343,7 @@ func (x *TotalRate) String() string {
 func (*TotalRate) ProtoMessage() {}
 
 func (x *TotalRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3851,7 +4356,7 @@ func (x *TotalRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalRate.ProtoReflect.Descriptor instead.
 func (*TotalRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *TotalRate) GetDirection() string {
@@ -3894,7 +4399,7 @@ type ScopeRate struct {
 
 func (x *ScopeRate) Reset() {
 	*x = ScopeRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +4411,7 @@ func (x *ScopeRate) String() string {
 func (*ScopeRate) ProtoMessage() {}
 
 func (x *ScopeRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4424,7 @@ func (x *ScopeRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeRate.ProtoReflect.Descriptor instead.
 func (*ScopeRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ScopeRate) GetName() string {
@@ -3964,7 +4469,7 @@ type HostRate struct {
 
 func (x *HostRate) Reset() {
 	*x = HostRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3976,7 +4481,7 @@ func (x *HostRate) String() string {
 func (*HostRate) ProtoMessage() {}
 
 func (x *HostRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3989,7 +4494,7 @@ func (x *HostRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRate.ProtoReflect.Descriptor instead.
 func (*HostRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *HostRate) GetHost() string {
@@ -4047,7 +4552,7 @@ type LedgerRow struct {
 
 func (x *LedgerRow) Reset() {
 	*x = LedgerRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4059,7 +4564,7 @@ func (x *LedgerRow) String() string {
 func (*LedgerRow) ProtoMessage() {}
 
 func (x *LedgerRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4072,7 +4577,7 @@ func (x *LedgerRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
 func (*LedgerRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *LedgerRow) GetInput() string {
@@ -4120,7 +4625,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4132,7 +4637,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4145,7 +4650,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Metric) GetName() string {
@@ -4171,7 +4676,7 @@ type TableResponse_Row struct {
 
 func (x *TableResponse_Row) Reset() {
 	*x = TableResponse_Row{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4183,7 +4688,7 @@ func (x *TableResponse_Row) String() string {
 func (*TableResponse_Row) ProtoMessage() {}
 
 func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4400,19 +4905,23 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\boutgoing\x18\a \x01(\bR\boutgoing\x12\x1d\n" +
 	"\n" +
 	"until_unix\x18\b \x01(\x03R\tuntilUnix\x12\x18\n" +
-	"\acounter\x18\t \x01(\rR\acounter\"T\n" +
+	"\acounter\x18\t \x01(\rR\acounter\"\x9a\x01\n" +
 	"\rSampleRequest\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x15\n" +
-	"\x06for_ms\x18\x03 \x01(\rR\x05forMs\"F\n" +
+	"\x06for_ms\x18\x03 \x01(\rR\x05forMs\x12\x1c\n" +
+	"\tdirection\x18\x04 \x01(\tR\tdirection\x12&\n" +
+	"\x0fsince_unix_nano\x18\x05 \x01(\x03R\rsinceUnixNano\"F\n" +
 	"\x0eSampleResponse\x124\n" +
-	"\x06sample\x18\x01 \x01(\v2\x1c.fastnetmon.plugin.v1.SampleR\x06sample\"\x89\x01\n" +
+	"\x06sample\x18\x01 \x01(\v2\x1c.fastnetmon.plugin.v1.SampleR\x06sample\"\xbd\x01\n" +
 	"\x06Sample\x12$\n" +
 	"\x0etime_unix_nano\x18\x01 \x01(\x03R\ftimeUnixNano\x12\x12\n" +
 	"\x04link\x18\x02 \x01(\x05R\x04link\x12\x12\n" +
 	"\x04data\x18\x03 \x01(\fR\x04data\x12\x19\n" +
 	"\bwire_len\x18\x04 \x01(\rR\awireLen\x12\x16\n" +
-	"\x06record\x18\x05 \x01(\fR\x06record\"G\n" +
+	"\x06record\x18\x05 \x01(\fR\x06record\x12\x1a\n" +
+	"\bexporter\x18\x06 \x01(\tR\bexporter\x12\x16\n" +
+	"\x06before\x18\a \x01(\bR\x06before\"G\n" +
 	"\rStreamRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\rR\x06worker\x12\x1e\n" +
 	"\n" +
@@ -4439,7 +4948,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vCounterRate\x12\x18\n" +
 	"\acounter\x18\x01 \x01(\tR\acounter\x12\x10\n" +
 	"\x03pps\x18\x02 \x01(\x01R\x03pps\x12\x10\n" +
-	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\x80\a\n" +
+	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\xdc\a\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -4472,7 +4981,51 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\x12\x1c\n" +
 	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
-	"\x06lifted\x18\x1b \x01(\bR\x06lifted\"B\n" +
+	"\x06lifted\x18\x1b \x01(\bR\x06lifted\x12\x1e\n" +
+	"\n" +
+	"confidence\x18\x1c \x01(\x01R\n" +
+	"confidence\x12:\n" +
+	"\bevidence\x18\x1d \x01(\v2\x1e.fastnetmon.plugin.v1.EvidenceR\bevidence\"\xd1\x05\n" +
+	"\bEvidence\x12\x18\n" +
+	"\asamples\x18\x01 \x01(\rR\asamples\x12\x16\n" +
+	"\x06frames\x18\x02 \x01(\rR\x06frames\x12\x14\n" +
+	"\x05flows\x18\x03 \x01(\rR\x05flows\x12\x16\n" +
+	"\x06before\x18\x04 \x01(\rR\x06before\x12\x18\n" +
+	"\apackets\x18\x05 \x01(\x04R\apackets\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x1a\n" +
+	"\bcomplete\x18\a \x01(\bR\bcomplete\x12&\n" +
+	"\x0ffirst_unix_nano\x18\b \x01(\x03R\rfirstUnixNano\x12$\n" +
+	"\x0elast_unix_nano\x18\t \x01(\x03R\flastUnixNano\x12\x14\n" +
+	"\x05basis\x18\n" +
+	" \x01(\tR\x05basis\x12\x18\n" +
+	"\areasons\x18\v \x03(\tR\areasons\x125\n" +
+	"\x05parts\x18\f \x03(\v2\x1f.fastnetmon.plugin.v1.LabelPartR\x05parts\x12-\n" +
+	"\x04tops\x18\r \x03(\v2\x19.fastnetmon.plugin.v1.TopR\x04tops\x12%\n" +
+	"\x0esource_entropy\x18\x0e \x01(\x01R\rsourceEntropy\x12\x18\n" +
+	"\aspoofed\x18\x0f \x01(\tR\aspoofed\x12?\n" +
+	"\btimeline\x18\x10 \x03(\v2#.fastnetmon.plugin.v1.TimelinePointR\btimeline\x129\n" +
+	"\bfindings\x18\x11 \x03(\v2\x1d.fastnetmon.plugin.v1.FindingR\bfindings\x12\x12\n" +
+	"\x04pcap\x18\x12 \x01(\tR\x04pcap\x12\x16\n" +
+	"\x06report\x18\x13 \x01(\tR\x06report\x12\x1a\n" +
+	"\bproblems\x18\x14 \x03(\tR\bproblems\x120\n" +
+	"\x04dump\x18\x15 \x03(\v2\x1c.fastnetmon.plugin.v1.SampleR\x04dump\"7\n" +
+	"\tLabelPart\x12\x14\n" +
+	"\x05label\x18\x01 \x01(\tR\x05label\x12\x14\n" +
+	"\x05share\x18\x02 \x01(\x01R\x05share\"\x82\x01\n" +
+	"\x03Top\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bdistinct\x18\x02 \x01(\rR\bdistinct\x12\x19\n" +
+	"\bat_least\x18\x03 \x01(\bR\aatLeast\x120\n" +
+	"\x04rows\x18\x04 \x03(\v2\x1c.fastnetmon.plugin.v1.TopRowR\x04rows\"d\n" +
+	"\x06TopRow\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x04R\apackets\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x14\n" +
+	"\x05share\x18\x04 \x01(\x01R\x05share\"K\n" +
+	"\rTimelinePoint\x12\x16\n" +
+	"\x06second\x18\x01 \x01(\rR\x06second\x12\x10\n" +
+	"\x03pps\x18\x02 \x01(\x01R\x03pps\x12\x10\n" +
+	"\x03bps\x18\x03 \x01(\x01R\x03bps\"B\n" +
 	"\rNotifyRequest\x121\n" +
 	"\x05event\x18\x01 \x01(\v2\x1b.fastnetmon.plugin.v1.EventR\x05event\"I\n" +
 	"\x0eNotifyResponse\x127\n" +
@@ -4588,7 +5141,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_fastnetmon_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 63)
+var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
 var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0),       // 0: fastnetmon.plugin.v1.Diagnostic.Severity
 	(WatchResponse_State)(0),       // 1: fastnetmon.plugin.v1.WatchResponse.State
@@ -4635,27 +5188,32 @@ var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(*Crossing)(nil),               // 42: fastnetmon.plugin.v1.Crossing
 	(*CounterRate)(nil),            // 43: fastnetmon.plugin.v1.CounterRate
 	(*Event)(nil),                  // 44: fastnetmon.plugin.v1.Event
-	(*NotifyRequest)(nil),          // 45: fastnetmon.plugin.v1.NotifyRequest
-	(*NotifyResponse)(nil),         // 46: fastnetmon.plugin.v1.NotifyResponse
-	(*Outcome)(nil),                // 47: fastnetmon.plugin.v1.Outcome
-	(*SyncRequest)(nil),            // 48: fastnetmon.plugin.v1.SyncRequest
-	(*SyncResponse)(nil),           // 49: fastnetmon.plugin.v1.SyncResponse
-	(*Mitigation)(nil),             // 50: fastnetmon.plugin.v1.Mitigation
-	(*MitigationWatchRequest)(nil), // 51: fastnetmon.plugin.v1.MitigationWatchRequest
-	(*MitigationStatus)(nil),       // 52: fastnetmon.plugin.v1.MitigationStatus
-	(*ExportRequest)(nil),          // 53: fastnetmon.plugin.v1.ExportRequest
-	(*ExportResponse)(nil),         // 54: fastnetmon.plugin.v1.ExportResponse
-	(*EventsRequest)(nil),          // 55: fastnetmon.plugin.v1.EventsRequest
-	(*EventsResponse)(nil),         // 56: fastnetmon.plugin.v1.EventsResponse
-	(*Snapshot)(nil),               // 57: fastnetmon.plugin.v1.Snapshot
-	(*TotalRate)(nil),              // 58: fastnetmon.plugin.v1.TotalRate
-	(*ScopeRate)(nil),              // 59: fastnetmon.plugin.v1.ScopeRate
-	(*HostRate)(nil),               // 60: fastnetmon.plugin.v1.HostRate
-	(*LedgerRow)(nil),              // 61: fastnetmon.plugin.v1.LedgerRow
-	(*Metric)(nil),                 // 62: fastnetmon.plugin.v1.Metric
-	nil,                            // 63: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	(*TableResponse_Row)(nil),      // 64: fastnetmon.plugin.v1.TableResponse.Row
-	nil,                            // 65: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	(*Evidence)(nil),               // 45: fastnetmon.plugin.v1.Evidence
+	(*LabelPart)(nil),              // 46: fastnetmon.plugin.v1.LabelPart
+	(*Top)(nil),                    // 47: fastnetmon.plugin.v1.Top
+	(*TopRow)(nil),                 // 48: fastnetmon.plugin.v1.TopRow
+	(*TimelinePoint)(nil),          // 49: fastnetmon.plugin.v1.TimelinePoint
+	(*NotifyRequest)(nil),          // 50: fastnetmon.plugin.v1.NotifyRequest
+	(*NotifyResponse)(nil),         // 51: fastnetmon.plugin.v1.NotifyResponse
+	(*Outcome)(nil),                // 52: fastnetmon.plugin.v1.Outcome
+	(*SyncRequest)(nil),            // 53: fastnetmon.plugin.v1.SyncRequest
+	(*SyncResponse)(nil),           // 54: fastnetmon.plugin.v1.SyncResponse
+	(*Mitigation)(nil),             // 55: fastnetmon.plugin.v1.Mitigation
+	(*MitigationWatchRequest)(nil), // 56: fastnetmon.plugin.v1.MitigationWatchRequest
+	(*MitigationStatus)(nil),       // 57: fastnetmon.plugin.v1.MitigationStatus
+	(*ExportRequest)(nil),          // 58: fastnetmon.plugin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 59: fastnetmon.plugin.v1.ExportResponse
+	(*EventsRequest)(nil),          // 60: fastnetmon.plugin.v1.EventsRequest
+	(*EventsResponse)(nil),         // 61: fastnetmon.plugin.v1.EventsResponse
+	(*Snapshot)(nil),               // 62: fastnetmon.plugin.v1.Snapshot
+	(*TotalRate)(nil),              // 63: fastnetmon.plugin.v1.TotalRate
+	(*ScopeRate)(nil),              // 64: fastnetmon.plugin.v1.ScopeRate
+	(*HostRate)(nil),               // 65: fastnetmon.plugin.v1.HostRate
+	(*LedgerRow)(nil),              // 66: fastnetmon.plugin.v1.LedgerRow
+	(*Metric)(nil),                 // 67: fastnetmon.plugin.v1.Metric
+	nil,                            // 68: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	(*TableResponse_Row)(nil),      // 69: fastnetmon.plugin.v1.TableResponse.Row
+	nil,                            // 70: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 0: fastnetmon.plugin.v1.DescribeResponse.schema:type_name -> fastnetmon.plugin.v1.Block
@@ -4668,11 +5226,11 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	8,  // 7: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
 	1,  // 8: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
 	16, // 9: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	63, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	68, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
 	44, // 11: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
 	37, // 12: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
 	19, // 13: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	64, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	69, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
 	25, // 15: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
 	2,  // 16: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
 	29, // 17: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
@@ -4689,69 +5247,76 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	42, // 28: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
 	43, // 29: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
 	43, // 30: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
-	44, // 31: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	47, // 32: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	50, // 33: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	47, // 34: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 35: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	57, // 36: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	47, // 37: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 38: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	47, // 39: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	58, // 40: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	59, // 41: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	59, // 42: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	60, // 43: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	44, // 44: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	61, // 45: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	62, // 46: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	43, // 47: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 48: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 49: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	65, // 50: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 51: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 52: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	12, // 53: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	14, // 54: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	17, // 55: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	20, // 56: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	22, // 57: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	24, // 58: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	27, // 59: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	35, // 60: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	38, // 61: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	24, // 62: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	40, // 63: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	45, // 64: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	48, // 65: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	51, // 66: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	24, // 67: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	53, // 68: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	55, // 69: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 70: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	11, // 71: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	13, // 72: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	15, // 73: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	18, // 74: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	21, // 75: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	23, // 76: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	26, // 77: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	28, // 78: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	36, // 79: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	39, // 80: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	26, // 81: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	41, // 82: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	46, // 83: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	49, // 84: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	52, // 85: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	26, // 86: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	54, // 87: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	56, // 88: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	70, // [70:89] is the sub-list for method output_type
-	51, // [51:70] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	45, // 31: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
+	46, // 32: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
+	47, // 33: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
+	49, // 34: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
+	19, // 35: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
+	37, // 36: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
+	48, // 37: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
+	44, // 38: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	52, // 39: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	55, // 40: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	52, // 41: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 42: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	62, // 43: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	52, // 44: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 45: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	52, // 46: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	63, // 47: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	64, // 48: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	64, // 49: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	65, // 50: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	44, // 51: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	66, // 52: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	67, // 53: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	43, // 54: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 55: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 56: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	70, // 57: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 58: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 59: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	12, // 60: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	14, // 61: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	17, // 62: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	20, // 63: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	22, // 64: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	24, // 65: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	27, // 66: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	35, // 67: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	38, // 68: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	24, // 69: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	40, // 70: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	50, // 71: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	53, // 72: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	56, // 73: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	24, // 74: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	58, // 75: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	60, // 76: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 77: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	11, // 78: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	13, // 79: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	15, // 80: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	18, // 81: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	21, // 82: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	23, // 83: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	26, // 84: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	28, // 85: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	36, // 86: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	39, // 87: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	26, // 88: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	41, // 89: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	51, // 90: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	54, // 91: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	57, // 92: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	26, // 93: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	59, // 94: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	61, // 95: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	77, // [77:96] is the sub-list for method output_type
+	58, // [58:77] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }
@@ -4771,7 +5336,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_plugin_v1_plugin_proto_rawDesc), len(file_fastnetmon_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   63,
+			NumMessages:   68,
 			NumExtensions: 0,
 			NumServices:   6,
 		},
