@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,7 +23,7 @@ func trafficCommand() *cobra.Command {
 	var send sendFlags
 	s := &gen.Scenario{}
 	cmd := &cobra.Command{
-		Use:   "traffic {--out FILE | --send PROTOCOL --to HOST:PORT} --network PREFIX [--attack KIND,target=ADDRESS,pps=N...] [--load USE,host=ADDRESS,pps=N...]",
+		Use:   "traffic {--out FILE | --send PROTOCOL {--to HOST:PORT | --out FILE}} --network PREFIX [--attack KIND,target=ADDRESS,pps=N...] [--load USE,host=ADDRESS,pps=N...]",
 		Short: "Write a capture of synthetic traffic, or tell of it in NetFlow, IPFIX or sFlow",
 		Long: `Traffic makes up ordinary traffic (web, QUIC, DNS, ping, some IPv6) and, if asked, attacks. The same seed gives the same
 traffic. It writes a pcap file, or plays a router that sees the traffic and tells of it in NetFlow 5 or 9, IPFIX or sFlow 5:
@@ -32,6 +31,7 @@ traffic. It writes a pcap file, or plays a router that sees the traffic and tell
   --send ipfix --to 127.0.0.1:2055                in the traffic's own time: flows are told of when they end or are cut
   --send sflow --to 127.0.0.1:6343 --rate 20000   the same samples over and over, so many a second
   --send netflow5 --to 127.0.0.1:2055 --flood     the same records over and over, as many as the machine can
+  --send ipfix --out flows.pcap                   what would be sent, as a capture file to replay with --flows netflow
 
 Send to test machines of your own only: what arrives looks like real attacks, and a flood loads every link on its way.
 
@@ -68,7 +68,7 @@ The kinds of both are shown by --list.`,
 				}
 				return nil
 			}
-			if out == "" == (send.protocol == "") {
+			if out == "" && send.protocol == "" {
 				return fmt.Errorf("name a file to write with --out, or a protocol to send with --send")
 			}
 			if err := readScenario(s, networks, attacks, loads); err != nil {
@@ -77,6 +77,9 @@ The kinds of both are shown by --list.`,
 			s.Benign.Even = send.even
 			if err := s.Check(); err != nil {
 				return err
+			}
+			if send.protocol != "" && out != "" {
+				return send.write(out, s, cmd.OutOrStdout())
 			}
 			if send.protocol != "" {
 				to, err := send.check()
@@ -216,9 +219,18 @@ func mayOverwrite(path string) error {
 
 // writeCapture writes the whole capture, or no file.
 func writeCapture(path string, s *gen.Scenario) (packets int, err error) {
+	err = writeFile(path, func(w io.Writer) error {
+		packets, err = gen.WritePcap(w, s)
+		return err
+	})
+	return packets, err
+}
+
+// writeFile writes a whole file, or none.
+func writeFile(path string, write func(io.Writer) error) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() {
 		if closed := f.Close(); err == nil {
@@ -228,9 +240,5 @@ func writeCapture(path string, s *gen.Scenario) (packets int, err error) {
 			os.Remove(path)
 		}
 	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	if packets, err = gen.WritePcap(w, s); err != nil {
-		return 0, err
-	}
-	return packets, w.Flush()
+	return write(f)
 }

@@ -41,11 +41,42 @@ func (f *sendFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.even, "even", false, "all hosts have the same rate, not a few of them most of the traffic")
 }
 
-// check reads what the flags say.
-func (f *sendFlags) check() (to netip.AddrPort, err error) {
+// exporter reads what the flags say of the exporter.
+func (f *sendFlags) exporter() (err error) {
 	f.Protocol = gen.Protocol(f.protocol)
 	if f.Agent, err = netip.ParseAddr(f.agent); err != nil {
-		return to, fmt.Errorf("--agent %q: not an address such as 192.0.2.1", f.agent)
+		return fmt.Errorf("--agent %q: not an address such as 192.0.2.1", f.agent)
+	}
+	return nil
+}
+
+// write writes what would be sent into a capture file.
+func (f *sendFlags) write(path string, s *gen.Scenario, w io.Writer) error {
+	if err := f.exporter(); err != nil {
+		return err
+	}
+	if f.to != "" || f.rate != 0 || f.flood {
+		return errors.New("--out writes what is sent in the traffic's own time: leave out --to, --rate and --flood")
+	}
+	if err := mayOverwrite(path); err != nil {
+		return err
+	}
+	var told gen.Told
+	if err := writeFile(path, func(file io.Writer) (err error) {
+		told, err = f.WritePcap(file, s)
+		return err
+	}); err != nil {
+		return failure(err)
+	}
+	_, err := fmt.Fprintf(w, "%s: %d datagrams in %s with %d records, which tell of %d packets and %d octets, seed %d\n",
+		path, told.Datagrams, s.Duration, told.Records, told.Packets, told.Bytes, s.Seed)
+	return failure(err)
+}
+
+// check reads what the flags say.
+func (f *sendFlags) check() (to netip.AddrPort, err error) {
+	if err := f.exporter(); err != nil {
+		return to, err
 	}
 	switch {
 	case f.to == "":

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/zclconf/go-cty/cty"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
@@ -22,11 +19,20 @@ import (
 // same output.
 const replaySeed = 0x666173746e65746d
 
+// Input is what a replay reads.
+type Input struct {
+	Files []string
+	// Through is the capture that reads them: "" for packets, else a plugin's
+	// name, as in netflow, or that of a block, as in netflow.routers, whose
+	// settings hold.
+	Through string
+}
+
 // Replay plays capture files through the configuration by their packets' own
 // time and emits what it detects, at last the summary. Captures, actions and
-// exports of the configuration are not used; the filters of its first pipeline
-// are.
-func Replay(ctx context.Context, opt Options, files []string, emit func(Output) error) error {
+// exports of the configuration are not used, but for the settings of one that
+// reads flows; the filters of its first pipeline are.
+func Replay(ctx context.Context, opt Options, in Input, emit func(Output) error) error {
 	d := New(opt)
 	dir, remove, err := temporaryRuntimeDir()
 	if err != nil {
@@ -42,7 +48,7 @@ func Replay(ctx context.Context, opt Options, files []string, emit func(Output) 
 	defer e.Close()
 	r := &replay{d: d, emit: emit, ended: make(chan error, 1)}
 	d.sys.loop = newLoop(e, det, d.sys.log, nil, r.deliver)
-	if err := r.build(ctx, files); err != nil {
+	if err := r.build(ctx, in); err != nil {
 		return err
 	}
 	return r.run(ctx)
@@ -66,7 +72,7 @@ type replay struct {
 }
 
 // build makes the one capture, and the filters in front of the engine.
-func (r *replay) build(ctx context.Context, files []string) error {
+func (r *replay) build(ctx context.Context, in Input) error {
 	cfg := r.d.opt.Config
 	var blocks []*config.Plugin
 	if len(cfg.Pipelines) > 0 {
@@ -80,44 +86,14 @@ func (r *replay) build(ctx context.Context, files []string) error {
 	if diags.HasErrors() {
 		return diags
 	}
-	found, err := finder.Find(host.KindCapture, "pcap", "")
+	capture, err := replayCapture(ctx, cfg, finder, in)
 	if err != nil {
 		return err
 	}
-	about, err := plugin.Describe(ctx, found.Path)
-	if err != nil {
-		return err
-	}
-	value, err := replayValue(&about.Schema, files)
-	if err != nil {
-		return err
-	}
-	block := &config.Plugin{Kind: host.KindCapture, Name: "pcap", Instance: "replay", Value: value}
 	r.wiring = newWiring(r.d.sys, filters)
-	r.capture = newCapture(r.d.sys, &prepared{cfg: cfg, block: block, found: found, about: about}, r.wiring, true)
-	r.d.set.captures[blockName(block)] = r.capture
+	r.capture = newCapture(r.d.sys, capture, r.wiring, true)
+	r.d.set.captures[blockName(capture.block)] = r.capture
 	return nil
-}
-
-// replayValue is the capture's configuration: the files, all else unset.
-func replayValue(schema *host.Block, files []string) (cty.Value, error) {
-	if len(files) == 0 {
-		return cty.NilVal, errors.New("no capture files to replay")
-	}
-	var paths []cty.Value
-	for _, f := range files {
-		abs, err := filepath.Abs(f)
-		if err != nil {
-			return cty.NilVal, err
-		}
-		paths = append(paths, cty.StringVal(abs))
-	}
-	values := map[string]cty.Value{}
-	for name, typ := range schema.ImpliedType().AttributeTypes() {
-		values[name] = cty.NullVal(typ)
-	}
-	values["files"] = cty.ListVal(paths)
-	return cty.ObjectVal(values), nil
 }
 
 // configureReplay hands over what no configuration file holds: complaints have

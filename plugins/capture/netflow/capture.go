@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
@@ -29,6 +30,8 @@ type capture struct {
 	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
 	forward *udp.Forwarder
 	stats   []stats // one for each worker
+	replay  bool    // files are read, not the network
+	files   []*capfile.Reader
 
 	stop  chan struct{} // ends saving
 	saved sync.WaitGroup
@@ -47,12 +50,18 @@ func newCapture(c config, env sdk.Env) (*capture, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &capture{cfg: c, log: env.Logger, set: set, store: newStore(), clock: now}, nil
+	return &capture{cfg: c, log: env.Logger, set: set, store: newStore(), clock: now, replay: env.Mode == sdk.ModeReplay}, nil
 }
 
 // clock is the time as it was when the last datagrams came, or a tick: reading
 // the real one for each would be dear.
 type clock struct{ mono, wall atomic.Int64 } // nanoseconds: monotonic, and since the Unix epoch
+
+// set makes a time of a recording the present. Both clocks run on with it.
+func (c *clock) set(wall int64) {
+	c.mono.Store(wall)
+	c.wall.Store(wall)
+}
 
 func newClock() *clock {
 	c := &clock{}
@@ -71,6 +80,9 @@ func (c *clock) read() (mono, wall int64) {
 
 // Workers is how often Run is called: once for each socket.
 func (c *capture) Workers() int {
+	if c.replays() {
+		return 1
+	}
 	addresses, _ := c.cfg.listen()
 	return max(1, len(addresses)*min(c.cfg.Workers, maxWorkers))
 }
@@ -82,8 +94,11 @@ func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index)
 func (c *capture) Start(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.loadTemplates()
 	c.stats = make([]stats, c.Workers())
+	if c.replays() {
+		return c.openFiles()
+	}
+	c.loadTemplates()
 	if err := c.listen(); err != nil {
 		return errors.Join(err, c.close())
 	}
@@ -116,6 +131,8 @@ func (c *capture) Close(context.Context) error {
 func (c *capture) close() error {
 	errs := []error{udp.CloseAll(c.conns)}
 	c.conns = nil
+	capfile.CloseAll(c.files)
+	c.files = nil
 	if c.forward != nil {
 		errs = append(errs, c.forward.Close())
 		c.forward = nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -66,12 +67,12 @@ var causeNames = [...]string{
 
 // Causes names the causes of loss.
 func (c *capture) Causes() []string {
-	names := make([]string, causes)
+	names := make([]string, causes, causes+capfile.Losses)
 	copy(names, causeNames[:])
 	for o := traffic.OK + 1; int(o) < traffic.Outcomes; o++ {
 		names[outcomeCause(o)] = "section_" + o.String()
 	}
-	return names
+	return append(names, capfile.LossNames()...) // of files
 }
 
 // outcomeCause is the cause of a frame section that the parser refused.

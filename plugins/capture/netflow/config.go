@@ -26,6 +26,7 @@ type config struct {
 	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
 	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
 	Templates     string           `hcl:"templates,optional" doc:"file that keeps templates and sampling rates over a restart; one below the daemon's state_dir unless set"`
+	Files         []string         `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
 	Forward       []udp.Forward    `hcl:"forward,block"`
 }
 
@@ -43,6 +44,15 @@ func (c *config) listen() (addresses []netip.AddrPort, chosen bool) {
 		return defaultListen, false
 	}
 	return c.Listen, true
+}
+
+// ports are those of listen, where somebody has named them: in files too only
+// what went there counts.
+func (c *config) ports() (out []uint16) {
+	for _, a := range c.Listen {
+		out = append(out, a.Port())
+	}
+	return out
 }
 
 // Validate checks what the schema cannot.
@@ -69,5 +79,6 @@ func (c *capture) Validate(context.Context) error {
 		ds = append(ds, diag.Errorf(root.Attr("templates"), "Not a file",
 			"%s is a directory or a device. Name a file in a directory that the plugin may write to.", cfg.Templates))
 	}
+	ds = append(ds, c.checkFiles()...)
 	return ds.Err()
 }

@@ -41,6 +41,9 @@ type worker struct {
 
 // Run receives on one socket until ctx is done.
 func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
+	if c.replays() {
+		return c.runFiles(ctx, w)
+	}
 	conn := c.conns[w.Worker()]
 	if conn == nil {
 		<-ctx.Done()
@@ -133,7 +136,7 @@ func (x *worker) commit() {
 
 // settle reports to the ledger what was lost.
 func (x *worker) settle() {
-	if n := x.conn.Overflow(); n > 0 {
+	if n := x.overflow(); n > 0 {
 		x.d.lost[lostSocket] += n * x.perDatagram()
 	}
 	for c, n := range x.d.lost {
@@ -143,6 +146,14 @@ func (x *worker) settle() {
 			x.d.lost[c] = 0
 		}
 	}
+}
+
+// overflow is how many datagrams more the kernel has dropped; of files none.
+func (x *worker) overflow() uint64 {
+	if x.conn == nil {
+		return 0
+	}
+	return x.conn.Overflow()
 }
 
 // perDatagram is how many records a datagram has had on average: so many are

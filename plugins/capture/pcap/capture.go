@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -23,7 +23,7 @@ type capture struct {
 	cfg    config
 	replay bool
 	log    hclog.Logger
-	files  []*reader
+	files  []*capfile.Reader
 	recent *recent // what was played last; nil in a replay
 }
 
@@ -44,13 +44,9 @@ func (c *capture) Causes() []string {
 }
 
 // Start opens the files.
-func (c *capture) Start(ctx context.Context) error {
-	for _, name := range c.cfg.Files {
-		r, err := openFile(name)
-		if err != nil {
-			return errors.Join(err, c.Close(ctx))
-		}
-		c.files = append(c.files, r)
+func (c *capture) Start(context.Context) (err error) {
+	if c.files, err = capfile.OpenAll(c.cfg.Files); err != nil {
+		return err
 	}
 	if !c.replay {
 		c.recent = newRecent(recentBytes, recentFrames)
@@ -60,9 +56,7 @@ func (c *capture) Start(ctx context.Context) error {
 
 // Close closes the files.
 func (c *capture) Close(context.Context) error {
-	for _, r := range c.files {
-		r.close()
-	}
+	capfile.CloseAll(c.files)
 	c.files = nil
 	return nil
 }

@@ -1,15 +1,16 @@
 package main
 
 import (
-	"encoding/binary"
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
-	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 func TestValidate(t *testing.T) {
@@ -21,9 +22,14 @@ func TestValidate(t *testing.T) {
 		}
 		return path
 	}
-	header := classic(binary.LittleEndian, false, traffic.LinkEthernet).Bytes()
+	header := classic(t)
 	good := file("good", header, 0o600)
-	zipped := file("zipped", gzipped(t, ng(binary.BigEndian).Bytes()), 0o600)
+	var zipped bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	if _, err := z.Write(strange(t)); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	gz := file("zipped", zipped.Bytes(), 0o600)
 	text := file("text.pcap", []byte("no capture at all"), 0o600)
 	empty := file("empty.pcap", nil, 0o600)
 	for name, c := range map[string]struct {
@@ -31,9 +37,9 @@ func TestValidate(t *testing.T) {
 		path string
 		text string
 	}{
-		"good":      {config{Files: []string{good, zipped}, Speed: 0.5, Length: lengthFrame}, "", ""},
+		"good":      {config{Files: []string{good, gz}, Speed: 0.5, Length: lengthFrame}, "", ""},
 		"no files":  {config{Speed: 1, Length: lengthIP}, "files", "at least one"},
-		"too many":  {config{Files: slicesOf(good, maxFiles+1), Speed: 1, Length: lengthIP}, "files", "mergecap"},
+		"too many":  {config{Files: slicesOf(good, capfile.MaxFiles+1), Speed: 1, Length: lengthIP}, "files", "mergecap"},
 		"speed":     {config{Files: []string{good}, Speed: 0, Length: lengthIP}, "speed", "twice as fast"},
 		"length":    {config{Files: []string{good}, Speed: 1, Length: "ipv6"}, "length", `"frame"`},
 		"absent":    {config{Files: []string{good, dir + "/none"}, Speed: 1, Length: lengthIP}, "files[1]", "there is no file"},

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -26,7 +27,7 @@ const (
 type player struct {
 	w      *sdk.Writer
 	log    hclog.Logger
-	in     *merger
+	in     *capfile.Merger
 	parser traffic.Parser
 
 	recent *recent
@@ -50,14 +51,14 @@ func (c *capture) newPlayer(w *sdk.Writer) *player {
 		e := p.recent.entry(p.first, i)
 		return int(e.link), e.wire
 	})
-	p.in = newMerger(c.files, p.failed)
+	p.in = capfile.NewMerger(c.files, p.failed)
 	return p
 }
 
 // failed reports a file that ended too early. Its packets so far count.
 func (p *player) failed(err error) {
 	cause := causeDamaged
-	if d := (*damage)(nil); errors.As(err, &d) && d.cut {
+	if d := (*capfile.Damage)(nil); errors.As(err, &d) && d.Cut {
 		cause = causeCut
 	}
 	p.lost[cause]++
@@ -66,7 +67,7 @@ func (p *player) failed(err error) {
 
 // replay gives everything as fast as it is taken, with the packets' own time.
 func (p *player) replay(ctx context.Context) error {
-	for p.in.peek() != nil {
+	for p.in.Peek() != nil {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -83,12 +84,12 @@ func (p *player) play(ctx context.Context, speed float64) error {
 	defer timer.Stop()
 	start := time.Now()
 	var first int64
-	if next := p.in.peek(); next != nil {
+	if next := p.in.Peek(); next != nil {
 		first = next.Time
 	}
-	for next := p.in.peek(); next != nil; next = p.in.peek() {
+	for next := p.in.Peek(); next != nil; next = p.in.Peek() {
 		elapsed := time.Since(start)
-		due := first + int64(min(float64(elapsed)*speed, float64(latest)))
+		due := first + int64(min(float64(elapsed)*speed, float64(capfile.Latest)))
 		if next.Time <= due {
 			p.batch(due, start.UnixNano()+int64(elapsed))
 			if err := ctx.Err(); err != nil {
@@ -96,7 +97,7 @@ func (p *player) play(ctx context.Context, speed float64) error {
 			}
 			continue
 		}
-		pause := time.Duration(min(float64(next.Time-due)/speed, float64(latest)))
+		pause := time.Duration(min(float64(next.Time-due)/speed, float64(capfile.Latest)))
 		if pause > longPause {
 			p.log.Warn("the captures have a gap, during which nothing is played", "pause", pause.Round(time.Second).String())
 		}
@@ -137,7 +138,7 @@ func (p *player) fill(records []traffic.Record, until, stamp int64) (n int) {
 	p.first = p.recent.next
 	octets := 0
 	for taken := 0; n < len(records) && taken < batchPackets; taken++ {
-		next := p.in.peek()
+		next := p.in.Peek()
 		if next == nil || next.Time > until || octets+len(next.Data) > batchBytes {
 			break
 		}
@@ -150,15 +151,15 @@ func (p *player) fill(records []traffic.Record, until, stamp int64) (n int) {
 			octets += len(next.Data)
 			n++
 		}
-		p.in.take()
+		p.in.Take()
 		p.total.packets++
 	}
 	return n
 }
 
 // parse fills in r from a packet, or counts why it does not count.
-func (p *player) parse(r *traffic.Record, next *packet) bool {
-	if next.Link == linkUnknown {
+func (p *player) parse(r *traffic.Record, next *capfile.Packet) bool {
+	if next.Link == capfile.LinkUnknown {
 		p.lost[causeInterface]++
 		return false
 	}

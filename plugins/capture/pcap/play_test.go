@@ -146,20 +146,12 @@ func TestReplayCut(t *testing.T) {
 
 // Frames that do not count are in the ledger by cause.
 func TestReplayCauses(t *testing.T) {
-	b := classic(le, false, 1)
 	arp := make([]byte, 60)
 	arp[12], arp[13] = 0x08, 0x06
-	for range 3 {
-		b.record(want{Time: noon, Wire: 60, Data: string(arp)}, 1000)
-	}
-	b.record(want{Time: noon, Wire: 60, Data: "short"}, 1000)
-	n := ng(le).iface(147, 0)
-	n.enhanced(0, uint64(noon/1000), want{Wire: 60, Data: "of a link type that nobody reads"})
-	n.enhanced(1, uint64(noon/1000), want{Wire: 60, Data: "of no interface"})
-	n.put(uint32(6), uint32(5))
+	is := frame{noon, string(arp)}
 	dir := t.TempDir()
 	files := []string{filepath.Join(dir, "a"), filepath.Join(dir, "b")}
-	for i, data := range [][]byte{b.Bytes(), n.Bytes()} {
+	for i, data := range [][]byte{classic(t, is, is, is, frame{noon, "short"}), strange(t)} {
 		if err := os.WriteFile(files[i], data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -212,12 +204,8 @@ func TestPlay(t *testing.T) {
 
 // A pause in a file does not hold up the end of the plugin.
 func TestPlayStopsInAPause(t *testing.T) {
-	b := classic(le, false, 1)
-	for _, at := range []int64{noon, noon + 3600e9} {
-		b.record(want{Time: at, Wire: 60, Data: "x"}, 1000)
-	}
 	file := filepath.Join(t.TempDir(), "pause.pcap")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(file, classic(t, frame{noon, "x"}, frame{noon + 3600e9, "x"}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := sdktest.New(t, plugin(), "files = "+quoted(file))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -46,7 +47,7 @@ func newRecent(octets, frames int) *recent {
 func (k *recent) restart() { k.at, k.next = 0, 0 }
 
 // add copies a frame.
-func (k *recent) add(p *packet, stamp int64) {
+func (k *recent) add(p *capfile.Packet, stamp int64) {
 	if k.at+len(p.Data) > len(k.arena) {
 		k.written += uint64(len(k.arena) - k.at)
 		k.at = 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
@@ -115,7 +116,7 @@ func BenchmarkWorker(b *testing.B) {
 	for i, d := range datagrams {
 		batch[i] = udp.Datagram{Data: d, From: sender4}
 	}
-	x.batch(batch, 0)
+	x.batch(batch, time.Now().UnixNano(), 0)
 	samples := int(w.packets / 1000)
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -124,7 +125,7 @@ func BenchmarkWorker(b *testing.B) {
 		for j, d := range datagrams {
 			renumber(d, round*uint32(len(datagrams))+uint32(j))
 		}
-		x.batch(batch, 0)
+		x.batch(batch, time.Now().UnixNano(), 0)
 		if w.octets != want*1000 || w.lost != 0 {
 			b.Fatalf("%d octets, want %d; lost %d", w.octets, want*1000, w.lost)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
@@ -21,6 +23,9 @@ type capture struct {
 	forward *udp.Forwarder
 	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
 	stats   []stats     // one for each worker
+	replay  bool        // files are read, not the network
+	files   []*capfile.Reader
+	clock   atomic.Int64 // of the files, nanoseconds
 }
 
 // stats is what one worker has done, for people to look at.
@@ -32,17 +37,26 @@ type stats struct {
 }
 
 func newCapture(c config, env sdk.Env) (*capture, error) {
-	set, err := exporter.NewSet(exporter.Options{
+	x := &capture{cfg: c, log: env.Logger, agents: newAgents(), replay: env.Mode == sdk.ModeReplay}
+	o := exporter.Options{
 		Blocks: c.Exporters, OnlyListed: len(c.Exporters) > 0, Sampling: c.Sampling, Max: c.MaxExporters, Logger: env.Logger,
-	})
+	}
+	if x.replays() {
+		o.Now, o.Wall = x.clock.Load, x.clock.Load
+	}
+	var err error
+	x.set, err = exporter.NewSet(o)
 	if err != nil {
 		return nil, err
 	}
-	return &capture{cfg: c, log: env.Logger, set: set, agents: newAgents()}, nil
+	return x, nil
 }
 
 // Workers is how often Run is called: once for each socket.
 func (c *capture) Workers() int {
+	if c.replays() {
+		return 1
+	}
 	addresses, _ := c.cfg.listen()
 	return max(1, len(addresses)*min(c.cfg.Workers, maxWorkers))
 }
@@ -50,6 +64,9 @@ func (c *capture) Workers() int {
 // Start opens the sockets.
 func (c *capture) Start(ctx context.Context) error {
 	c.stats = make([]stats, c.Workers())
+	if c.replays() {
+		return c.openFiles()
+	}
 	err := c.listen()
 	if err == nil {
 		c.forward, err = udp.NewForwarder(c.cfg.Forward, c.log)
@@ -71,6 +88,8 @@ func (c *capture) listen() (err error) {
 func (c *capture) Close(context.Context) error {
 	errs := []error{udp.CloseAll(c.conns)}
 	c.conns = nil
+	capfile.CloseAll(c.files)
+	c.files = nil
 	errs = append(errs, c.forward.Close())
 	c.forward = nil
 	return errors.Join(errs...)
@@ -81,6 +100,9 @@ func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index)
 
 // Run receives on one socket until ctx is done.
 func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
+	if c.replays() {
+		return c.runFiles(ctx, w)
+	}
 	conn := c.conns[w.Worker()]
 	if conn == nil {
 		<-ctx.Done()
@@ -94,6 +116,6 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 			return err
 		}
 		c.forward.Forward(batch)
-		k.batch(batch, conn.Overflow())
+		k.batch(batch, time.Now().UnixNano(), conn.Overflow())
 	}
 }

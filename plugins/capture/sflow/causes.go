@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -49,5 +50,5 @@ func allCauses() []string {
 	for o := traffic.OK + 1; int(o) < traffic.Outcomes; o++ {
 		names[o-1] = o.String()
 	}
-	return names[:]
+	return append(names[:], capfile.LossNames()...) // of files
 }

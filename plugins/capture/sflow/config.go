@@ -29,6 +29,7 @@ type config struct {
 	Exporters     []exporter.Block `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
 	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
 	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
+	Files         []string         `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
 	Forward       []udp.Forward    `hcl:"forward,block"`
 }
 
@@ -46,6 +47,15 @@ func (c *config) listen() (addresses []netip.AddrPort, chosen bool) {
 		return defaultListen, false
 	}
 	return c.Listen, true
+}
+
+// ports are those of listen, where somebody has named them: in files too only
+// what went there counts.
+func (c *config) ports() (out []uint16) {
+	for _, a := range c.Listen {
+		out = append(out, a.Port())
+	}
+	return out
 }
 
 // Validate checks what the schema cannot.
@@ -73,5 +83,6 @@ func (c *capture) Validate(context.Context) error {
 		fault("sampling", "Sampling rate out of range",
 			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, exporter.MaxRate)
 	}
+	ds = append(ds, c.checkFiles()...)
 	return ds.Err()
 }

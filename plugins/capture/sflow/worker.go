@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
@@ -78,10 +76,10 @@ func (k *worker) frameInfo(i int) (link, wire int) {
 	return int(linkOf(protocol)), int(min(length, maxFrame))
 }
 
-// batch counts a batch of datagrams. overflow is how many more the kernel has
-// dropped.
-func (k *worker) batch(batch []udp.Datagram, overflow uint64) {
-	k.now, k.batched = time.Now().UnixNano(), batch
+// batch counts a batch of datagrams that came at a time, in Unix nanoseconds.
+// overflow is how many more the kernel has dropped.
+func (k *worker) batch(batch []udp.Datagram, now int64, overflow uint64) {
+	k.now, k.batched = now, batch
 	k.reserve()
 	for i := range batch {
 		k.datagram(i, &batch[i])

@@ -75,7 +75,7 @@ func (b bench) give(datagrams ...[]byte) {
 	for _, d := range datagrams {
 		batch = append(batch, udp.Datagram{Data: d, From: sender4})
 	}
-	b.batch(batch, 0)
+	b.batch(batch, time.Now().UnixNano(), 0)
 }
 
 // cell returns a value of the one exporter's row.

@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ const (
 	classicRecordHeader = 16
 )
 
-func (r *reader) classicHeader() error {
+func (r *Reader) classicHeader() error {
 	h, err := r.in.Peek(classicFileHeader)
 	if err != nil {
 		return shortHeader(r.name, err)
@@ -28,7 +28,7 @@ func (r *reader) classicHeader() error {
 
 // nextRecord reads one record. The file header's snapshot length is not
 // enforced: some writers exceed it, and nothing here is sized by it.
-func (r *reader) nextRecord(p *packet) error {
+func (r *Reader) nextRecord(p *Packet) error {
 	if err := r.skip(r.unread, "a packet"); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bytes"
@@ -11,17 +11,17 @@ import (
 // packet keeps its bounds and time never goes back.
 func FuzzReader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := newReader("fuzz", bytes.NewReader(data))
+		r, err := NewReader("fuzz", bytes.NewReader(data))
 		if err != nil {
 			return
 		}
 		var (
-			p    packet
+			p    Packet
 			last int64
 		)
 		for {
-			err := r.next(&p)
-			var d *damage
+			err := r.Next(&p)
+			var d *Damage
 			switch {
 			case errors.Is(err, io.EOF):
 				return
@@ -33,7 +33,7 @@ func FuzzReader(f *testing.F) {
 			case err != nil:
 				t.Fatalf("neither the end nor damage: %v", err)
 			}
-			if p.Time < last || p.Time > latest {
+			if p.Time < last || p.Time > Latest {
 				t.Fatalf("time %d after %d", p.Time, last)
 			}
 			if len(p.Data) > bufferSize || p.Wire < len(p.Data) {

@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bytes"
@@ -17,10 +17,10 @@ import (
 
 const noon = int64(1_700_000_000) * 1e9
 
-func drain(r *reader) (got []want, err error) {
-	var p packet
+func drain(r *Reader) (got []want, err error) {
+	var p Packet
 	for {
-		switch err := r.next(&p); {
+		switch err := r.Next(&p); {
 		case errors.Is(err, io.EOF):
 			return got, nil
 		case err != nil:
@@ -131,7 +131,7 @@ func TestNG(t *testing.T) {
 				{noon + 1_500_000_000, traffic.LinkEthernet, 4, "ghij"},
 				{noon + 1_500_000_000, traffic.LinkEthernet, 1000, strings.Repeat("k", 96)},
 				{noon + 3e9, traffic.LinkRaw, 63, "lmnop"},
-				{noon + 3e9, linkUnknown, 64, "of no interface"},
+				{noon + 3e9, LinkUnknown, 64, "of no interface"},
 				{noon + 5e9, traffic.LinkNull, 65, "next section"},
 			})
 		})
@@ -165,11 +165,11 @@ func TestNanoseconds(t *testing.T) {
 		{0x80 | 63, 0, 1 << 63, 1e9},
 		{0x80 | 64, 0, 1 << 63, 5e8},
 		{0x80 | 127, 0, math.MaxUint64, 0},
-		{6, 0, math.MaxUint64, latest},
-		{0, 0, math.MaxUint64, latest},
+		{6, 0, math.MaxUint64, Latest},
+		{0, 0, math.MaxUint64, Latest},
 		{6, 10, 1_000_000, 11e9},
 		{6, -10, 1_000_000, 0},
-		{6, math.MaxInt64, 1, latest},
+		{6, math.MaxInt64, 1, Latest},
 		{6, math.MinInt64, math.MaxUint64, 0},
 	} {
 		i := iface{resol: c.resol, offset: c.offset}
@@ -199,13 +199,13 @@ func TestCut(t *testing.T) {
 		}
 		for end := whole; end <= f.Len(); end++ {
 			got, err := readAll(f.Bytes()[:end])
-			var d *damage
+			var d *Damage
 			switch {
 			case end == whole && (err != nil || len(got) != 1):
 				t.Fatalf("whole: %d packets, %v", len(got), err)
 			case end == f.Len() && (err != nil || len(got) != 2):
 				t.Fatalf("whole: %d packets, %v", len(got), err)
-			case end > whole && end < f.Len() && (!errors.As(err, &d) || !d.cut || len(got) != 1 || d.offset != int64(whole)):
+			case end > whole && end < f.Len() && (!errors.As(err, &d) || !d.Cut || len(got) != 1 || d.offset != int64(whole)):
 				t.Fatalf("cut at %d of %d: %d packets, %v", end, f.Len(), len(got), err)
 			}
 		}
@@ -219,8 +219,8 @@ func TestCutGzip(t *testing.T) {
 	}
 	z := gzipped(t, c.Bytes())
 	got, err := readAll(z[:len(z)*3/4])
-	var d *damage
-	if !errors.As(err, &d) || !d.cut || len(got) < 500 || len(got) >= 2000 {
+	var d *Damage
+	if !errors.As(err, &d) || !d.Cut || len(got) < 500 || len(got) >= 2000 {
 		t.Fatalf("%d packets, %v", len(got), err)
 	}
 	z[len(z)/2] ^= 0x55
@@ -256,8 +256,8 @@ func TestDamaged(t *testing.T) {
 	}
 	for name, b := range cases {
 		got, err := readAll(b.Bytes())
-		var d *damage
-		if !errors.As(err, &d) || d.cut {
+		var d *Damage
+		if !errors.As(err, &d) || d.Cut {
 			t.Errorf("%s: %v, want damage", name, err)
 		}
 		expect := 1
@@ -310,7 +310,7 @@ func TestRefused(t *testing.T) {
 		"not readable as gzip":                          {0x1f, 0x8b, 0, 0, 0, 0, 0, 0, 0, 0},
 		"neither pcap nor pcapng (it begins with 23 21": []byte("#!/bin/sh\n"),
 	} {
-		_, err := newReader("some.pcap", bytes.NewReader(data))
+		_, err := NewReader("some.pcap", bytes.NewReader(data))
 		if err == nil || !strings.Contains(err.Error(), strings.TrimRight(text, " ")) || !strings.Contains(err.Error(), "some.pcap") {
 			t.Errorf("%q: got %v", text, err)
 		}
@@ -326,13 +326,13 @@ func TestNoAllocation(t *testing.T) {
 		n.enhanced(0, 1, want{Wire: 60, Data: "some packet"})
 	}
 	for _, b := range []*builder{c, n} {
-		r, err := newReader("test", bytes.NewReader(b.Bytes()))
+		r, err := NewReader("test", bytes.NewReader(b.Bytes()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var p packet
+		var p Packet
 		if a := testing.AllocsPerRun(1000, func() {
-			if err := r.next(&p); err != nil {
+			if err := r.Next(&p); err != nil {
 				t.Fatal(err)
 			}
 		}); a != 0 {

@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bufio"
@@ -21,33 +21,33 @@ const (
 	// maxFrame is the largest frame a classic file may hold; libpcap's own
 	// limit (MAXIMUM_SNAPLEN). More than that is a damaged header.
 	maxFrame = 256 << 10
-	// latest is the largest time that is believed, in 2116. Together with
+	// Latest is the largest time that is believed, in 2116. Together with
 	// zero it keeps every sum of a time and a duration inside an int64.
-	latest = int64(1) << 62
+	Latest = int64(1) << 62
 )
 
-// packet is one captured frame.
-type packet struct {
+// Packet is one captured frame.
+type Packet struct {
 	Time int64            // nanoseconds since the Unix epoch, never below an earlier packet's of the file
-	Link traffic.LinkType // linkUnknown where the file does not say
+	Link traffic.LinkType // LinkUnknown where the file does not say
 	Wire int              // length on the wire, octets
 	Data []byte           // what was captured, at most bufferSize octets; valid until the next read
 }
 
-// linkUnknown marks a packet of an interface that its file does not describe.
-const linkUnknown = traffic.LinkType(0xffff)
+// LinkUnknown marks a packet of an interface that its file does not describe.
+const LinkUnknown = traffic.LinkType(0xffff)
 
-// damage is where and why a capture file cannot be read any further. The
+// Damage is where and why a capture file cannot be read any further. The
 // packets before it are good.
-type damage struct {
+type Damage struct {
 	file   string
 	offset int64 // octets into the file, uncompressed
 	what   string
-	cut    bool // the file just ends, as after a crash or a full disk
+	Cut    bool // the file just ends, as after a crash or a full disk
 	cause  error
 }
 
-func (d *damage) Error() string {
+func (d *Damage) Error() string {
 	s := fmt.Sprintf("%s: at byte %d: %s", d.file, d.offset, d.what)
 	if d.cause != nil {
 		s += ": " + d.cause.Error()
@@ -55,11 +55,11 @@ func (d *damage) Error() string {
 	return s
 }
 
-func (d *damage) Unwrap() error { return d.cause }
+func (d *Damage) Unwrap() error { return d.cause }
 
-// reader reads one capture file, pcap or pcapng, gzip or not, in either byte
+// Reader reads one capture file, pcap or pcapng, gzip or not, in either byte
 // order. Its memory does not depend on the file.
-type reader struct {
+type Reader struct {
 	name   string
 	in     *bufio.Reader
 	closer io.Closer
@@ -73,13 +73,13 @@ type reader struct {
 	unread int   // octets of the packet given last, consumed by the next call so that its Data stays
 }
 
-// openFile opens the capture file at path.
-func openFile(path string) (*reader, error) {
+// Open opens the capture file at path.
+func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := newReader(path, f)
+	r, err := NewReader(path, f)
 	if err != nil {
 		f.Close()
 		return nil, err
@@ -88,9 +88,9 @@ func openFile(path string) (*reader, error) {
 	return r, nil
 }
 
-// newReader reads the header of a capture file and tells by its first bytes
+// NewReader reads the header of a capture file and tells by its first bytes
 // what it is.
-func newReader(name string, src io.Reader) (*reader, error) {
+func NewReader(name string, src io.Reader) (*Reader, error) {
 	in := bufio.NewReaderSize(src, bufferSize)
 	magic, err := in.Peek(4)
 	if err != nil && len(magic) < 4 {
@@ -106,7 +106,7 @@ func newReader(name string, src io.Reader) (*reader, error) {
 			return nil, shortHeader(name, err)
 		}
 	}
-	r := &reader{name: name, in: in}
+	r := &Reader{name: name, in: in}
 	if err := r.begin(magic); err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ const (
 )
 
 // begin reads the file's header.
-func (r *reader) begin(magic []byte) error {
+func (r *Reader) begin(magic []byte) error {
 	switch m := binary.LittleEndian.Uint32(magic); m {
 	case magicMicro, magicNano:
 		r.nano = m == magicNano
@@ -167,9 +167,9 @@ func describeMagic(magic []byte) string {
 	return fmt.Sprintf("neither pcap nor pcapng (it begins with % x)", magic)
 }
 
-// next reads the next packet into p. It returns io.EOF at the proper end of
-// the file and *damage where the file is cut or damaged.
-func (r *reader) next(p *packet) error {
+// Next reads the next packet into p. It returns io.EOF at the proper end of
+// the file and *Damage where the file is cut or damaged.
+func (r *Reader) Next(p *Packet) error {
 	if r.ng {
 		return r.nextBlock(p)
 	}
@@ -178,19 +178,19 @@ func (r *reader) next(p *packet) error {
 
 // stamp clamps a packet's time to what is believable and to the largest time
 // seen in the file: a step backwards must not upset the merging of files.
-func (r *reader) stamp(p *packet, ns int64) {
-	r.last = max(r.last, min(ns, latest))
+func (r *Reader) stamp(p *Packet, ns int64) {
+	r.last = max(r.last, min(ns, Latest))
 	p.Time = r.last
 }
 
-// close closes the file. The reader is not used afterwards.
-func (r *reader) close() {
+// Close closes the file. The reader is not used afterwards.
+func (r *Reader) Close() {
 	if r.closer != nil {
 		r.closer.Close()
 	}
 }
 
-func (r *reader) u16(b []byte) uint16 {
+func (r *Reader) u16(b []byte) uint16 {
 	v := binary.LittleEndian.Uint16(b)
 	if r.swap {
 		v = bits.ReverseBytes16(v)
@@ -198,7 +198,7 @@ func (r *reader) u16(b []byte) uint16 {
 	return v
 }
 
-func (r *reader) u32(b []byte) uint32 {
+func (r *Reader) u32(b []byte) uint32 {
 	v := binary.LittleEndian.Uint32(b)
 	if r.swap {
 		v = bits.ReverseBytes32(v)
@@ -206,7 +206,7 @@ func (r *reader) u32(b []byte) uint32 {
 	return v
 }
 
-func (r *reader) i64(b []byte) int64 {
+func (r *Reader) i64(b []byte) int64 {
 	v := binary.LittleEndian.Uint64(b)
 	if r.swap {
 		v = bits.ReverseBytes64(v)
@@ -216,7 +216,7 @@ func (r *reader) i64(b []byte) int64 {
 
 // peek returns the next n octets, n at most bufferSize, without consuming
 // them. At the very end of the file it returns io.EOF.
-func (r *reader) peek(n int, what string) ([]byte, error) {
+func (r *Reader) peek(n int, what string) ([]byte, error) {
 	b, err := r.in.Peek(n)
 	if err == nil {
 		return b, nil
@@ -228,7 +228,7 @@ func (r *reader) peek(n int, what string) ([]byte, error) {
 }
 
 // skip consumes n octets.
-func (r *reader) skip(n int, what string) error {
+func (r *Reader) skip(n int, what string) error {
 	done, err := r.in.Discard(n)
 	if err != nil {
 		return r.broken(err, what)
@@ -238,14 +238,14 @@ func (r *reader) skip(n int, what string) error {
 }
 
 // broken turns a failed read inside what into damage.
-func (r *reader) broken(err error, what string) error {
+func (r *Reader) broken(err error, what string) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return &damage{file: r.name, offset: r.offset, what: "the file is cut inside " + what, cut: true}
+		return &Damage{file: r.name, offset: r.offset, what: "the file is cut inside " + what, Cut: true}
 	}
-	return &damage{file: r.name, offset: r.offset, what: "cannot read " + what, cause: err}
+	return &Damage{file: r.name, offset: r.offset, what: "cannot read " + what, cause: err}
 }
 
 // damaged reports contents that cannot be.
-func (r *reader) damaged(format string, args ...any) error {
-	return &damage{file: r.name, offset: r.offset, what: fmt.Sprintf(format, args...)}
+func (r *Reader) damaged(format string, args ...any) error {
+	return &Damage{file: r.name, offset: r.offset, what: fmt.Sprintf(format, args...)}
 }

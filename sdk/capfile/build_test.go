@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bytes"
@@ -115,7 +115,7 @@ func gzipped(t testing.TB, data []byte) []byte {
 
 // readAll reads a whole capture; err is what came instead of io.EOF.
 func readAll(data []byte) (got []want, err error) {
-	r, err := newReader("test", bytes.NewReader(data))
+	r, err := NewReader("test", bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}

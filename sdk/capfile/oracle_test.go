@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bytes"
@@ -10,8 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -135,7 +133,7 @@ func fixtures(t testing.TB) []string {
 	t.Helper()
 	dir := os.Getenv("FASTNETMON_FIXTURES")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
+		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "attacks", "*.pcap*"))
 	if err != nil {
@@ -196,11 +194,11 @@ func TestFixturesAgainstGopacket(t *testing.T) {
 
 func compare(t *testing.T, file string, expect []want) {
 	t.Helper()
-	r, err := openFile(file)
+	r, err := Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	got, err := drain(r)
 	if err != nil {
 		t.Fatal(err)
@@ -208,29 +206,4 @@ func compare(t *testing.T, file string, expect []want) {
 	if !slices.Equal(expect, got) {
 		t.Fatalf("%s: (-want +got)\n%.2000s", filepath.Base(file), cmp.Diff(expect, got))
 	}
-}
-
-// tsharkTotals counts a file's IP packets and their octets: total length of
-// IPv4, payload length and the fixed header of IPv6.
-func tsharkTotals(t testing.TB, file string) (packets, octets uint64) {
-	t.Helper()
-	out := tool(t, "tshark", "-n", "-r", file, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
-		"-T", "fields", "-E", "occurrence=f", "-e", "ip.len", "-e", "ipv6.plen")
-	for line := range strings.Lines(out) {
-		v4, v6, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")
-		text, header := v4, uint64(0)
-		if text == "" {
-			text, header = v6, 40
-		}
-		if text == "" {
-			continue
-		}
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		packets++
-		octets += n + header
-	}
-	return packets, octets
 }

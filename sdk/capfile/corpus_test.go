@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"encoding/binary"

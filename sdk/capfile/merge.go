@@ -1,13 +1,13 @@
-package main
+package capfile
 
 import (
 	"errors"
 	"io"
 )
 
-// merger gives the packets of several files in order of time; packets of the
+// Merger gives the packets of several files in order of time; packets of the
 // same time come in the order of their files.
-type merger struct {
+type Merger struct {
 	heap  []*stream // least first
 	moved bool      // the first stream's packet was given and is to be replaced
 	// failed is told of a file that ends before its proper end. The packets
@@ -17,9 +17,9 @@ type merger struct {
 
 // stream is one file with its next packet.
 type stream struct {
-	r     *reader
+	r     *Reader
 	index int
-	p     packet
+	p     Packet
 }
 
 // before orders streams by their next packets.
@@ -27,9 +27,9 @@ func (s *stream) before(o *stream) bool {
 	return s.p.Time < o.p.Time || s.p.Time == o.p.Time && s.index < o.index
 }
 
-// newMerger begins to read the files. They stay the caller's to close.
-func newMerger(files []*reader, failed func(error)) *merger {
-	m := &merger{failed: failed}
+// NewMerger begins to read the files. They stay the caller's to close.
+func NewMerger(files []*Reader, failed func(error)) *Merger {
+	m := &Merger{failed: failed}
 	for i, r := range files {
 		if s := (&stream{r: r, index: i}); m.read(s) {
 			m.heap = append(m.heap, s)
@@ -41,9 +41,9 @@ func newMerger(files []*reader, failed func(error)) *merger {
 	return m
 }
 
-// peek returns the next packet without taking it; nil after the last. It is
-// valid until the call after take.
-func (m *merger) peek() *packet {
+// Peek returns the next packet without taking it; nil after the last. It is
+// valid until the call after Take.
+func (m *Merger) Peek() *Packet {
 	if m.moved {
 		m.moved = false
 		m.replace()
@@ -54,11 +54,11 @@ func (m *merger) peek() *packet {
 	return &m.heap[0].p
 }
 
-// take marks the packet that peek returned as done with.
-func (m *merger) take() { m.moved = true }
+// Take marks the packet that Peek returned as done with.
+func (m *Merger) Take() { m.moved = true }
 
 // replace reads the next packet of the file in front.
-func (m *merger) replace() {
+func (m *Merger) replace() {
 	if !m.read(m.heap[0]) {
 		end := len(m.heap) - 1
 		m.heap[0] = m.heap[end]
@@ -69,8 +69,8 @@ func (m *merger) replace() {
 }
 
 // read reads a stream's next packet; false at its end.
-func (m *merger) read(s *stream) bool {
-	err := s.r.next(&s.p)
+func (m *Merger) read(s *stream) bool {
+	err := s.r.Next(&s.p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		m.failed(err)
 	}
@@ -78,7 +78,7 @@ func (m *merger) read(s *stream) bool {
 }
 
 // sink restores the heap below i.
-func (m *merger) sink(i int) {
+func (m *Merger) sink(i int) {
 	for {
 		least := i
 		for _, child := range [2]int{2*i + 1, 2*i + 2} {

@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 func TestMerge(t *testing.T) {
 	for files := range 9 {
 		rng := rand.New(rand.NewPCG(7, uint64(files)))
-		var readers []*reader
+		var readers []*Reader
 		var expect []want
 		for f := range files {
 			b := classic(binary.LittleEndian, true, traffic.LinkRaw)
@@ -30,21 +30,21 @@ func TestMerge(t *testing.T) {
 				b.record(want{Time: now, Wire: 60, Data: data}, 1)
 				expect = append(expect, want{largest, traffic.LinkRaw, 60, data})
 			}
-			r, err := newReader("test", bytes.NewReader(b.Bytes()))
+			r, err := NewReader("test", bytes.NewReader(b.Bytes()))
 			if err != nil {
 				t.Fatal(err)
 			}
 			readers = append(readers, r)
 		}
 		slices.SortStableFunc(expect, func(a, b want) int { return cmp.Compare(a.Time, b.Time) })
-		m := newMerger(readers, func(err error) { t.Error(err) })
+		m := NewMerger(readers, func(err error) { t.Error(err) })
 		var got []want
-		for p := m.peek(); p != nil; p = m.peek() {
-			if m.peek() != p {
+		for p := m.Peek(); p != nil; p = m.Peek() {
+			if m.Peek() != p {
 				t.Fatal("peek takes")
 			}
 			got = append(got, want{p.Time, p.Link, p.Wire, string(p.Data)})
-			m.take()
+			m.Take()
 		}
 		if d := gocmp.Diff(expect, got); d != "" {
 			t.Fatalf("%d files: (-want +got)\n%s", files, d)
@@ -60,18 +60,18 @@ func TestMergeDamaged(t *testing.T) {
 		whole.record(want{Time: noon + i, Data: "w"}, 1)
 		cut.record(want{Time: noon + i, Data: "c"}, 1)
 	}
-	var readers []*reader
+	var readers []*Reader
 	for _, b := range [][]byte{cut.Bytes()[:cut.Len()-20], whole.Bytes()} {
-		r, err := newReader("test", bytes.NewReader(b))
+		r, err := NewReader("test", bytes.NewReader(b))
 		if err != nil {
 			t.Fatal(err)
 		}
 		readers = append(readers, r)
 	}
 	var failed []error
-	m := newMerger(readers, func(err error) { failed = append(failed, err) })
+	m := NewMerger(readers, func(err error) { failed = append(failed, err) })
 	n := 0
-	for ; m.peek() != nil; m.take() {
+	for ; m.Peek() != nil; m.Take() {
 		n++
 	}
 	if n != 18 || len(failed) != 1 {

@@ -1,9 +1,10 @@
-package main
+package capfile
 
 import (
 	"bytes"
 	"errors"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 // BenchmarkRead reads and parses captures of a seeded mix that lie in memory;
 // an operation is a packet.
 func BenchmarkRead(b *testing.B) {
-	mix := gen.Scenario{Seed: 1, Duration: 5 * time.Second, Networks: networks, Benign: gen.Benign{PPS: 20000, IPv6: 0.2, VLAN: 0.1}}
+	mix := gen.Scenario{Seed: 1, Duration: 5 * time.Second, Networks: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/64")}, Benign: gen.Benign{PPS: 20000, IPv6: 0.2, VLAN: 0.1}}
 	var file bytes.Buffer
 	if _, err := gen.WritePcap(&file, &mix); err != nil {
 		b.Fatal(err)
@@ -34,14 +35,14 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			var (
-				p      packet
+				p      Packet
 				rec    traffic.Record
 				parser traffic.Parser
 				sum    uint64
 				r      = again(b, data)
 			)
 			for i, n := 0, 0; i < b.N; i++ {
-				if err := r.next(&p); errors.Is(err, io.EOF) {
+				if err := r.Next(&p); errors.Is(err, io.EOF) {
 					if n != packets || sum != octets {
 						b.Fatalf("%d packets, %d octets, want %d and %d", n, sum, packets, octets)
 					}
@@ -62,10 +63,10 @@ func BenchmarkRead(b *testing.B) {
 }
 
 // again begins from the start; opening is not what is measured.
-func again(b *testing.B, data []byte) *reader {
+func again(b *testing.B, data []byte) *Reader {
 	b.StopTimer()
 	defer b.StartTimer()
-	r, err := newReader("bench", bytes.NewReader(data))
+	r, err := NewReader("bench", bytes.NewReader(data))
 	if err != nil {
 		b.Fatal(err)
 	}

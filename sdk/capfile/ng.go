@@ -1,4 +1,4 @@
-package main
+package capfile
 
 import (
 	"encoding/binary"
@@ -38,16 +38,16 @@ type iface struct {
 }
 
 // firstSection reads the section header that a file must begin with.
-func (r *reader) firstSection() error {
+func (r *Reader) firstSection() error {
 	err := r.section()
-	if d := (*damage)(nil); errors.As(err, &d) && d.cut {
+	if d := (*Damage)(nil); errors.As(err, &d) && d.Cut {
 		return fmt.Errorf("%s: too short for a capture file", r.name)
 	}
 	return err
 }
 
 // nextBlock reads blocks up to the next one that holds a packet.
-func (r *reader) nextBlock(p *packet) error {
+func (r *Reader) nextBlock(p *Packet) error {
 	if r.unread > 0 {
 		total := r.unread
 		r.unread = 0
@@ -96,7 +96,7 @@ func (r *reader) nextBlock(p *packet) error {
 
 // section reads a section header block: it sets the byte order of what
 // follows and forgets the interfaces of the section before.
-func (r *reader) section() error {
+func (r *Reader) section() error {
 	b, err := r.peek(28, "a section header")
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func (r *reader) section() error {
 }
 
 // blockLength checks the length of the block whose first octets are b.
-func (r *reader) blockLength(b []byte) (int, error) {
+func (r *Reader) blockLength(b []byte) (int, error) {
 	n := r.u32(b[4:])
 	if n < blockFrame || n%4 != 0 || n > maxBlock {
 		return 0, r.damaged("a block of type %#x says that it is %d bytes long", r.u32(b), n)
@@ -133,7 +133,7 @@ func (r *reader) blockLength(b []byte) (int, error) {
 }
 
 // skipBlock consumes a block and checks that its two lengths agree.
-func (r *reader) skipBlock(total int) error {
+func (r *Reader) skipBlock(total int) error {
 	if err := r.skip(total-4, "a block"); err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (r *reader) skipBlock(total int) error {
 
 // interfaceBlock adds an interface to the section. body has size octets, of
 // which the buffer may hold fewer.
-func (r *reader) interfaceBlock(body []byte, size int) error {
+func (r *Reader) interfaceBlock(body []byte, size int) error {
 	if size < 8 {
 		return r.damaged("an interface block of %d bytes, too short", size+blockFrame)
 	}
@@ -180,7 +180,7 @@ func (r *reader) interfaceBlock(body []byte, size int) error {
 
 // packetBlock takes a packet out of the block of type typ. body has size
 // octets, of which the buffer may hold fewer.
-func (r *reader) packetBlock(p *packet, typ uint32, body []byte, size int) error {
+func (r *Reader) packetBlock(p *Packet, typ uint32, body []byte, size int) error {
 	head := 20
 	if typ == blockSimple {
 		head = 4
@@ -200,7 +200,7 @@ func (r *reader) packetBlock(p *packet, typ uint32, body []byte, size int) error
 		return r.damaged("a packet block says that %d bytes were captured and has room for %d", captured, size-head)
 	}
 	n := int(captured)
-	p.Link = linkUnknown
+	p.Link = LinkUnknown
 	if id < uint32(len(r.ifaces)) {
 		i := &r.ifaces[id]
 		p.Link = i.link
@@ -216,10 +216,10 @@ func (r *reader) packetBlock(p *packet, typ uint32, body []byte, size int) error
 // simplePacket takes a packet that has no time of its own: it takes that of
 // the packet before. It belongs to the section's first interface, whose
 // snapshot length may have cut it.
-func (r *reader) simplePacket(p *packet, body []byte, size int) error {
+func (r *Reader) simplePacket(p *Packet, body []byte, size int) error {
 	wire := r.u32(body)
 	n := int(min(wire, uint32(size-4)))
-	p.Link = linkUnknown
+	p.Link = LinkUnknown
 	if len(r.ifaces) > 0 {
 		p.Link = r.ifaces[0].link
 		if snap := r.ifaces[0].snap; snap > 0 && uint32(n) > snap {
@@ -233,7 +233,7 @@ func (r *reader) simplePacket(p *packet, body []byte, size int) error {
 }
 
 // nanoseconds turns a time stamp in the interface's units into nanoseconds
-// since the epoch, at least 0 and at most latest.
+// since the epoch, at least 0 and at most Latest.
 func (i *iface) nanoseconds(ts uint64) int64 {
 	unit, n := uint64(1e9), uint(i.resol&0x7f)
 	if i.resol&0x80 == 0 {
@@ -254,10 +254,10 @@ func (i *iface) nanoseconds(ts uint64) int64 {
 			lo, _ = bits.Div64(rem, lo, 10)
 		}
 	}
-	if hi > 0 || lo > uint64(latest) {
-		lo = uint64(latest)
+	if hi > 0 || lo > uint64(Latest) {
+		lo = uint64(Latest)
 	}
-	// A whole offset outside ±latest would only hide an overflow.
-	const seconds = latest / 1e9
-	return min(max(int64(lo)+min(max(i.offset, -seconds), seconds)*1e9, 0), latest)
+	// A whole offset outside ±Latest would only hide an overflow.
+	const seconds = Latest / 1e9
+	return min(max(int64(lo)+min(max(i.offset, -seconds), seconds)*1e9, 0), Latest)
 }
