@@ -10,8 +10,8 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-// told is an attack from a second to another one.
-func told(target string, from, to int) Attack {
+// span is an attack from a second to another one.
+func span(target string, from, to int) Attack {
 	p := netip.MustParsePrefix(target)
 	e := sdk.Event{Type: sdk.AttackStarted, Target: p, Direction: "incoming", Time: time.Unix(int64(from), 0)}
 	last := e
@@ -26,12 +26,12 @@ func TestCompare(t *testing.T) {
 		want            string
 	}{
 		"nothing":                      {nil, nil, ""},
-		"both, one later":              {[]Attack{told(a, 1, 30)}, []Attack{told(a, 5, 40)}, "1s .1 1+1"},
-		"apart in time":                {[]Attack{told(a, 1, 30)}, []Attack{told(a, 31, 40)}, "1s .1 1+0, 31s .1 0+1"},
-		"one long, two short":          {[]Attack{told(a, 1, 100)}, []Attack{told(a, 5, 40), told(a, 60, 90)}, "1s .1 1+2"},
-		"a chain of both":              {[]Attack{told(a, 1, 10), told(a, 15, 30)}, []Attack{told(a, 9, 20)}, "1s .1 2+1"},
-		"two targets, in their order":  {[]Attack{told(b, 5, 9)}, []Attack{told(a, 5, 9)}, "5s .1 0+1, 5s .2 1+0"},
-		"a host in the other's prefix": {[]Attack{told(a, 5, 9), told(b, 20, 30)}, []Attack{told("203.0.113.0/24", 8, 12)}, "5s .1 1+0 in 203.0.113.0/24, 8s .0 0+1, 20s .2 1+0"},
+		"both, one later":              {[]Attack{span(a, 1, 30)}, []Attack{span(a, 5, 40)}, "1s .1 1+1"},
+		"apart in time":                {[]Attack{span(a, 1, 30)}, []Attack{span(a, 31, 40)}, "1s .1 1+0, 31s .1 0+1"},
+		"one long, two short":          {[]Attack{span(a, 1, 100)}, []Attack{span(a, 5, 40), span(a, 60, 90)}, "1s .1 1+2"},
+		"a chain of both":              {[]Attack{span(a, 1, 10), span(a, 15, 30)}, []Attack{span(a, 9, 20)}, "1s .1 2+1"},
+		"two targets, in their order":  {[]Attack{span(b, 5, 9)}, []Attack{span(a, 5, 9)}, "5s .1 0+1, 5s .2 1+0"},
+		"a host in the other's prefix": {[]Attack{span(a, 5, 9), span(b, 20, 30)}, []Attack{span("203.0.113.0/24", 8, 12)}, "5s .1 1+0 in 203.0.113.0/24, 8s .0 0+1, 20s .2 1+0"},
 	} {
 		var got []string
 		for _, d := range Compare(c.config, c.against) {
@@ -49,7 +49,7 @@ func TestCompare(t *testing.T) {
 
 func TestAttacksOfEvents(t *testing.T) {
 	var seen Attacks
-	a := told("203.0.113.1/32", 1, 30)
+	a := span("203.0.113.1/32", 1, 30)
 	a.First.ID, a.Last.ID = "x", "x"
 	update := a.First
 	update.Type, update.PeakPPS = sdk.AttackUpdated, 7
