@@ -68,7 +68,7 @@ func (b backend) Status(context.Context) (api.Status, error) {
 	out := api.Status{
 		Version: version, Revision: s.Revision, Mode: string(s.Mode), Started: b.started, Uptime: time.Since(b.started),
 		Hosts: s.Hosts, Deltas: s.Deltas, Attacks: s.Attacks, LossRatio: s.LossRatio, Suspended: s.Suspended, Memory: s.Memory, MemoryLimit: s.MemoryLimit,
-		Held: b.held(),
+		Held: b.held(), Troubles: b.daemon.Troubles(),
 	}
 	for _, t := range s.Totals {
 		if n := len(out.Rates); n == 0 || out.Rates[n-1].Direction != t.Direction {
@@ -125,6 +125,7 @@ func (b backend) Plugins(context.Context) ([]api.PluginStatus, error) {
 			State: string(p.Status.State), Since: p.Status.Since, Message: p.Status.Message, PID: p.Status.PID,
 			Launches: p.Status.Launches, Retry: p.Status.Retry,
 			Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Status.Rights,
+			Failures: p.Status.Failures.Count, LastFailure: p.Status.Failures.Last, LastFailureAt: p.Status.Failures.At,
 		})
 	}
 	return out, nil
@@ -150,10 +151,22 @@ func (b backend) Reload(_ context.Context, acceptLists bool) (api.ReloadResult, 
 	}, nil
 }
 
+// controlRetry is between two tries to open the control socket.
+const controlRetry = 5 * time.Second
+
 // serveControl serves the control socket until ctx is done.
 func (r *running) serveControl(ctx context.Context) {
 	path := filepath.Join(r.daemon.RuntimeDir(), api.SocketName)
-	if err := api.Serve(ctx, path, api.SocketMode, backend{r}, r.log); err != nil && ctx.Err() == nil {
-		r.log.Error("the control socket cannot be served: status, hosts and the like will not work", "path", path, "error", err)
+	for {
+		err := api.Serve(ctx, path, api.SocketMode, backend{r}, r.log)
+		if ctx.Err() != nil {
+			return
+		}
+		r.log.Error("the control socket cannot be served: status, hosts and the like do not work until it can", "path", path, "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(controlRetry):
+		}
 	}
 }

@@ -52,8 +52,9 @@ func (f *fakeDaemon) Status(context.Context) (api.Status, error) {
 		Version: "v1.2.3", Revision: "0123456789abcdef", Mode: "monitor", Started: clientTime, Uptime: 93 * time.Minute,
 		Captures: api.Count{Running: 1, NotRunning: 1, Finished: 2}, Actions: api.Count{Running: 3},
 		Hosts: 12345, Deltas: 23456.7, Attacks: 1, LossRatio: 0.0125, Memory: 300 << 20, MemoryLimit: 2 << 30,
-		Held:  []string{"/etc/networks_list: it has 0 prefixes and had 12, which are kept"},
-		Rates: []api.DirectionRate{{Direction: "incoming", PPS: 1.25e6, BPS: 8.5e9}, {Direction: "outgoing", PPS: 950, BPS: 12500}},
+		Held:     []string{"/etc/networks_list: it has 0 prefixes and had 12, which are kept"},
+		Troubles: []string{"the log has not been written since 2026-03-04T05:06:07Z, and 12 lines are lost so far: write /var/log/fastnetmon.log: no space left on device"},
+		Rates:    []api.DirectionRate{{Direction: "incoming", PPS: 1.25e6, BPS: 8.5e9}, {Direction: "outgoing", PPS: 950, BPS: 12500}},
 	}, nil
 }
 
@@ -105,9 +106,12 @@ func (f *fakeDaemon) Plugins(context.Context) ([]api.PluginStatus, error) {
 		{Kind: "capture", Name: "pcap", Instance: "mirror", Version: "v1.2.3", State: "running", Since: clientTime, PID: 4711, Launches: 1},
 		{
 			Kind: "action", Name: "script", Instance: "notify", Version: "v1.2.3", State: "backing-off", Since: clientTime,
-			Message: "it has ended: exit status 1\x1b[2J", Launches: 12, Retry: clientTime.Add(4 * time.Second), Delivered: 10, Failed: 2, Dropped: 3, Queued: 4,
+			Message: "it has ended: exit status 1\x1b[2J", Launches: 12, Failures: 12, LastFailure: "it has ended: exit status 1\x1b[2J", LastFailureAt: clientTime, Retry: clientTime.Add(4 * time.Second), Delivered: 10, Failed: 2, Dropped: 3, Queued: 4,
 		},
-		{Kind: "export", Name: "json", Instance: "file", State: "launching"},
+		{
+			Kind: "export", Name: "json", Instance: "file", State: "launching", Launches: 4, Failures: 4,
+			LastFailure: "it ended with exit code 3", LastFailureAt: clientTime.Add(-time.Minute),
+		},
 	}, nil
 }
 

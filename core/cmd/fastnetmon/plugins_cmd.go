@@ -23,6 +23,7 @@ func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
 		{"SINCE", false},
 		{"PID", true},
 		{"LAUNCHES", true},
+		{"FAILURES", true},
 		{"VERSION", false},
 		{"DELIVERED", true},
 		{"FAILED", true},
@@ -42,6 +43,9 @@ func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
 			}
 		}
 		reason := p.Message
+		if p.LastFailure != "" && p.LastFailure != p.Message {
+			reason = strings.TrimPrefix(reason+"; ", "; ") + "last failure " + moment(p.LastFailureAt) + ": " + p.LastFailure
+		}
 		if !p.Retry.IsZero() {
 			reason = strings.TrimPrefix(reason+"; ", "; ") + "next launch " + p.Retry.UTC().Format("15:04:05")
 		}
@@ -50,7 +54,7 @@ func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
 			name += " (pipeline " + p.Pipeline + ")"
 		}
 		row := []string{
-			name, p.State, moment(p.Since), pid, strconv.Itoa(p.Launches), orDefault(p.Version, "-"),
+			name, p.State, moment(p.Since), pid, strconv.Itoa(p.Launches), strconv.Itoa(p.Failures), orDefault(p.Version, "-"),
 		}
 		rows = append(rows, append(append(row, events...), reason))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
 // runFlags are the flags of run.
@@ -97,6 +98,7 @@ func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) erro
 	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier(), started: time.Now()}
 	r.daemon = pipeline.New(pipeline.Options{
 		Config: cfg, Log: log, Version: version, OnEvent: r.subscribers.publish, OnRunning: func() { r.ready(detached) },
+		Troubles: r.troubles, Metrics: r.metrics,
 	})
 	stop := r.handleSignals()
 	said, err := r.daemon.Run(cmd.Context())
@@ -133,6 +135,19 @@ func (r *running) ready(detached *service.Detached) {
 		r.log.Error("going into the background failed", "error", err)
 	}
 	r.tell(r.notify.Ready(r.status()))
+}
+
+// troubles lists what is wrong with the program around the pipelines.
+func (r *running) troubles() []string {
+	if trouble := r.log.Trouble(); trouble != "" {
+		return []string{trouble}
+	}
+	return nil
+}
+
+// metrics are figures about the program around the pipelines.
+func (r *running) metrics() []sdk.Metric {
+	return []sdk.Metric{{Name: "log_lines_lost_total", Value: float64(r.log.Lost())}}
 }
 
 func (r *running) status() string {

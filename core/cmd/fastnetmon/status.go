@@ -41,6 +41,7 @@ type statusJSON struct {
 	MemoryLimit uint64              `json:"memory_limit_bytes"`
 	Suspended   string              `json:"suspended,omitempty"`
 	Held        []string            `json:"held,omitempty"`
+	Troubles    []string            `json:"troubles,omitempty"`
 }
 
 func askStatus(ctx context.Context, c *api.Client) (statusJSON, error) {
@@ -49,7 +50,7 @@ func askStatus(ctx context.Context, c *api.Client) (statusJSON, error) {
 		Version: s.Version, Revision: s.Revision, Mode: s.Mode, Started: s.Started, Uptime: s.Uptime.Seconds(),
 		Captures: s.Captures, Filters: s.Filters, Actions: s.Actions, Exports: s.Exports,
 		Hosts: s.Hosts, Deltas: s.Deltas, Rates: s.Rates, Attacks: s.Attacks, LossRatio: s.LossRatio,
-		Memory: s.Memory, MemoryLimit: s.MemoryLimit, Suspended: s.Suspended, Held: s.Held,
+		Memory: s.Memory, MemoryLimit: s.MemoryLimit, Suspended: s.Suspended, Held: s.Held, Troubles: s.Troubles,
 	}, err
 }
 
@@ -78,6 +79,9 @@ func statusText(s *statusJSON) string {
 	}
 	for _, held := range s.Held {
 		line("held", "%s", held)
+	}
+	for _, trouble := range s.Troubles {
+		line("trouble", "%s", trouble)
 	}
 	line("loss", "%.3f %% of records in the last ten seconds", 100*s.LossRatio)
 	line("memory", "%.1f MiB of %s", float64(s.Memory)/(1<<20), sdk.Size(s.MemoryLimit))

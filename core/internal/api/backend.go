@@ -78,6 +78,7 @@ type Status struct {
 	Memory      uint64          // octets, of the tables of hosts
 	MemoryLimit uint64          // octets
 	Held        []string        // lists of prefixes that are not in force as they stand, and why
+	Troubles    []string        // what is wrong with the daemon itself, a sentence each
 }
 
 // Count is the number of blocks of a kind by what has become of them.
@@ -163,6 +164,10 @@ type PluginStatus struct {
 	Queued    uint64    `json:"queued"`             // events that wait now
 	Pipeline  string    `json:"pipeline,omitempty"` // of a filter: it has a process in every pipeline that names it
 	Rights    string    `json:"rights,omitempty"`   // whose rights the process has, and what bounds it
+
+	Failures      int       `json:"failures"`               // launches that came to nothing, and processes that ended unasked
+	LastFailure   string    `json:"last_failure,omitempty"` // why, of the newest
+	LastFailureAt time.Time `json:"last_failure_at,omitzero"`
 }
 
 // PluginTable is a table of one capture.

@@ -27,7 +27,7 @@ const maxPath = 103
 // listens on any more is replaced; one that somebody does is an error. Two
 // daemons that start at the same moment are kept apart by the lock of the
 // runtime directory, not here.
-func listen(path string, mode os.FileMode) (net.Listener, error) {
+func listen(path string, mode os.FileMode) (*socket, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("control socket: the path %s is too long for a socket: %d bytes, at most %d are possible", path, len(path), maxPath)
 	}

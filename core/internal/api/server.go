@@ -37,14 +37,27 @@ const (
 
 // Serve answers on a Unix socket until ctx is done, then lets calls finish for
 // two seconds and takes the socket away. The directory must exist; no other
-// daemon may use it. An error tells why the socket could not be opened.
+// daemon may use it. An error tells why the socket could not be opened. A
+// socket that somebody removes is made again; who is connected stays so.
 func Serve(ctx context.Context, path string, mode os.FileMode, backend Backend, log hclog.Logger) error {
 	l, err := listen(path, mode)
 	if err != nil {
 		return err
 	}
 	log.Debug("control socket is open", "path", path)
-	return serve(ctx, l, backend, log)
+	return serveSocket(ctx, l, mode, backend, log)
+}
+
+// serveSocket answers on a socket, and on those that follow it.
+func serveSocket(ctx context.Context, l *socket, mode os.FileMode, backend Backend, log hclog.Logger) error {
+	again := &renewing{now: l, mode: mode, log: log}
+	ctx, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { again.watch(ctx); close(watched) }()
+	err := serve(ctx, again, backend, log)
+	cancel()
+	<-watched
+	return err
 }
 
 // serve answers on any listener, and closes it.

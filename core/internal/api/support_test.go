@@ -112,7 +112,7 @@ func healthy() *fake {
 				Version: "v1", Revision: "r1", Mode: "monitor", Started: moment, Uptime: 90 * time.Minute,
 				Captures: Count{1, 2, 3}, Filters: Count{4, 5, 6}, Actions: Count{7, 8, 9}, Exports: Count{10, 11, 12},
 				Hosts: 1 << 33, Deltas: 1234.5, Rates: []DirectionRate{{"incoming", 1, 2}, {"outgoing", 3, 4}},
-				Attacks: 2, LossRatio: 0.125, Suspended: "this program was stopped for 10s", Memory: 1 << 34, MemoryLimit: 1 << 35, Held: []string{"/etc/networks_list: gone"},
+				Attacks: 2, LossRatio: 0.125, Suspended: "this program was stopped for 10s", Memory: 1 << 34, MemoryLimit: 1 << 35, Held: []string{"/etc/networks_list: gone"}, Troubles: []string{"the log cannot be written"},
 			}, nil
 		},
 		snapshot: sdk.Snapshot{
@@ -133,7 +133,7 @@ func healthy() *fake {
 			{Kind: "capture", Name: "pcap", Instance: "mirror", Version: "v1", State: "running", Since: moment, PID: 42, Launches: 1},
 			{
 				Kind: "action", Name: "script", Instance: "notify", Version: "v2", State: "backing-off", Since: moment, Message: "exit status 1",
-				Launches: 3, Retry: moment.Add(time.Minute), Delivered: 4, Failed: 5, Dropped: 6, Queued: 7, Pipeline: "p", Rights: "r",
+				Launches: 3, Retry: moment.Add(time.Minute), Delivered: 4, Failed: 5, Dropped: 6, Queued: 7, Pipeline: "p", Rights: "r", Failures: 2, LastFailure: "exit status 3", LastFailureAt: moment,
 			},
 		},
 		reload: func(context.Context) (ReloadResult, error) {
@@ -168,7 +168,7 @@ func start(t testing.TB, backend Backend) *running {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- serve(ctx, l, backend, hclog.NewNullLogger()) }()
+	go func() { done <- serveSocket(ctx, l, SocketMode, backend, hclog.NewNullLogger()) }()
 	stop := sync.OnceValue(func() error {
 		cancel()
 		select {

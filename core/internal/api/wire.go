@@ -128,7 +128,7 @@ func statusOut(s *Status) *apiv1.StatusResponse {
 			return &apiv1.DirectionRate{Direction: text(r.Direction), Pps: r.PPS, Bps: r.BPS}
 		}),
 		Attacks: uint32(s.Attacks), LossRatio: s.LossRatio, Suspended: s.Suspended, MemoryBytes: s.Memory, MemoryLimitBytes: s.MemoryLimit,
-		Held: each(s.Held, text),
+		Held: each(s.Held, text), Troubles: each(s.Troubles, text),
 	}
 }
 
@@ -141,7 +141,7 @@ func statusIn(s *apiv1.StatusResponse) Status {
 			return DirectionRate{Direction: r.GetDirection(), PPS: r.GetPps(), BPS: r.GetBps()}
 		}),
 		Attacks: int(s.GetAttacks()), LossRatio: s.GetLossRatio(), Suspended: s.GetSuspended(), Memory: s.GetMemoryBytes(), MemoryLimit: s.GetMemoryLimitBytes(),
-		Held: s.GetHeld(),
+		Held: s.GetHeld(), Troubles: s.GetTroubles(),
 	}
 	for _, k := range out.kinds() {
 		for _, told := range s.GetPlugins() {
@@ -181,6 +181,7 @@ func pluginOut(p PluginStatus) *apiv1.PluginStatus {
 		State: text(p.State), SinceUnixNano: nanos(p.Since), Message: text(p.Message),
 		Pid: uint32(p.PID), Launches: uint64(p.Launches), RetryUnixNano: nanos(p.Retry),
 		Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Rights,
+		Failures: uint64(max(0, p.Failures)), LastFailure: text(p.LastFailure), LastFailureUnixNano: nanos(p.LastFailureAt),
 	}
 }
 
@@ -190,6 +191,7 @@ func pluginIn(p *apiv1.PluginStatus) PluginStatus {
 		State: p.GetState(), Since: timeOf(p.GetSinceUnixNano()), Message: p.GetMessage(),
 		PID: int(p.GetPid()), Launches: int(p.GetLaunches()), Retry: timeOf(p.GetRetryUnixNano()),
 		Delivered: p.GetDelivered(), Failed: p.GetFailed(), Dropped: p.GetDropped(), Queued: p.GetQueued(), Pipeline: p.GetPipeline(), Rights: p.GetRights(),
+		Failures: int(p.GetFailures()), LastFailure: p.GetLastFailure(), LastFailureAt: timeOf(p.GetLastFailureUnixNano()),
 	}
 }
 

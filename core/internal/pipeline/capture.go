@@ -42,6 +42,7 @@ type capture struct {
 	waiting    sync.WaitGroup     // for rings
 	streams    sync.WaitGroup     // which end with the process
 	account    account
+	silence    silence
 	played     []*input    // replay: those that are through
 	refused    *InputError // replay: what is wrong with its files
 }

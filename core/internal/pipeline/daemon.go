@@ -67,13 +67,13 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	if diags.HasErrors() {
 		return diags, nil
 	}
-	dir, remove, err := runtimeDir(cfg.Daemon, d.sys.log)
-	if err != nil {
+	var err error
+	if d.sys.runtime, err = openRuntimeDir(cfg.Daemon, d.sys.log); err != nil {
 		return diags, err
 	}
-	defer remove()
-	d.sys.runtimeDir = dir
-	if err := plugin.Sweep(dir); err != nil {
+	defer d.sys.runtime.close()
+	d.sys.runtimeDir = d.sys.runtime.path
+	if err := plugin.Sweep(d.sys.runtimeDir); err != nil {
 		d.sys.log.Warn("sockets of an earlier run cannot be removed", "error", err)
 	}
 	if d.seed, err = randomSeed(); err != nil {
@@ -135,6 +135,7 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 	if !diags.HasErrors() {
 		var seconds sync.WaitGroup
 		seconds.Go(func() { d.everySecond(periodic) })
+		seconds.Go(func() { d.sys.runtime.watch(periodic) })
 		d.sys.log.Info("running", "captures", len(next.captures), "actions", len(next.actions), "exports", len(next.exports), "not_running", next.notRunning())
 		if d.opt.OnRunning != nil {
 			d.opt.OnRunning()
@@ -283,6 +284,7 @@ func (d *Daemon) everySecond(ctx context.Context) {
 	for sleep(ctx, time.Second) {
 		d.sys.loop.do(func() {
 			d.watchClock()
+			d.watchInputs()
 			for _, in := range d.sys.loop.inputs {
 				in.fill = fill{was: in.fill.most}
 			}

@@ -28,7 +28,7 @@ type Diagnosis struct {
 // checkOrder is the order in which data passes what is checked. What plugins
 // check beyond it comes last.
 var checkOrder = []string{
-	"running", "bound", "rp_filter", "datagrams", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
+	"daemon", "running", "restarts", "bound", "rp_filter", "datagrams", "traffic", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
 	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward", "buffer size",
 }
 
@@ -36,12 +36,16 @@ var checkOrder = []string{
 // each in the order in which data passes.
 func (d *Daemon) Doctor(ctx context.Context) ([]Diagnosis, error) {
 	x := &examination{}
+	var plugins []PluginState
 	if !d.sys.loop.do(func() {
+		plugins = d.states()
 		x.captures, x.cfg, x.totals = d.inUse(), d.cfg, totalRates(d.sys.loop.engine)
 	}) {
 		return nil, ErrEnded
 	}
+	x.daemon(d.sys.troubles())
 	x.running()
+	x.restarts(plugins)
 	x.plugins(tablesOf(ctx, x.captures, exporter.TableDoctor))
 	x.addresses(tablesOf(ctx, x.captures, exporter.TableAddresses))
 	x.directions()
@@ -75,10 +79,17 @@ func (x *examination) sorted() []Diagnosis {
 	type about struct{ input, name string }
 	seen := map[about]bool{}
 	return slices.DeleteFunc(x.checks, func(c Diagnosis) bool { // of two of the same the worse comes first
-		again := seen[about{c.Input, c.Name}] && c.Name != "forward"
+		again := seen[about{c.Input, c.Name}] && c.Name != "forward" && c.Name != "daemon"
 		seen[about{c.Input, c.Name}] = true
 		return again
 	})
+}
+
+// daemon tells what is wrong with this program itself.
+func (x *examination) daemon(troubles []string) {
+	for _, trouble := range troubles {
+		x.say("", "daemon", exporter.StateFault, "%s", trouble)
+	}
 }
 
 // running looks at the captures' processes.
@@ -91,12 +102,63 @@ func (x *examination) running() {
 		case s.State == plugin.Finished:
 			x.say(c.title(), "running", exporter.StateOK, "its input has ended")
 		case c.proc == nil:
-			x.say(c.title(), "running", exporter.StateFault, "it is %s: %s", s.State, cmp.Or(s.Message, "see fastnetmon plugins"))
+			x.say(c.title(), "running", exporter.StateFault, "it is %s: %s", s.State, cmp.Or(s.Message, lastFailure(s.Failures), "see fastnetmon plugins"))
 		case s.State == plugin.Unhealthy:
 			x.say(c.title(), "running", exporter.StateFault, "it is unhealthy: %s", s.Message)
 		case !c.about.Has(host.FeatureTable): // the others tell more
 			x.say(c.title(), "running", exporter.StateOK, "running since %s", s.Since.UTC().Format(time.RFC3339))
 		}
+		x.traffic(&c)
+	}
+}
+
+// restarts tells of plugins of every kind that run, but have failed lately.
+func (x *examination) restarts(plugins []PluginState) {
+	for i := range plugins {
+		p := &plugins[i]
+		f, name := p.Status.Failures, p.Block.Name+"."+p.Block.Instance
+		switch state := p.Status.State; {
+		case p.Block.Kind == "capture" && state != plugin.Running: // running says more
+		case state == plugin.Running && f.Count > 0 && time.Since(f.At) < failureLately:
+			x.say(name, "restarts", exporter.StateWarn, "the %s runs again; %s", p.Block.Kind, lastFailure(f))
+		case p.Block.Kind == "capture" || state == plugin.Running || state == plugin.Finished:
+		default:
+			x.say(name, "running", exporter.StateFault, "the %s is %s: %s", p.Block.Kind, state, cmp.Or(p.Status.Message, lastFailure(f), "see fastnetmon plugins"))
+		}
+	}
+}
+
+// failureLately is for how long a failure is spoken of though it is over.
+const failureLately = 10 * time.Minute
+
+// lastFailure tells of an instance's failures, "" where there were none.
+func lastFailure(f plugin.Failures) string {
+	if f.Count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("it has failed %s, the last time %s ago: %s", times(f.Count), time.Since(f.At).Round(time.Second), f.Last)
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+const (
+	quietAfterTraffic = 10 * time.Second
+	quietFromTheStart = 30 * time.Second
+)
+
+// traffic tells of a capture that works and to which nothing comes.
+func (x *examination) traffic(c *tapped) {
+	switch {
+	case c.proc == nil:
+	case c.fed && c.quiet >= quietAfterTraffic:
+		x.say(c.title(), "traffic", exporter.StateWarn, "it has received nothing for %s, and had before: does what feeds it still send?", c.quiet)
+	case !c.fed && c.quiet >= quietFromTheStart:
+		x.say(c.title(), "traffic", exporter.StateWarn, "it has received nothing in the %s since it was started", c.quiet)
 	}
 }
 

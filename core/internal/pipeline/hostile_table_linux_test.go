@@ -37,6 +37,8 @@ var hostileTable = []struct {
 		{kind: "capture", mode: "hang_drain", fate: stays},
 		{kind: "capture", mode: "stops", says: `^no word of health for 3s$`},
 		{kind: "capture", mode: "late", fate: stays},
+		{kind: "capture", mode: "ring_silent", says: `^killed: it handed on nothing for 10s$`, logs: `^a capture hands on nothing, though its process says that it is well`},
+		{kind: "capture", mode: "ring_stuck", says: `^it hands on nothing, not even that there is nothing$`},
 	}},
 	{"words", []hostileRow{
 		{kind: "capture", mode: "stdout_before", process: short, says: `did not complete the handshake.*(?s:.*)leave stdout alone\); the first line of its stdout is "Loading modules, please wait \.\.\."`},
@@ -66,7 +68,6 @@ var hostileTable = []struct {
 		{kind: "capture", mode: "allocates", process: "    memory = \"96MiB\"\n", says: `^killed: out of memory limit 96MiB$`},
 	}},
 	{"rings", []hostileRow{
-		{kind: "capture", mode: "ring_silent", fate: stays},
 		{kind: "capture", mode: "ring_magic", fate: stays},
 		{kind: "capture", mode: "ring_tail", fate: stays},
 		{kind: "capture", mode: "ring_stats", says: `^it ended with exit code 1`},

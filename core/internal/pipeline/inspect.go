@@ -57,6 +57,9 @@ func (d *Daemon) memoryLimit() uint64 {
 	return engine.DefaultMemoryLimit
 }
 
+// Troubles lists what is wrong with the daemon itself, a sentence each.
+func (d *Daemon) Troubles() []string { return d.sys.troubles() }
+
 // RuntimeDir is the directory for sockets that is really used; once it runs.
 func (d *Daemon) RuntimeDir() string { return d.sys.runtimeDir }
 
@@ -131,14 +134,18 @@ type PluginState struct {
 // the order of the configuration.
 func (d *Daemon) Plugins() ([]PluginState, error) {
 	var out []PluginState
-	if !d.sys.loop.do(func() {
-		for _, b := range allBlocks(d.cfg) {
-			out = append(out, d.statesOf(blockName(b))...)
-		}
-	}) {
+	if !d.sys.loop.do(func() { out = d.states() }) {
 		return nil, ErrEnded
 	}
 	return out, nil
+}
+
+// states is what runs of all blocks in use; the loop's goroutine calls it.
+func (d *Daemon) states() (out []PluginState) {
+	for _, b := range allBlocks(d.cfg) {
+		out = append(out, d.statesOf(blockName(b))...)
+	}
+	return out
 }
 
 // statesOf is what runs of a block; the loop's goroutine calls it.
@@ -152,6 +159,9 @@ func (d *Daemon) statesOf(name string) (out []PluginState) {
 	}
 	if c := d.set.captures[name]; c != nil {
 		show(c.part(), "", nil)
+		if s := &out[len(out)-1].Status; s.State == plugin.Running && c.quietFor() >= lasting(quietLooks) {
+			s.Message = fmt.Sprintf("nothing received for %s", c.quietFor())
+		}
 	}
 	if a := d.set.actions[name]; a != nil {
 		show(a.part(), "", a.queue)

@@ -49,6 +49,7 @@ type input struct {
 	last    ring.Flush // replay: the newest flush
 	left    uint32     // replay: deltas of it still to come
 	fill    fill
+	brought seen          // by the latest look
 	seen    chan struct{} // holds a token when the loop has looked since
 }
 

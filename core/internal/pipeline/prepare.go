@@ -26,6 +26,10 @@ type Options struct {
 	OnRates func(sdk.Snapshot)
 	// OnRunning, if set, is called once everything has come up.
 	OnRunning func()
+	// Troubles, if set, lists what is wrong with the rest of the program, a
+	// sentence each; Metrics figures about it. They must not wait.
+	Troubles func() []string
+	Metrics  func() []sdk.Metric
 	// UntilFinished ends Run once every capture has finished and no attack is
 	// left open.
 	UntilFinished bool

@@ -109,6 +109,10 @@ func (d *Daemon) metrics() []sdk.Metric {
 		{Name: "enforcement_suspended", Value: truth(d.sys.loop.suspended() != "")},
 		{Name: "loss_ratio", Value: d.loss.ratio(d.ledger())},
 	}
+	if d.opt.Metrics != nil {
+		out = append(out, d.opt.Metrics()...)
+	}
+	out = append(out, sdk.Metric{Name: "daemon_troubles", Value: float64(len(d.sys.troubles()))})
 	out = append(out, d.ringMetrics()...)
 	out = append(out, d.pluginMetrics()...)
 	out = d.sys.loop.turns.metrics("tick_seconds", out)
@@ -123,8 +127,8 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// ringMetrics tell how full the fullest ring of each capture was in the last
-// second, and how far the slowest lags behind.
+// ringMetrics tell for how long each capture has received nothing, how full its
+// fullest ring was in the last second, and how far the slowest lags behind.
 func (d *Daemon) ringMetrics() []sdk.Metric {
 	fills, lags := map[string]float64{}, map[string]float64{}
 	for _, in := range d.sys.loop.inputs {
@@ -135,6 +139,9 @@ func (d *Daemon) ringMetrics() []sdk.Metric {
 		}
 	}
 	var out []sdk.Metric
+	for _, c := range d.set.captures {
+		out = append(out, sdk.Metric{Name: "input_quiet_seconds:input=" + c.title(), Value: c.quietFor().Seconds()})
+	}
 	for _, name := range slices.Sorted(maps.Keys(fills)) {
 		out = append(out, sdk.Metric{Name: "ring_fill_ratio:input=" + name, Value: min(fills[name], 1)},
 			sdk.Metric{Name: "ring_lag_seconds:input=" + name, Value: lags[name]})
@@ -153,6 +160,10 @@ func (d *Daemon) pluginMetrics() []sdk.Metric {
 			status := p.inst.Status()
 			add("plugin_up", blockName(p.block), truth(status.State == plugin.Running || status.State == plugin.Finished))
 			add("plugin_restarts_total", blockName(p.block), float64(max(status.Launches-1, 0)))
+			add("plugin_failures_total", blockName(p.block), float64(status.Failures.Count))
+			if at := status.Failures.At; !at.IsZero() {
+				add("plugin_last_failure_timestamp_seconds", blockName(p.block), float64(at.UnixMilli())/1000)
+			}
 		}
 	}
 	for name, a := range d.set.actions {

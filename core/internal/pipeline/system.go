@@ -2,19 +2,14 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
-	"golang.org/x/sys/unix"
 
-	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 )
@@ -24,11 +19,26 @@ type system struct {
 	opt         Options
 	log         hclog.Logger
 	runtimeDir  string
+	runtime     *runtimeDirectory // nil in replay
 	names       *idSets
 	loop        *loop
 	plan        atomic.Pointer[count.Plan] // that captures get
 	tokens      atomic.Uint64
 	quarantines atomic.Uint64
+}
+
+// troubles lists what is wrong with the daemon itself, a sentence each.
+func (s *system) troubles() []string {
+	var out []string
+	if s.runtime != nil {
+		if trouble := s.runtime.wrong(); trouble != "" {
+			out = append(out, trouble)
+		}
+	}
+	if s.opt.Troubles != nil {
+		out = append(out, s.opt.Troubles()...)
+	}
+	return out
 }
 
 // token names one batch of descriptors; tokens of a connection grow.
@@ -87,55 +97,4 @@ func refusal(inst *plugin.Instance, p *prepared) hcl.Diagnostics {
 		Severity: hcl.DiagError, Summary: "Plugin failed", Subject: b.Range.Ptr(),
 		Detail: fmt.Sprintf("%s %q %q: %s", b.Kind, b.Name, b.Instance, inst.Status().Message),
 	}}
-}
-
-// runtimeDir returns the directory for sockets, for this process alone. The
-// default one belongs to root: an ordinary user who has not named another gets
-// one that goes again.
-func runtimeDir(d config.Daemon, log hclog.Logger) (dir string, release func(), err error) {
-	release, err = lockDir(d.RuntimeDir)
-	if err == nil {
-		return d.RuntimeDir, release, nil
-	}
-	if errors.Is(err, os.ErrPermission) && d.RuntimeDir == config.DefaultRuntimeDir {
-		if dir, remove, err := temporaryRuntimeDir(); err == nil {
-			log.Info("the runtime directory is not ours to use; using another", "wanted", d.RuntimeDir, "used", dir)
-			return dir, remove, nil
-		}
-	}
-	return "", nil, fmt.Errorf("the runtime directory cannot be used: %w; set daemon { runtime_dir } to a directory that this user may write and no other daemon uses", err)
-}
-
-// lockDir makes a directory and takes its lock, which the kernel frees when
-// this process ends, however it does.
-func lockDir(dir string) (release func(), err error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is in use by another daemon", dir)
-		}
-		return nil, fmt.Errorf("locking %s: %w", f.Name(), err)
-	}
-	return func() { f.Close() }, nil
-}
-
-// temporaryRuntimeDir makes a directory for sockets that goes again: for what
-// may run beside a daemon. Its path is short, since socket paths must be.
-func temporaryRuntimeDir() (dir string, remove func(), err error) {
-	base := os.Getenv("XDG_RUNTIME_DIR")
-	if !filepath.IsAbs(base) {
-		base = ""
-	}
-	dir, err = os.MkdirTemp(base, "fnm")
-	if err != nil {
-		return "", nil, fmt.Errorf("a directory for sockets cannot be made: %w", err)
-	}
-	return dir, func() { os.RemoveAll(dir) }, nil //nolint:gosec // the user's own environment names it
 }

@@ -30,6 +30,8 @@ type tapped struct {
 	*capture
 	status plugin.Status
 	proc   *plugin.Process // nil: it is not running
+	quiet  time.Duration   // for which it has received nothing; 0: it has not been long
+	fed    bool            // it has received something
 }
 
 // inUse lists the captures in the order of the configuration. The loop's
@@ -38,7 +40,7 @@ func (d *Daemon) inUse() (out []tapped) {
 	for _, p := range d.cfg.Pipelines {
 		for _, b := range p.Captures {
 			if c := d.set.captures[blockName(b)]; c != nil {
-				t := tapped{capture: c, status: c.inst.Status()}
+				t := tapped{capture: c, status: c.inst.Status(), quiet: c.quietFor(), fed: c.hadRecords()}
 				if s := t.status.State; s == plugin.Running || s == plugin.Unhealthy {
 					t.proc = c.process.Load()
 				}

@@ -75,6 +75,7 @@ type Instance struct {
 	start  sync.Once
 	mu     sync.Mutex
 	status Status
+	fault  string              // what is wrong with a running process that says it is well; "" nothing
 	told   map[State]time.Time // when a change of health was last logged
 	untold int                 // changes of health that were not
 	limit  context.Context     // Stop's
@@ -159,7 +160,10 @@ func (i *Instance) run() {
 			i.set(Finished, "")
 			return
 		case errors.As(err, &no):
-			i.set(Failed, no.Error())
+			i.change(func(s *Status) {
+				s.State, s.Message, s.Retry = Failed, no.Error(), time.Time{}
+				s.failed(no)
+			})
 			return
 		}
 		if !i.pause(ctx, err) {
@@ -174,6 +178,7 @@ func (i *Instance) pause(ctx context.Context, cause error) bool {
 	delay := i.back.delay()
 	i.change(func(s *Status) {
 		s.State, s.Message, s.Retry = BackingOff, cause.Error(), time.Now().Add(delay)
+		s.failed(cause)
 	})
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

@@ -342,3 +342,38 @@ func TestBackoffResetByHealth(t *testing.T) {
 		}
 	}
 }
+
+// What ended the process before is not forgotten while the next one is
+// launched, or runs.
+func TestFailuresAreKept(t *testing.T) {
+	i, _, _ := startInstance(t, "exits", func(c *Config) { c.MinBackoff, c.MaxBackoff = time.Millisecond, time.Millisecond })
+	eventually(t, "it is launched for the third time", func() bool {
+		s := i.Status()
+		return s.State == Launching && s.Failures.Count >= 2
+	})
+	if f := i.Status().Failures; !strings.Contains(f.Last, "exit code 3") || time.Since(f.At) > patience {
+		t.Errorf("failures %+v", f)
+	}
+	i, s, _ := startInstance(t, "good", nil)
+	waitState(t, i, Running)
+	if err := syscall.Kill(s.launched()[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it runs again", func() bool { return i.Status().State == Running && i.Status().Launches == 2 })
+	if f := i.Status().Failures; f.Count != 1 || !strings.Contains(f.Last, "signal") || f.At.IsZero() {
+		t.Errorf("failures %+v", f)
+	}
+}
+
+// A process that says that it is well is unhealthy while we know better.
+func TestFault(t *testing.T) {
+	i, _, _ := startInstance(t, "good", func(c *Config) { c.WatchInterval = 50 * time.Millisecond })
+	waitState(t, i, Running)
+	i.Fault("it hands on nothing")
+	waitState(t, i, Unhealthy)
+	if s := i.Status(); s.Message != "it hands on nothing" {
+		t.Errorf("status %+v", s)
+	}
+	i.Fault("")
+	waitState(t, i, Running)
+}

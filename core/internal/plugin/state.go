@@ -39,6 +39,20 @@ type Status struct {
 	Launches int         // how many processes there have been
 	Retry    time.Time   // backing-off: when it is launched again
 	Health   host.Health // the newest word of a running plugin
+	Failures Failures
+}
+
+// Failures are the launches that came to nothing and the processes that ended
+// without being asked to, since the instance was made.
+type Failures struct {
+	Count int
+	Last  string // why, of the newest
+	At    time.Time
+}
+
+// failed notes one more failure.
+func (s *Status) failed(cause error) {
+	s.Failures = Failures{Count: s.Failures.Count + 1, Last: cause.Error(), At: time.Now()}
 }
 
 func (i *Instance) set(state State, message string) {

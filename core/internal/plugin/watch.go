@@ -23,6 +23,7 @@ var errSilent = errors.New("no word of health")
 // watch stays with a started process until it ends, has finished, fails, is
 // silent for too long (an error) or ctx is done (nil).
 func (i *Instance) watch(ctx context.Context, p *Process) error {
+	i.Fault("")
 	i.set(Running, "")
 	if i.config.Hooks.Running != nil {
 		i.config.Hooks.Running(p)
@@ -80,21 +81,33 @@ func (i *Instance) listen(ctx context.Context, p *Process, words <-chan host.Hea
 func (i *Instance) heard(p *Process, h host.Health) error {
 	i.mu.Lock()
 	i.status.Health = h
+	fault := i.fault
 	i.mu.Unlock()
 	if i.config.Hooks.Health != nil {
 		i.config.Hooks.Health(p, h)
 	}
-	switch h.State {
-	case host.Finished:
+	switch {
+	case h.State == host.Finished:
 		return errFinished
-	case host.Failed:
+	case h.State == host.Failed:
 		return fmt.Errorf("its work failed: %s", h.Message)
-	case host.Unhealthy:
+	case h.State == host.Unhealthy:
 		i.set(Unhealthy, h.Message)
+	case fault != "":
+		i.set(Unhealthy, fault)
 	default:
 		i.set(Running, "")
 	}
 	return nil
+}
+
+// Fault says what is wrong with the running process though it says itself that
+// it is well; "" that it is mended. With its next word of health the instance is
+// unhealthy, or well again.
+func (i *Instance) Fault(what string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.fault = what
 }
 
 // lost waits a moment when the stream of health has ended: mostly because the

@@ -58,6 +58,8 @@ type Logger struct {
 	toldAt time.Time
 	works  bool
 	gaveUp bool // at the end: the output takes nothing
+
+	failure failure
 }
 
 // closeTime bounds how long Close and Flush wait for a sink that is stuck.
@@ -76,6 +78,7 @@ func NewLogger(opt Options) (*Logger, error) {
 	l := &Logger{
 		unlimited: opt.Unlimited, limit: newLimiter(), queue: newQueue(), out: out, done: make(chan struct{}),
 	}
+	l.failure.elsewhere = elsewhere(opt, out)
 	l.queued = formatter(opt, out, l.push)
 	l.direct = formatter(opt, out, l.write)
 	root := hclog.NewInterceptLogger(&hclog.LoggerOptions{
@@ -242,6 +245,7 @@ func (l *Logger) write(next line) {
 	if l.works = err == nil; !l.works {
 		l.lost.Add(1)
 	}
+	l.failure.note(err, time.Now())
 }
 
 // tellHeldBack logs how many lines the limit has held back.

@@ -79,6 +79,7 @@ type StatusResponse struct {
 	MemoryLimitBytes uint64                 `protobuf:"varint,13,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	Suspended        string                 `protobuf:"bytes,14,opt,name=suspended,proto3" json:"suspended,omitempty"` // why attacks are not enforced just now; empty: they are
 	Held             []string               `protobuf:"bytes,15,rep,name=held,proto3" json:"held,omitempty"`           // lists of prefixes that are not in force as they stand, and why
+	Troubles         []string               `protobuf:"bytes,16,rep,name=troubles,proto3" json:"troubles,omitempty"`   // what is wrong with the daemon itself, a sentence each
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -214,6 +215,13 @@ func (x *StatusResponse) GetSuspended() string {
 func (x *StatusResponse) GetHeld() []string {
 	if x != nil {
 		return x.Held
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetTroubles() []string {
+	if x != nil {
+		return x.Troubles
 	}
 	return nil
 }
@@ -863,25 +871,28 @@ func (x *PluginsResponse) GetPlugins() []*PluginStatus {
 }
 
 type PluginStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                                            // capture, filter, action, export
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`                                            // of the plugin
-	Instance      string                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`                                    // of the block
-	Version       string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`                                      // of the plugin; "" until it has been asked
-	State         string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`                                          // launching, configuring, starting, running, unhealthy, backing-off, draining, stopped, finished, failed
-	SinceUnixNano int64                  `protobuf:"varint,6,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"`  // of the state
-	Message       string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`                                      // why, in states that have a reason
-	Pid           uint32                 `protobuf:"varint,8,opt,name=pid,proto3" json:"pid,omitempty"`                                             // 0 without a process
-	Launches      uint64                 `protobuf:"varint,9,opt,name=launches,proto3" json:"launches,omitempty"`                                   // processes so far
-	RetryUnixNano int64                  `protobuf:"varint,10,opt,name=retry_unix_nano,json=retryUnixNano,proto3" json:"retry_unix_nano,omitempty"` // backing-off: when it is launched again
-	Delivered     uint64                 `protobuf:"varint,11,opt,name=delivered,proto3" json:"delivered,omitempty"`                                // actions and exports: events since the daemon started
-	Failed        uint64                 `protobuf:"varint,12,opt,name=failed,proto3" json:"failed,omitempty"`                                      // events that it would not take
-	Dropped       uint64                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"`                                    // events that found its queue full
-	Queued        uint64                 `protobuf:"varint,14,opt,name=queued,proto3" json:"queued,omitempty"`                                      // events that wait now
-	Pipeline      string                 `protobuf:"bytes,15,opt,name=pipeline,proto3" json:"pipeline,omitempty"`                                   // filters: each has a process in every pipeline that names it
-	Rights        string                 `protobuf:"bytes,16,opt,name=rights,proto3" json:"rights,omitempty"`                                       // whose rights the process has, and what bounds it
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state               protoimpl.MessageState `protogen:"open.v1"`
+	Kind                string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`                                            // capture, filter, action, export
+	Name                string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`                                            // of the plugin
+	Instance            string                 `protobuf:"bytes,3,opt,name=instance,proto3" json:"instance,omitempty"`                                    // of the block
+	Version             string                 `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`                                      // of the plugin; "" until it has been asked
+	State               string                 `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`                                          // launching, configuring, starting, running, unhealthy, backing-off, draining, stopped, finished, failed
+	SinceUnixNano       int64                  `protobuf:"varint,6,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"`  // of the state
+	Message             string                 `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`                                      // why, in states that have a reason
+	Pid                 uint32                 `protobuf:"varint,8,opt,name=pid,proto3" json:"pid,omitempty"`                                             // 0 without a process
+	Launches            uint64                 `protobuf:"varint,9,opt,name=launches,proto3" json:"launches,omitempty"`                                   // processes so far
+	RetryUnixNano       int64                  `protobuf:"varint,10,opt,name=retry_unix_nano,json=retryUnixNano,proto3" json:"retry_unix_nano,omitempty"` // backing-off: when it is launched again
+	Delivered           uint64                 `protobuf:"varint,11,opt,name=delivered,proto3" json:"delivered,omitempty"`                                // actions and exports: events since the daemon started
+	Failed              uint64                 `protobuf:"varint,12,opt,name=failed,proto3" json:"failed,omitempty"`                                      // events that it would not take
+	Dropped             uint64                 `protobuf:"varint,13,opt,name=dropped,proto3" json:"dropped,omitempty"`                                    // events that found its queue full
+	Queued              uint64                 `protobuf:"varint,14,opt,name=queued,proto3" json:"queued,omitempty"`                                      // events that wait now
+	Pipeline            string                 `protobuf:"bytes,15,opt,name=pipeline,proto3" json:"pipeline,omitempty"`                                   // filters: each has a process in every pipeline that names it
+	Rights              string                 `protobuf:"bytes,16,opt,name=rights,proto3" json:"rights,omitempty"`                                       // whose rights the process has, and what bounds it
+	Failures            uint64                 `protobuf:"varint,17,opt,name=failures,proto3" json:"failures,omitempty"`                                  // launches that came to nothing, and processes that ended unasked
+	LastFailure         string                 `protobuf:"bytes,18,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`          // why, of the newest
+	LastFailureUnixNano int64                  `protobuf:"varint,19,opt,name=last_failure_unix_nano,json=lastFailureUnixNano,proto3" json:"last_failure_unix_nano,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *PluginStatus) Reset() {
@@ -1024,6 +1035,27 @@ func (x *PluginStatus) GetRights() string {
 		return x.Rights
 	}
 	return ""
+}
+
+func (x *PluginStatus) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *PluginStatus) GetLastFailure() string {
+	if x != nil {
+		return x.LastFailure
+	}
+	return ""
+}
+
+func (x *PluginStatus) GetLastFailureUnixNano() int64 {
+	if x != nil {
+		return x.LastFailureUnixNano
+	}
+	return 0
 }
 
 type LedgerRequest struct {
@@ -2584,7 +2616,7 @@ var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"\x1ffastnetmon/api/v1/control.proto\x12\x11fastnetmon.api.v1\"\x0f\n" +
-	"\rStatusRequest\"\x95\x04\n" +
+	"\rStatusRequest\"\xb1\x04\n" +
 	"\x0eStatusResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12\x12\n" +
@@ -2603,7 +2635,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\x12,\n" +
 	"\x12memory_limit_bytes\x18\r \x01(\x04R\x10memoryLimitBytes\x12\x1c\n" +
 	"\tsuspended\x18\x0e \x01(\tR\tsuspended\x12\x12\n" +
-	"\x04held\x18\x0f \x03(\tR\x04held\"v\n" +
+	"\x04held\x18\x0f \x03(\tR\x04held\x12\x1a\n" +
+	"\btroubles\x18\x10 \x03(\tR\btroubles\"v\n" +
 	"\tKindCount\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x1f\n" +
@@ -2646,7 +2679,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x03fps\x18\x06 \x01(\x01R\x03fps\"\x10\n" +
 	"\x0ePluginsRequest\"L\n" +
 	"\x0fPluginsResponse\x129\n" +
-	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\xb6\x03\n" +
+	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\xaa\x04\n" +
 	"\fPluginStatus\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2664,7 +2697,10 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\adropped\x18\r \x01(\x04R\adropped\x12\x16\n" +
 	"\x06queued\x18\x0e \x01(\x04R\x06queued\x12\x1a\n" +
 	"\bpipeline\x18\x0f \x01(\tR\bpipeline\x12\x16\n" +
-	"\x06rights\x18\x10 \x01(\tR\x06rights\"\x0f\n" +
+	"\x06rights\x18\x10 \x01(\tR\x06rights\x12\x1a\n" +
+	"\bfailures\x18\x11 \x01(\x04R\bfailures\x12!\n" +
+	"\flast_failure\x18\x12 \x01(\tR\vlastFailure\x123\n" +
+	"\x16last_failure_unix_nano\x18\x13 \x01(\x03R\x13lastFailureUnixNano\"\x0f\n" +
 	"\rLedgerRequest\"B\n" +
 	"\x0eLedgerResponse\x120\n" +
 	"\x04rows\x18\x01 \x03(\v2\x1c.fastnetmon.api.v1.LedgerRowR\x04rows\"\xef\x01\n" +

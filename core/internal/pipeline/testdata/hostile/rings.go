@@ -200,6 +200,8 @@ func (f *feed) lie(mode string, flush *ring.Flush, delta *ring.Delta) (done bool
 		flush.Number = 3
 	case "flush_ahead":
 		flush.WindowEnd += int64(10 * time.Second)
+	case "ring_stuck": // in the midst of things, as one that holds what flushing needs
+		select {}
 	case "flush_window":
 		flush.WindowEnd++
 	case "flush_past":
