@@ -15,6 +15,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
@@ -100,9 +101,11 @@ func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) erro
 		Config: cfg, Log: log, Version: version, OnEvent: r.subscribers.publish, OnRunning: func() { r.ready(detached) },
 		Troubles: r.troubles, Metrics: r.metrics,
 	})
+	guard := plugin.StartGuard(log)
 	stop := r.handleSignals()
 	said, err := r.daemon.Run(cmd.Context())
 	stop()
+	guard.Stop()
 	log.Flush() // what follows goes to the same place
 	if bad := showDiagnostics(cmd.ErrOrStderr(), append(diags, said...), cfg.Files); bad != nil {
 		return bad

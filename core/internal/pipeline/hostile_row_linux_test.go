@@ -54,7 +54,7 @@ type hostileRow struct {
 	says       string // regexp: the reason of one of its states
 	logs       string // regexp: a line of log, its message and error
 	fate       fate
-	ghost      bool // it leaves a process that has left the group
+	ghost      bool // it leaves a process that has left the group and lost our mark
 }
 
 // fate is what becomes of a hostile plugin.

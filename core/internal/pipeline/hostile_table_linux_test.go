@@ -64,7 +64,7 @@ var hostileTable = []struct {
 		{kind: "capture", mode: "fails", sdk: true, body: oneFlood, says: `^its work failed: the cable is gone$`},
 		{kind: "capture", mode: "refuses_later", says: `^the plugin refuses its configuration$`, fate: givenUp},
 		{kind: "capture", mode: "forks", says: `^it ended with exit code 1`},
-		{kind: "capture", mode: "grandchild", says: `^it ended with exit code 1`, ghost: true},
+		{kind: "capture", mode: "grandchild", says: `^it ended with exit code 1`},
 		{kind: "capture", mode: "allocates", process: "    memory = \"96MiB\"\n", says: `^killed: out of memory limit 96MiB$`},
 	}},
 	{"rings", []hostileRow{

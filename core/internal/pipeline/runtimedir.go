@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 )
 
 // runtimeDirectory is the directory for sockets, which is this process's alone
@@ -30,7 +32,9 @@ type runtimeDirectory struct {
 func openRuntimeDir(d config.Daemon, log hclog.Logger) (*runtimeDirectory, error) {
 	lock, err := lockDir(d.RuntimeDir)
 	if err == nil {
-		return &runtimeDirectory{path: d.RuntimeDir, log: log, lock: lock}, nil
+		r := &runtimeDirectory{path: d.RuntimeDir, log: log, lock: lock}
+		r.takeOver()
+		return r, nil
 	}
 	if errors.Is(err, os.ErrPermission) && d.RuntimeDir == config.DefaultRuntimeDir {
 		if dir, _, err := temporaryRuntimeDir(); err == nil {
@@ -77,8 +81,24 @@ func (r *runtimeDirectory) keep() {
 	if err == nil {
 		r.lock.Close()
 		r.lock = lock
+		r.takeOver()
 	}
 	r.settle(err, true)
+}
+
+// takeOver ends what plugins of the run that had the directory before have left
+// behind, by the id in the lock, and leaves our own there.
+func (r *runtimeDirectory) takeOver() {
+	was, err := io.ReadAll(io.NewSectionReader(r.lock, 0, 64))
+	if id := string(was); err == nil && id != plugin.RunID() && !plugin.EndRun(id) {
+		r.log.Warn("what plugins of an earlier run have started does not end", "run", id)
+	}
+	if err = r.lock.Truncate(0); err == nil {
+		_, err = r.lock.WriteAt([]byte(plugin.RunID()), 0)
+	}
+	if err != nil {
+		r.log.Warn("what plugins start may outlive a daemon that is killed: its id cannot be written", "path", lockPath(r.path), "error", err)
+	}
 }
 
 // settle notes how the directory is, and logs a change.

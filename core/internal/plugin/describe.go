@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
 const (
@@ -52,7 +53,8 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 	errs := out.stream()
 	var stdout bytes.Buffer
 	excess := make(chan struct{})
-	env, err := environment(nil, nil)
+	sign := newMark()
+	env, err := environment(nil, []string{envMark + "=" + sign})
 	if err != nil {
 		return nil, "", err
 	}
@@ -77,6 +79,7 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 		err = context.Cause(ctx)
 		c.kill(killLimit)
 	}
+	mark.End(envMark+"="+sign, sweepLimit)
 	pipes.finish()
 	errs.end()
 	out.end()

@@ -11,12 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 )
 
 // The test binary is also a core, which TestCoreKilled kills and TestCorePaused
 // pauses.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == GuardArgument {
+		RunGuard(os.Stdin)
+		return
+	}
 	if len(os.Args) > 1 && os.Args[1] == "watching" {
 		watching(os.Args[2], os.Args[3])
 		return
@@ -30,16 +35,25 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// intermediate is a core that launches one plugin, tells its id and hangs.
+// intermediate is a core with a guard that launches one plugin, tells its id and
+// those of what it has started, and hangs.
 func intermediate(path, dir string) int {
+	StartGuard(hclog.NewNullLogger())
 	p, err := Launch(context.Background(), Spec{
-		Kind: "capture", Name: "good", Instance: "test", Path: path, RuntimeDir: dir, StartTimeout: patience,
+		Kind: "capture", Name: "grandchild", Instance: "test", Path: path, RuntimeDir: dir, StartTimeout: patience,
 	})
 	if err != nil {
 		fmt.Println(err)
 		return 1
 	}
-	fmt.Println(p.PID())
+	if _, err := p.Host().Start(context.Background()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for len(grandchildren(p)) < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	fmt.Println(p.PID(), grandchildren(p)[0], grandchildren(p)[1])
 	time.Sleep(time.Hour)
 	return 0
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -107,35 +108,40 @@ func TestSpam(t *testing.T) {
 	}
 }
 
-// Grandchildren that hold the pipes keep nothing from ending: those in the
-// group die, one that has left it is not waited for.
+// Grandchildren that hold the pipes keep nothing from ending, and die: those in
+// the group and, on Linux, one that has left it.
 func TestGrandchildren(t *testing.T) {
 	p, _ := launchStub(t, "grandchild", nil)
 	if _, err := p.Host().Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	var pids []int
-	eventually(t, "both grandchildren are there", func() bool {
-		pids = pids[:0]
-		for _, line := range p.out.last() {
-			if _, pid, ok := strings.Cut(line, "grandchild "); ok {
-				n, _ := strconv.Atoi(pid)
-				pids = append(pids, n)
-			}
-		}
-		return len(pids) == 2
-	})
+	eventually(t, "both grandchildren are there", func() bool { pids = grandchildren(p); return len(pids) == 2 })
 	within(t, "the end", func() {
 		_ = syscall.Kill(p.PID(), syscall.SIGKILL)
 		<-p.Done()
 		p.Stop(context.Background())
 	})
 	eventually(t, "the one in the group is dead", func() bool { return processGone(pids[0]) })
-	_ = syscall.Kill(pids[1], syscall.SIGKILL)
+	if runtime.GOOS != "linux" {
+		_ = syscall.Kill(pids[1], syscall.SIGKILL)
+	}
+	eventually(t, "the one that has left it is dead", func() bool { return processGone(pids[1]) })
+}
+
+// grandchildren are the processes that the stub of this name tells of.
+func grandchildren(p *Process) (pids []int) {
+	for _, line := range p.out.last() {
+		if _, pid, ok := strings.Cut(line, "grandchild "); ok {
+			n, _ := strconv.Atoi(pid)
+			pids = append(pids, n)
+		}
+	}
+	return pids
 }
 
 // When the core is killed, its plugins end: by the kernel's doing on Linux, by
-// the liveness pipe elsewhere.
+// the liveness pipe elsewhere. On Linux the guard ends what they have started.
 func TestCoreKilled(t *testing.T) {
 	noTrace(t)
 	exe, err := os.Executable()
@@ -147,7 +153,7 @@ func TestCoreKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	core := exec.Command(exe, "intermediate", stubProgram(t, "good"), dir)
+	core := exec.Command(exe, "intermediate", stubProgram(t, "grandchild"), dir)
 	stdout, err := core.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -155,14 +161,20 @@ func TestCoreKilled(t *testing.T) {
 	if err := core.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var pid int
-	if _, err := fmt.Fscan(stdout, &pid); err != nil {
+	var pid, near, apart int
+	if _, err := fmt.Fscan(stdout, &pid, &near, &apart); err != nil {
 		_ = core.Wait()
 		t.Fatal(err)
 	}
 	_ = core.Process.Kill()
 	_ = core.Wait()
 	eventually(t, "the plugin is gone", func() bool { return processGone(pid) })
+	if runtime.GOOS == "linux" {
+		eventually(t, "what it has started is gone", func() bool { return processGone(near) && processGone(apart) })
+	} else {
+		_ = syscall.Kill(near, syscall.SIGKILL)
+		_ = syscall.Kill(apart, syscall.SIGKILL)
+	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

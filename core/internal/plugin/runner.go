@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
 // Descriptors that a plugin inherits.
@@ -42,6 +43,7 @@ type processRunner struct {
 	memory   *bound
 	dir      string // for the plugin's socket
 	env      []string
+	mark     string // of the process and all that it starts
 	out      *output
 	inherits []*os.File // descriptors 3 and 4, closed once it runs
 
@@ -70,7 +72,9 @@ func newRunner(launch context.Context, spec Spec, id identity, out *output, file
 	}
 	memory := newBound(spec.Memory, fmt.Sprintf("%s-%s-%s", spec.Kind, spec.Name, spec.Instance), spec.Logger)
 	contract = append(contract, memory.environment(spec.Env)...)
+	sign := newMark()
 	contract = append(contract,
+		envMark+"="+sign,
 		host.EnvLivenessFD+"="+strconv.Itoa(livenessDescriptor),
 		host.EnvLogLevel+"="+logLevel(spec.Logger))
 	contract = append(contract, cmd.Env...)
@@ -88,7 +92,7 @@ func newRunner(launch context.Context, spec Spec, id identity, out *output, file
 	}
 	r, w := io.Pipe()
 	return &processRunner{
-		launch: launch, spec: spec, id: id, memory: memory, dir: dir, env: env, out: out, inherits: files.inherit,
+		launch: launch, spec: spec, id: id, memory: memory, dir: dir, env: env, mark: sign, out: out, inherits: files.inherit,
 		handshake: r, toParent: w, finished: make(chan struct{}),
 	}, nil
 }
@@ -132,6 +136,9 @@ func (p *processRunner) Start(context.Context) error {
 	go func() {
 		<-c.done
 		p.memory.end(p.spec.Logger)
+		if !mark.End(envMark+"="+p.mark, sweepLimit) {
+			p.spec.Logger.Warn("what an ended plugin has started does not end", "variable", envMark, "value", p.mark)
+		}
 		pipes.finish()
 		stderr.end()
 		p.toParent.Close()

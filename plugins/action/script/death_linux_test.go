@@ -8,7 +8,7 @@ import (
 )
 
 // A script, and what it has started, do not outlive a plugin that is killed in
-// the middle of a call.
+// the middle of a call, were it in a session of their own.
 func TestPluginKilled(t *testing.T) {
 	dir := t.TempDir()
 	self, err := os.Executable()
@@ -27,4 +27,5 @@ func TestPluginKilled(t *testing.T) {
 	_ = plugin.Wait() // it was killed
 	gone(t, dir, "leader.pid")
 	gone(t, dir, "child.pid")
+	gone(t, dir, "apart.pid")
 }

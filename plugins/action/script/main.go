@@ -13,7 +13,7 @@ var version = "dev" // set by the linker
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == sweepArgument {
-		sweep(os.Stdin, killGroup)
+		sweep(os.Stdin, killCall)
 		return
 	}
 	sdk.Serve(plugin())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
 const (
@@ -25,6 +27,7 @@ const (
 type call struct {
 	argv    []string
 	env     []string
+	mark    string // in env, as the value of envCall
 	stdin   []byte
 	timeout time.Duration
 	now     <-chan struct{} // when closed, a script that is being stopped has no grace left
@@ -36,10 +39,10 @@ type call struct {
 // returns nil where the script exited with status 0.
 //
 // The script leads a process group of its own, and at the timeout the whole
-// group gets SIGTERM and, two seconds later, SIGKILL. A process that the
-// script has left in the background when it ends by itself is left alone.
-// Where the plugin itself dies, the system kills the script (see attributes) and
-// the sweeper its group.
+// group gets SIGTERM and, two seconds later, SIGKILL, and so does what has left
+// it. A process that the script has left in the background when it ends by itself
+// is left alone. Where the plugin itself dies, the system kills the script (see
+// attributes) and the sweeper the rest.
 func (c *call) run(ctx context.Context) error {
 	stdout := &output{emit: func(line string) { c.log.Info("script says", "line", line) }}
 	stderr := &output{emit: func(line string) { c.log.Warn("script says", "line", line) }}
@@ -55,7 +58,7 @@ func (c *call) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot start %s: %w", c.argv[0], err)
 	}
-	if err := c.sweeper.add(cmd.Process.Pid); err != nil {
+	if err := c.sweeper.add(cmd.Process.Pid, c.mark); err != nil {
 		c.log.Warn("what scripts start may outlive a plugin that is killed: the process that looks after it does not answer", "error", err)
 	}
 	defer func() { _ = c.sweeper.remove(cmd.Process.Pid) }() // that it failed was told above
@@ -100,16 +103,18 @@ func (c *call) wait(ctx context.Context, pid int, done <-chan error) (why string
 	return why, c.stopGroup(pid, done)
 }
 
-// stopGroup ends the process group that pid leads. The group keeps its number
-// while any of its processes lives, so that nothing else is ever hit.
+// stopGroup ends the process group that pid leads, and what the call has started
+// outside of it. The group keeps its number while any of its processes lives, so
+// that nothing else is ever hit.
 func (c *call) stopGroup(pid int, done <-chan error) error {
 	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	mark.Signal(envCall+"="+c.mark, syscall.SIGTERM)
 	end := time.NewTimer(grace)
 	defer end.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	kill := func(reaped bool, err error) error {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		killCall(pid, c.mark)
 		if !reaped {
 			err = <-done
 		}
@@ -121,7 +126,7 @@ func (c *call) stopGroup(pid int, done <-chan error) error {
 		case err = <-done:
 			reaped, done = true, nil
 		case <-poll.C:
-			if reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
+			if reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) && mark.Signal(envCall+"="+c.mark, 0) == 0 {
 				return err
 			}
 		case <-end.C:

@@ -82,6 +82,7 @@ func TestHungScript(t *testing.T) {
 	s, dir, _ := setup(t, `trap '' TERM
 echo $$ > "$1/leader.pid"
 sh -c 'trap "" TERM; echo $$ > "$1/child.pid"; while :; do sleep 1; done' sh "$1" &
+setsid sh -c 'trap "" TERM; echo $$ > "$1/apart.pid"; while :; do sleep 1; done' sh "$1" > /dev/null 2>&1 &
 echo waiting >&2
 while :; do sleep 1; done`, func(c *config) { c.Timeout = time.Second })
 	begin := time.Now()
@@ -94,6 +95,7 @@ while :; do sleep 1; done`, func(c *config) { c.Timeout = time.Second })
 	}
 	gone(t, dir, "leader.pid")
 	gone(t, dir, "child.pid")
+	gone(t, dir, "apart.pid")
 }
 
 // A script that still runs when the plugin stops is stopped. One that obeys

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
 // script calls the operator's program when attacks start and end.
@@ -149,11 +150,13 @@ func (s *script) action(e sdk.Event) string {
 // call puts the script's arguments, environment and input together.
 func (s *script) call(e sdk.Event, action string) (*call, error) {
 	target := targetText(e.Target)
+	sign := mark.New()
 	argv := append([]string{}, s.cfg.Command...)
 	argv = append(argv, target, e.Direction, whole(e.InitialPPS), action)
 	c := &call{
 		argv:    argv,
-		env:     s.environment(e, action),
+		env:     append(s.environment(e, action), envCall+"="+sign),
+		mark:    sign,
 		timeout: s.cfg.Timeout,
 		now:     s.late.Done(),
 		sweeper: s.sweeper,

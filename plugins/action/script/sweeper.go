@@ -9,9 +9,12 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
 // sweepArgument makes this program a sweeper.
@@ -24,8 +27,9 @@ const sweeperPatience = 100 * time.Millisecond
 // sweeper is the plugin's end of a second process, which kills what scripts
 // have started when the plugin is killed: that hits the plugin alone, and the
 // system's parent-death signal no further than the script itself. It is told
-// the process groups, and sees its input end when the plugin does. In the moment
-// between a script's start and its group's arrival here the script alone dies.
+// the process groups and the calls' marks, and sees its input end when the plugin
+// does. In the moment between a script's start and its group's arrival here the
+// script alone dies.
 type sweeper struct {
 	mu      sync.Mutex
 	to      *os.File // nil: there is none any more
@@ -61,13 +65,15 @@ func startSweeper() (*sweeper, error) {
 	return s, nil
 }
 
-// add has a process group killed when the plugin dies, remove no longer. Both
-// may be called of nil.
-func (s *sweeper) add(group int) error { return s.tell("+", group) }
+// add has a call's process group, and what has left it, killed when the plugin
+// dies, remove no longer. Both may be called of nil.
+func (s *sweeper) add(group int, mark string) error {
+	return s.tell(fmt.Sprintf("+%d %s", group, mark))
+}
 
-func (s *sweeper) remove(group int) error { return s.tell("-", group) }
+func (s *sweeper) remove(group int) error { return s.tell(fmt.Sprintf("-%d", group)) }
 
-func (s *sweeper) tell(what string, group int) error {
+func (s *sweeper) tell(line string) error {
 	if s == nil {
 		return nil
 	}
@@ -78,7 +84,7 @@ func (s *sweeper) tell(what string, group int) error {
 	}
 	err := s.to.SetWriteDeadline(time.Now().Add(sweeperPatience))
 	if err == nil {
-		_, err = fmt.Fprintf(s.to, "%s%d\n", what, group)
+		_, err = fmt.Fprintln(s.to, line)
 	}
 	if err != nil {
 		// It would take the end of its input for ours.
@@ -109,26 +115,40 @@ func (s *sweeper) end() {
 }
 
 // sweep is the sweeper: it listens until its input ends, then kills.
-func sweep(from io.Reader, kill func(group int)) {
-	groups := map[int]bool{}
+func sweep(from io.Reader, kill func(group int, mark string)) {
+	groups := map[int]string{} // the marks of the calls
 	for lines := bufio.NewScanner(from); lines.Scan(); {
 		line := lines.Text()
 		if len(line) < 2 {
 			continue
 		}
-		group, err := strconv.Atoi(line[1:])
+		number, mark, _ := strings.Cut(line[1:], " ")
+		group, err := strconv.Atoi(number)
 		switch {
 		case err != nil || group <= 1: // 0 would be ours, -1 everybody
 		case line[0] == '+':
-			groups[group] = true
+			groups[group] = mark
 		case line[0] == '-':
 			delete(groups, group)
 		}
 	}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
-		kill(group)
+		kill(group, groups[group])
 	}
 }
 
-// killGroup kills a process group; it is no matter if it is gone.
-func killGroup(group int) { _ = syscall.Kill(-group, syscall.SIGKILL) }
+// envCall is the variable by which all that a call starts is known, wherever it
+// has gone: its process groups and sessions do not tell.
+const envCall = "FASTNETMON_CALL"
+
+// killLimit is how long what a call has started may take to die.
+const killLimit = time.Second
+
+// killCall kills a process group and all else that has the call's mark; it is no
+// matter if it is gone.
+func killCall(group int, sign string) {
+	_ = syscall.Kill(-group, syscall.SIGKILL)
+	if sign != "" {
+		mark.End(envCall+"="+sign, killLimit)
+	}
+}

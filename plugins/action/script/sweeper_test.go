@@ -10,9 +10,10 @@ import (
 
 // What is left at the end is killed, once, and nothing that is no group.
 func TestSweep(t *testing.T) {
-	var killed []int
-	sweep(strings.NewReader("+12\n+13\n-12\n+14\n+14\n\n+\n+x\n+0\n+1\n+-5\n?15\n-99\n+16"), func(group int) { killed = append(killed, group) })
-	if want := []int{13, 14, 16}; !slices.Equal(killed, want) {
+	var killed []string
+	sweep(strings.NewReader("+12 a\n+13 b\n-12\n+14 c\n+14 d\n\n+\n+x\n+0\n+1 e\n+-5\n?15\n-99\n+16"),
+		func(group int, mark string) { killed = append(killed, fmt.Sprint(group, mark)) })
+	if want := []string{"13b", "14d", "16"}; !slices.Equal(killed, want) {
 		t.Errorf("killed %v, want %v", killed, want)
 	}
 }
@@ -29,7 +30,7 @@ func TestDeafSweeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	for fill := true; fill; { // until the pipe is full
-		fill = s.sweeper.tell(fmt.Sprintf("-%04000d", 7), 7) == nil
+		fill = s.sweeper.tell(fmt.Sprintf("-%04000d", 7)) == nil
 	}
 	for range 2 {
 		if err := s.Notify(t.Context(), attack()); err != nil {

@@ -245,8 +245,8 @@ func scramble(slots []byte) {
 	}
 }
 
-// leaveGhost leaves a process in a session of its own that goes on writing to
-// the ring, then ends.
+// leaveGhost leaves a process that goes on writing to the ring, in a session of
+// its own and with an environment in which the core's mark is missing, then ends.
 func (f *feed) leaveGhost() {
 	self, err := os.Executable()
 	if err != nil {
@@ -254,6 +254,7 @@ func (f *feed) leaveGhost() {
 	}
 	cmd := exec.Command(self, "haunt")
 	cmd.ExtraFiles = []*os.File{f.file}
+	cmd.Env = []string{"HOSTILE_MARK=" + os.Getenv("HOSTILE_MARK")}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		panic(err)
