@@ -78,8 +78,7 @@ func TestNextStartSweeps(t *testing.T) {
 	if err := l.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-l.done
-	close(l.done)
+	l.done <- <-l.done // it is dead, and what waits for that at the end hears of it too
 	if syscall.Kill(left, 0) != nil {
 		t.Fatal("what was to be left is gone: the test proves nothing")
 	}

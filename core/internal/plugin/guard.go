@@ -15,8 +15,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// GuardArgument, as the only one, makes this program the guard of another run
-// of it: see StartGuard.
+// GuardArgument is the only argument of this program where it is the guard of
+// another run of it: see StartGuard.
 const GuardArgument = "guard-plugins"
 
 const (
@@ -95,12 +95,12 @@ func (g *Guard) once() error {
 	}
 	to.Close()
 	select {
-	case <-ended:
+	case err := <-ended:
+		return err
 	case <-time.After(guardGrace):
 		_ = cmd.Process.Kill() // it is stopped: whoever looks finds no process of ours
-		<-ended
+		return <-ended
 	}
-	return nil
 }
 
 // RunGuard is the guard's life: it reads a run's id, waits for the end of its
