@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
 )
 
@@ -40,10 +39,6 @@ var errShown = errors.New("")
 func shown(code int) error { return &exitError{code: code, err: errShown} }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == plugin.GuardArgument {
-		plugin.RunGuard(os.Stdin)
-		return
-	}
 	detached := service.InDetached()
 	// A reader that goes away is an error where something is written to it, not
 	// the end of everything that has to be tidied up.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin/guard"
 )
 
 // runtimeDirectory is the directory for sockets, which is this process's alone
@@ -90,7 +91,7 @@ func (r *runtimeDirectory) keep() {
 // behind, by the id in the lock, and leaves our own there.
 func (r *runtimeDirectory) takeOver() {
 	was, err := io.ReadAll(io.NewSectionReader(r.lock, 0, 64))
-	if id := string(was); err == nil && id != plugin.RunID() && !plugin.EndRun(id) {
+	if id := string(was); err == nil && id != plugin.RunID() && !guard.EndRun(id) {
 		r.log.Warn("what plugins of an earlier run have started does not end", "run", id)
 	}
 	if err = r.lock.Truncate(0); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin/guard"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
@@ -54,7 +55,7 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 	var stdout bytes.Buffer
 	excess := make(chan struct{})
 	sign := newMark()
-	env, err := environment(nil, []string{envMark + "=" + sign})
+	env, err := environment(nil, []string{sign})
 	if err != nil {
 		return nil, "", err
 	}
@@ -79,7 +80,7 @@ func runDescribe(ctx context.Context, path string) (text []byte, diagnosis strin
 		err = context.Cause(ctx)
 		c.kill(killLimit)
 	}
-	mark.End(envMark+"="+sign, sweepLimit)
+	mark.End(sign, guard.Limit)
 	pipes.finish()
 	errs.end()
 	out.end()

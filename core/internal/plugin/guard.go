@@ -1,23 +1,16 @@
 package plugin
 
 import (
-	"bufio"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
-	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-)
 
-// GuardArgument is the only argument of this program where it is the guard of
-// another run of it: see StartGuard.
-const GuardArgument = "guard-plugins"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin/guard"
+)
 
 const (
 	guardAgain = time.Second // before a guard that has ended is replaced
@@ -71,7 +64,7 @@ func (g *Guard) once() error {
 		return err
 	}
 	defer to.Close()
-	cmd := exec.Command(self, GuardArgument)
+	cmd := exec.Command(self, guard.Argument)
 	cmd.Env = []string{"GOMAXPROCS=1"}
 	cmd.Stdin = from
 	cmd.Dir = "/"
@@ -84,7 +77,7 @@ func (g *Guard) once() error {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	if _, err := fmt.Fprintln(to, RunID()); err != nil {
+	if _, err := io.WriteString(to, RunID()); err != nil {
 		_ = cmd.Process.Kill()
 		return <-ended
 	}
@@ -101,20 +94,4 @@ func (g *Guard) once() error {
 		_ = cmd.Process.Kill() // it is stopped: whoever looks finds no process of ours
 		return <-ended
 	}
-}
-
-// RunGuard is the guard's life: it reads a run's id, waits for the end of its
-// input, then ends what is left of that run's plugins.
-func RunGuard(in io.Reader) {
-	// A service manager asks every process of a service to stop; the plugins
-	// may then still be draining.
-	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1)
-	lines := bufio.NewReaderSize(in, 64)
-	id, err := lines.ReadString('\n')
-	if err != nil {
-		return // it has ended before it had plugins
-	}
-	debug.FreeOSMemory() // start-up was the larger part
-	_, _ = io.Copy(io.Discard, lines)
-	EndRun(strings.TrimSuffix(id, "\n"))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin/guard"
 	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
 
@@ -18,7 +19,7 @@ func TestGuard(t *testing.T) {
 	log, text := newLog()
 	g := StartGuard(log)
 	guards := func() (pids []int) {
-		out, _ := exec.Command("pgrep", "-P", strconv.Itoa(syscall.Getpid()), "-f", GuardArgument).Output()
+		out, _ := exec.Command("pgrep", "-P", strconv.Itoa(syscall.Getpid()), "-f", guard.Argument).Output()
 		for pid := range strings.FieldsSeq(string(out)) {
 			n, _ := strconv.Atoi(pid)
 			pids = append(pids, n)
@@ -63,7 +64,7 @@ func TestEndRun(t *testing.T) {
 	other := mark.New()
 	start := func(value string) *exec.Cmd {
 		cmd := exec.CommandContext(context.Background(), "sleep", "600")
-		cmd.Env = []string{"PATH=/usr/bin:/bin", envMark + "=" + value}
+		cmd.Env = []string{"PATH=/usr/bin:/bin", guard.EnvMark + "=" + value}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -72,13 +73,13 @@ func TestEndRun(t *testing.T) {
 		return cmd
 	}
 	left, spared := start(other+".7;"), start(mark.New()+".7;")
-	eventually(t, "they run", func() bool { return mark.Signal(envMark+"="+other, 0) == 1 })
+	eventually(t, "they run", func() bool { return mark.Signal(guard.EnvMark+"="+other, 0) == 1 })
 	for _, nobody := range []string{"", "7", strings.Repeat("*", 32), strings.Repeat("a", 33)} {
-		if !EndRun(nobody) || processGone(left.Process.Pid) {
+		if !guard.EndRun(nobody) || processGone(left.Process.Pid) {
 			t.Errorf("%q ends somebody", nobody)
 		}
 	}
-	if !EndRun(other) || !processGone(left.Process.Pid) {
+	if !guard.EndRun(other) || !processGone(left.Process.Pid) {
 		t.Error("what was left is there")
 	}
 	if processGone(spared.Process.Pid) {

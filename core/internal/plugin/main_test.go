@@ -18,10 +18,6 @@ import (
 // The test binary is also a core, which TestCoreKilled kills and TestCorePaused
 // pauses.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == GuardArgument {
-		RunGuard(os.Stdin)
-		return
-	}
 	if len(os.Args) > 1 && os.Args[1] == "watching" {
 		watching(os.Args[2], os.Args[3])
 		return

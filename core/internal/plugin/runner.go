@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin/runner"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin/guard"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
 )
@@ -74,7 +75,7 @@ func newRunner(launch context.Context, spec Spec, id identity, out *output, file
 	contract = append(contract, memory.environment(spec.Env)...)
 	sign := newMark()
 	contract = append(contract,
-		envMark+"="+sign,
+		sign,
 		host.EnvLivenessFD+"="+strconv.Itoa(livenessDescriptor),
 		host.EnvLogLevel+"="+logLevel(spec.Logger))
 	contract = append(contract, cmd.Env...)
@@ -136,8 +137,8 @@ func (p *processRunner) Start(context.Context) error {
 	go func() {
 		<-c.done
 		p.memory.end(p.spec.Logger)
-		if !mark.End(envMark+"="+p.mark, sweepLimit) {
-			p.spec.Logger.Warn("what an ended plugin has started does not end", "variable", envMark, "value", p.mark)
+		if !mark.End(p.mark, guard.Limit) {
+			p.spec.Logger.Warn("what an ended plugin has started does not end", "mark", p.mark)
 		}
 		pipes.finish()
 		stderr.end()
