@@ -30,7 +30,7 @@ var sdkMayImport = []string{
 // coreLayers orders the rooms of core/internal: a room may import rooms of
 // a smaller number only. config and plugin are leaves that know no other room.
 var coreLayers = map[string]int{
-	"config": 0, "corpus": 0, "plugin": 0, "service": 0, "store": 0,
+	"config": 0, "corpus": 0, "plugin": 0, "service": 0, "store": 0, "baseline": 0,
 	"engine":   1,
 	"detect":   2,
 	"evidence": 3, "mitigate": 3,

@@ -115,6 +115,13 @@ func (f *fakeDaemon) Plugins(context.Context) ([]api.PluginStatus, error) {
 	}, nil
 }
 
+func (f *fakeDaemon) Suggest(_ context.Context, group string) (api.Suggested, error) {
+	if group == "unknown" {
+		return api.Suggested{}, fmt.Errorf("%w: unknown hostgroup", api.ErrBadQuery)
+	}
+	return api.Suggested{HCL: "hostgroup \"default\" {\n}\n", Report: []byte("{\"source\": \"the running daemon\"}\n")}, nil
+}
+
 func (f *fakeDaemon) Explain(_ context.Context, addr netip.Addr) (api.Explanation, error) {
 	out := api.Explanation{Address: addr, Host: netip.PrefixFrom(addr, addr.BitLen()), Revision: "0123456789abcdef", Mode: "monitor", ModeReason: "the daemon's mode is monitor"}
 	switch {

@@ -85,7 +85,7 @@ func rootCommand(detached *service.Detached) *cobra.Command {
 		demoCommand(),
 		versionCommand(),
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(), explainCommand(),
+		exportersCommand(), doctorCommand(), explainCommand(), suggestCommand(),
 	)
 	return root
 }

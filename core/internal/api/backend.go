@@ -44,6 +44,10 @@ type Backend interface {
 	// IPv4 in its own form.
 	Explain(ctx context.Context, addr netip.Addr) (Explanation, error)
 
+	// Suggest makes limits of how rates were, for one hostgroup or, with "", all.
+	// ErrBadQuery: there is no such hostgroup.
+	Suggest(ctx context.Context, group string) (Suggested, error)
+
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.
 	// Lists of prefixes that have lost much are held unless they are accepted.
@@ -175,6 +179,12 @@ type PluginTable struct {
 	Plugin string // name and instance: netflow.routers
 	Rows   sdk.Rows
 	Error  string // why it has no rows, or not all; "" where it has
+}
+
+// Suggested is limits with the evidence for them.
+type Suggested struct {
+	HCL    string // hostgroup blocks to paste
+	Report []byte // the same as JSON
 }
 
 // Check is one thing that Doctor has looked at.

@@ -48,6 +48,7 @@ func TestCalls(t *testing.T) {
 		{"Table", func() (any, error) { return c.Tables(ctx, "exporters") }, wantTables},
 		{"Doctor", func() (any, error) { return c.Doctor(ctx) }, wantChecks},
 		{"Explain", func() (any, error) { return c.Explain(ctx, asked) }, wantExplanation},
+		{"Suggest", func() (any, error) { return c.Suggest(ctx, "default") }, Suggested{HCL: "hostgroup default", Report: []byte("{}")}},
 		{"Reload", func() (any, error) { return c.Reload(ctx, false) }, wantReload},
 	} {
 		t.Run(call.name, func(t *testing.T) {

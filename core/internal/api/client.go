@@ -186,6 +186,12 @@ func (c *Client) Explain(ctx context.Context, addr netip.Addr) (Explanation, err
 	return explanationIn(resp), err
 }
 
+// Suggest asks for limits from how rates were; group "" is all hostgroups.
+func (c *Client) Suggest(ctx context.Context, group string) (Suggested, error) {
+	resp, err := ask(ctx, c, suggestTime, &apiv1.SuggestRequest{Hostgroup: group}, c.rpc.Suggest)
+	return Suggested{HCL: resp.GetHcl(), Report: resp.GetReport()}, err
+}
+
 // Ledger asks what became of all that each input received.
 func (c *Client) Ledger(ctx context.Context) ([]sdk.LedgerRow, error) {
 	resp, err := ask(ctx, c, callTime, &apiv1.LedgerRequest{}, c.rpc.Ledger)

@@ -136,6 +136,15 @@ func (s *server) Explain(ctx context.Context, req *apiv1.ExplainRequest) (*apiv1
 	return explanationOut(&got), nil
 }
 
+// Suggest is apiv1.ControlServer's.
+func (s *server) Suggest(ctx context.Context, req *apiv1.SuggestRequest) (*apiv1.SuggestResponse, error) {
+	got, err := call(ctx, s, suggestTime, func(ctx context.Context) (Suggested, error) { return s.backend.Suggest(ctx, req.GetHostgroup()) })
+	if err != nil {
+		return nil, err
+	}
+	return &apiv1.SuggestResponse{Hcl: text(got.HCL), Report: got.Report}, nil
+}
+
 // ParseAddress reads an IP address; one of IPv4 inside IPv6 is that of IPv4.
 func ParseAddress(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)

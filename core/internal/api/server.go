@@ -30,6 +30,7 @@ const (
 	maxResponse    = 16 << 20
 	callTime       = 10 * time.Second // of Backend, for an answer
 	doctorTime     = 30 * time.Second // of Backend, for an examination
+	suggestTime    = 30 * time.Second // of Backend, for limits
 	reloadTime     = time.Minute      // of Backend, for a reload
 	stopTime       = 2 * time.Second
 	noticeTime     = time.Minute // between two lines in the log about the same

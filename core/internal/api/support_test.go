@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -52,6 +53,13 @@ func (f *fake) Tables(_ context.Context, name string) ([]PluginTable, error) {
 
 func (f *fake) Doctor(context.Context) ([]Check, error) {
 	return []Check{{"sflow.routers", "listen", "ok", "listening"}, {"", "direction", "fault", "\xff none"}}, nil
+}
+
+func (f *fake) Suggest(_ context.Context, group string) (Suggested, error) {
+	if group == "unknown" {
+		return Suggested{}, fmt.Errorf("%w: unknown hostgroup", ErrBadQuery)
+	}
+	return Suggested{HCL: "hostgroup " + group, Report: []byte("{}")}, nil
 }
 
 func (f *fake) Explain(_ context.Context, addr netip.Addr) (Explanation, error) {

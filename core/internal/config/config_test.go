@@ -59,7 +59,7 @@ func TestFull(t *testing.T) {
 		got, want any
 	}{
 		{"language", c.Language, 1},
-		{"daemon", c.Daemon, Daemon{Enforce, "/srv/state", "/srv/run", 2 << 30}},
+		{"daemon", c.Daemon, Daemon{Enforce, "/srv/state", "/srv/run", 2 << 30, 7 * 24 * time.Hour}},
 		{"networks", c.Networks, []*Network{
 			{
 				Name: "customers", Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32"),

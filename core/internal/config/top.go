@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
@@ -12,6 +13,14 @@ import (
 var (
 	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "pipeline"}
 	laterBlocks = []string{"required_plugins", "guard", "evidence"}
+)
+
+// For how long a daemon knows how rates were.
+const (
+	DefaultBaseline = 7 * 24 * time.Hour
+
+	minBaseline = time.Hour
+	maxBaseline = 90 * 24 * time.Hour
 )
 
 // checkTop reads the language and refuses what is unknown at the top level.
@@ -102,9 +111,9 @@ func header(b *hclsyntax.Block) string {
 // readDaemon reads the daemon block, which may be missing.
 func (l *loader) readDaemon() {
 	d := &l.conf.Daemon
-	*d = Daemon{Mode: Monitor, StateDir: "/var/lib/fastnetmon", RuntimeDir: DefaultRuntimeDir}
+	*d = Daemon{Mode: Monitor, StateDir: "/var/lib/fastnetmon", RuntimeDir: DefaultRuntimeDir, Baseline: DefaultBaseline}
 	for _, blk := range l.blocks["daemon"] {
-		b := l.open(blk, "the daemon block", nil, shape{attrs: []string{"mode", "state_dir", "runtime_dir", "memory_limit"}})
+		b := l.open(blk, "the daemon block", nil, shape{attrs: []string{"mode", "state_dir", "runtime_dir", "memory_limit", "baseline"}})
 		if m := b.mode("mode"); m != "" {
 			d.Mode = m
 		}
@@ -112,6 +121,11 @@ func (l *loader) readDaemon() {
 		b.dirPath("runtime_dir", &d.RuntimeDir)
 		if n, ok := b.size("memory_limit"); ok {
 			d.MemoryLimit = n
+		}
+		if v, ok := b.duration("baseline"); ok && (v < minBaseline || v > maxBaseline) {
+			b.l.errorf(b.attr("baseline").Expr.Range(), "Duration out of range", "baseline takes 1h to 90d: for so long it is known how rates were, from which \"fastnetmon suggest\" makes limits.")
+		} else if ok {
+			d.Baseline = v
 		}
 	}
 }

@@ -54,7 +54,8 @@ type Daemon struct {
 	Mode        Mode
 	StateDir    string
 	RuntimeDir  string
-	MemoryLimit uint64 // bytes, of the engine's tables; 0 means the default
+	MemoryLimit uint64        // bytes, of the engine's tables; 0 means the default
+	Baseline    time.Duration // for how long it is known how rates were
 }
 
 // Network is prefixes that are ours.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/baseline"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
@@ -28,6 +29,8 @@ const stopTime = 10 * time.Second
 type Daemon struct {
 	opt Options
 	sys *system
+
+	recorder *baseline.Recorder // how rates usually are
 
 	control  sync.Mutex // one start, reload or stop at a time
 	set      *set       // changed by the loop's goroutine, under control
@@ -54,7 +57,7 @@ type Daemon struct {
 
 // New prepares a daemon; Run does the work.
 func New(opt Options) *Daemon {
-	return &Daemon{opt: opt, cfg: opt.Config, set: newSet(), sys: &system{opt: opt, log: opt.Log, names: newIDSets()}}
+	return &Daemon{recorder: baseline.NewRecorder(opt.Config.Daemon.Baseline), opt: opt, cfg: opt.Config, set: newSet(), sys: &system{opt: opt, log: opt.Log, names: newIDSets()}}
 }
 
 // Run starts everything, downstream first, works until ctx is done (or, with
@@ -136,6 +139,8 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 		var seconds sync.WaitGroup
 		seconds.Go(func() { d.everySecond(periodic) })
 		seconds.Go(func() { d.sys.runtime.watch(periodic) })
+		d.loadUsual()
+		seconds.Go(func() { d.usual(periodic) })
 		d.sys.log.Info("running", "captures", len(next.captures), "actions", len(next.actions), "exports", len(next.exports), "not_running", next.notRunning())
 		if d.opt.OnRunning != nil {
 			d.opt.OnRunning()

@@ -20,6 +20,9 @@ func differences(from, to *config.Config) []string {
 	if from.Daemon.Mode != to.Daemon.Mode {
 		add("daemon: mode %s becomes %s", from.Daemon.Mode, to.Daemon.Mode)
 	}
+	if from.Daemon.Baseline != to.Daemon.Baseline {
+		add("daemon: baseline %s becomes %s", from.Daemon.Baseline, to.Daemon.Baseline)
+	}
 	byName("network", from.Networks, to.Networks, func(n *config.Network) string { return n.Name }, add, func(a, b *config.Network) {
 		gone, come := prefixChanges(a.Prefixes, b.Prefixes)
 		if gone+come > 0 {

@@ -74,6 +74,7 @@ type loop struct {
 	buf      []ring.Delta
 	turns    histogram // time of a turn
 	applies  histogram // time of adding a batch to the rates
+	learner  *learner  // replay: keeps how rates were; may be nil
 	frozen   bool      // the daemon is stopping: nothing comes in any more
 	before   int64     // when the last turn began
 	doubt    doubt     // the one that lasts longest

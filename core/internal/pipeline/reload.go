@@ -60,6 +60,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	if err := d.change(cfg, next); err != nil {
 		return nil, diags, err
 	}
+	d.recorder.SetWindow(cfg.Daemon.Baseline)
 	d.pushPlan(ctx, next)
 	d.replace(stale)
 	// The configuration is in force: what is refused now keeps nothing else

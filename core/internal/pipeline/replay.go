@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/baseline"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
@@ -33,25 +34,37 @@ type Input struct {
 // exports of the configuration are not used, but for the settings of one that
 // reads flows; the filters of its first pipeline are.
 func Replay(ctx context.Context, opt Options, in Input, emit func(Output) error) error {
+	_, err := play(ctx, opt, in, emit, false)
+	return err
+}
+
+// play is Replay, which may keep how rates were.
+func play(ctx context.Context, opt Options, in Input, emit func(Output) error, learn bool) (*baseline.Profile, error) {
 	d := New(opt)
 	dir, remove, err := temporaryRuntimeDir()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer remove()
 	d.sys.runtimeDir = dir
 	d.seed = replaySeed
 	e, det, err := d.compile(engine.Options{Seed: replaySeed, MemoryLimit: opt.Config.Daemon.MemoryLimit})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer e.Close()
 	r := &replay{d: d, emit: emit, ended: make(chan error, 1)}
 	d.sys.loop = newLoop(e, det, d.sys.log, nil, r.deliver)
 	if err := r.build(ctx, in); err != nil {
-		return err
+		return nil, err
 	}
-	return r.run(ctx)
+	if !learn {
+		return nil, r.run(ctx)
+	}
+	plan := d.sys.plan.Load()
+	l := &learner{sampler: newSampler(d.sys.names, plan), profile: baseline.NewProfile(countersOf(plan)), engine: e}
+	d.sys.loop.learner = l
+	return l.profile, r.run(ctx)
 }
 
 // InputError says that a file to be replayed is not one that can be.
@@ -275,6 +288,9 @@ func (l *loop) applyReplay(in *input, deltas []ring.Delta) error {
 			flush := deltas[0].AsFlush()
 			if flush.Kind == ring.KindFlush && flush.Check() == nil {
 				l.passTime(flush.WindowEnd)
+				if l.learner != nil {
+					l.learner.until(flush.WindowEnd)
+				}
 				in.last, in.left = *flush, flush.Deltas
 			}
 		}
@@ -304,6 +320,9 @@ func (l *loop) passTime(until int64) {
 // finish lets the clock run on without traffic until every attack has ended.
 func (r *replay) finish() {
 	l := r.d.sys.loop
+	if l.learner != nil {
+		l.learner.finish()
+	}
 	l.decide()
 	for {
 		next, ok := l.detector.NextDeadline()

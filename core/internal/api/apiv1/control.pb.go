@@ -2211,6 +2211,102 @@ func (x *Check) GetDetail() string {
 	return ""
 }
 
+type SuggestRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hostgroup     string                 `protobuf:"bytes,1,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"` // empty: all
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestRequest) Reset() {
+	*x = SuggestRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestRequest) ProtoMessage() {}
+
+func (x *SuggestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestRequest.ProtoReflect.Descriptor instead.
+func (*SuggestRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *SuggestRequest) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+type SuggestResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Hcl           string                 `protobuf:"bytes,1,opt,name=hcl,proto3" json:"hcl,omitempty"`       // hostgroup blocks to paste, the evidence in comments
+	Report        []byte                 `protobuf:"bytes,2,opt,name=report,proto3" json:"report,omitempty"` // the same as JSON, as "fastnetmon suggest --json" prints it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuggestResponse) Reset() {
+	*x = SuggestResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuggestResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuggestResponse) ProtoMessage() {}
+
+func (x *SuggestResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuggestResponse.ProtoReflect.Descriptor instead.
+func (*SuggestResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *SuggestResponse) GetHcl() string {
+	if x != nil {
+		return x.Hcl
+	}
+	return ""
+}
+
+func (x *SuggestResponse) GetReport() []byte {
+	if x != nil {
+		return x.Report
+	}
+	return nil
+}
+
 type ExplainRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Address       string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -2220,7 +2316,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2328,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2341,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExplainRequest) GetAddress() string {
@@ -2278,7 +2374,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2290,7 +2386,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2303,7 +2399,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExplainResponse) GetAddress() string {
@@ -2431,7 +2527,7 @@ type LimitState struct {
 
 func (x *LimitState) Reset() {
 	*x = LimitState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2443,7 +2539,7 @@ func (x *LimitState) String() string {
 func (*LimitState) ProtoMessage() {}
 
 func (x *LimitState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2456,7 +2552,7 @@ func (x *LimitState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitState.ProtoReflect.Descriptor instead.
 func (*LimitState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LimitState) GetThreshold() string {
@@ -2555,7 +2651,7 @@ type ExemptionState struct {
 
 func (x *ExemptionState) Reset() {
 	*x = ExemptionState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2663,7 @@ func (x *ExemptionState) String() string {
 func (*ExemptionState) ProtoMessage() {}
 
 func (x *ExemptionState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2676,7 @@ func (x *ExemptionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemptionState.ProtoReflect.Descriptor instead.
 func (*ExemptionState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExemptionState) GetName() string {
@@ -2791,7 +2887,12 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x05input\x18\x01 \x01(\tR\x05input\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
-	"\x06detail\x18\x04 \x01(\tR\x06detail\"*\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\".\n" +
+	"\x0eSuggestRequest\x12\x1c\n" +
+	"\thostgroup\x18\x01 \x01(\tR\thostgroup\";\n" +
+	"\x0fSuggestResponse\x12\x10\n" +
+	"\x03hcl\x18\x01 \x01(\tR\x03hcl\x12\x16\n" +
+	"\x06report\x18\x02 \x01(\fR\x06report\"*\n" +
 	"\x0eExplainRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x92\x04\n" +
 	"\x0fExplainResponse\x12\x18\n" +
@@ -2835,7 +2936,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"conditions\x18\x02 \x01(\tR\n" +
 	"conditions\x12\x1b\n" +
 	"\tlimit_bps\x18\x03 \x01(\x01R\blimitBps\x12&\n" +
-	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xf3\x06\n" +
+	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xc5\a\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +
@@ -2845,7 +2946,8 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x06Doctor\x12 .fastnetmon.api.v1.DoctorRequest\x1a!.fastnetmon.api.v1.DoctorResponse\x12M\n" +
 	"\x06Ledger\x12 .fastnetmon.api.v1.LedgerRequest\x1a!.fastnetmon.api.v1.LedgerResponse\x12P\n" +
 	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12P\n" +
-	"\aExplain\x12!.fastnetmon.api.v1.ExplainRequest\x1a\".fastnetmon.api.v1.ExplainResponse\x12M\n" +
+	"\aExplain\x12!.fastnetmon.api.v1.ExplainRequest\x1a\".fastnetmon.api.v1.ExplainResponse\x12P\n" +
+	"\aSuggest\x12!.fastnetmon.api.v1.SuggestRequest\x1a\".fastnetmon.api.v1.SuggestResponse\x12M\n" +
 	"\x06Reload\x12 .fastnetmon.api.v1.ReloadRequest\x1a!.fastnetmon.api.v1.ReloadResponse\x12O\n" +
 	"\x06Events\x12 .fastnetmon.api.v1.EventsRequest\x1a!.fastnetmon.api.v1.EventsResponse0\x01BCZAgithub.com/fastnetmon-go/fastnetmon/core/internal/api/apiv1;apiv1b\x06proto3"
 
@@ -2861,7 +2963,7 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),   // 0: fastnetmon.api.v1.StatusRequest
 	(*StatusResponse)(nil),  // 1: fastnetmon.api.v1.StatusResponse
@@ -2895,11 +2997,13 @@ var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*DoctorRequest)(nil),   // 29: fastnetmon.api.v1.DoctorRequest
 	(*DoctorResponse)(nil),  // 30: fastnetmon.api.v1.DoctorResponse
 	(*Check)(nil),           // 31: fastnetmon.api.v1.Check
-	(*ExplainRequest)(nil),  // 32: fastnetmon.api.v1.ExplainRequest
-	(*ExplainResponse)(nil), // 33: fastnetmon.api.v1.ExplainResponse
-	(*LimitState)(nil),      // 34: fastnetmon.api.v1.LimitState
-	(*ExemptionState)(nil),  // 35: fastnetmon.api.v1.ExemptionState
-	nil,                     // 36: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	(*SuggestRequest)(nil),  // 32: fastnetmon.api.v1.SuggestRequest
+	(*SuggestResponse)(nil), // 33: fastnetmon.api.v1.SuggestResponse
+	(*ExplainRequest)(nil),  // 34: fastnetmon.api.v1.ExplainRequest
+	(*ExplainResponse)(nil), // 35: fastnetmon.api.v1.ExplainResponse
+	(*LimitState)(nil),      // 36: fastnetmon.api.v1.LimitState
+	(*ExemptionState)(nil),  // 37: fastnetmon.api.v1.ExemptionState
+	nil,                     // 38: fastnetmon.api.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -2910,7 +3014,7 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	7,  // 5: fastnetmon.api.v1.HostRate.counters:type_name -> fastnetmon.api.v1.CounterRate
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
 	16, // 7: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	36, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	38, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
 	24, // 9: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	24, // 10: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
 	23, // 11: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
@@ -2920,8 +3024,8 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	27, // 15: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
 	28, // 16: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
 	31, // 17: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
-	34, // 18: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
-	35, // 19: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
+	36, // 18: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
+	37, // 19: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
 	24, // 20: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	0,  // 21: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
 	4,  // 22: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
@@ -2931,22 +3035,24 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	29, // 26: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
 	14, // 27: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
 	17, // 28: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	32, // 29: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
-	19, // 30: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	21, // 31: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 32: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 33: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 34: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 35: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	26, // 36: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	30, // 37: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	15, // 38: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	18, // 39: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	33, // 40: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
-	20, // 41: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	22, // 42: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	32, // [32:43] is the sub-list for method output_type
-	21, // [21:32] is the sub-list for method input_type
+	34, // 29: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	32, // 30: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
+	19, // 31: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	21, // 32: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 33: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 34: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 35: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 36: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	26, // 37: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	30, // 38: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	15, // 39: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	18, // 40: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	35, // 41: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	33, // 42: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
+	20, // 43: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	22, // 44: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	33, // [33:45] is the sub-list for method output_type
+	21, // [21:33] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
 	21, // [21:21] is the sub-list for extension extendee
 	0,  // [0:21] is the sub-list for field type_name
@@ -2963,7 +3069,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,7 @@ const (
 	Control_Ledger_FullMethodName  = "/fastnetmon.api.v1.Control/Ledger"
 	Control_Attacks_FullMethodName = "/fastnetmon.api.v1.Control/Attacks"
 	Control_Explain_FullMethodName = "/fastnetmon.api.v1.Control/Explain"
+	Control_Suggest_FullMethodName = "/fastnetmon.api.v1.Control/Suggest"
 	Control_Reload_FullMethodName  = "/fastnetmon.api.v1.Control/Reload"
 	Control_Events_FullMethodName  = "/fastnetmon.api.v1.Control/Events"
 )
@@ -63,6 +64,9 @@ type ControlClient interface {
 	// How one address is watched, and how far it is from each of its limits.
 	// INVALID_ARGUMENT: no address.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	// Limits from how rates were while the daemon ran, with the evidence.
+	// INVALID_ARGUMENT: unknown hostgroup.
+	Suggest(ctx context.Context, in *SuggestRequest, opts ...grpc.CallOption) (*SuggestResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
@@ -169,6 +173,16 @@ func (c *controlClient) Explain(ctx context.Context, in *ExplainRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Suggest(ctx context.Context, in *SuggestRequest, opts ...grpc.CallOption) (*SuggestResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SuggestResponse)
+	err := c.cc.Invoke(ctx, Control_Suggest_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReloadResponse)
@@ -224,6 +238,9 @@ type ControlServer interface {
 	// How one address is watched, and how far it is from each of its limits.
 	// INVALID_ARGUMENT: no address.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// Limits from how rates were while the daemon ran, with the evidence.
+	// INVALID_ARGUMENT: unknown hostgroup.
+	Suggest(context.Context, *SuggestRequest) (*SuggestResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
@@ -266,6 +283,9 @@ func (UnimplementedControlServer) Attacks(context.Context, *AttacksRequest) (*At
 }
 func (UnimplementedControlServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedControlServer) Suggest(context.Context, *SuggestRequest) (*SuggestResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Suggest not implemented")
 }
 func (UnimplementedControlServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
@@ -456,6 +476,24 @@ func _Control_Explain_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Suggest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuggestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Suggest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Suggest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Suggest(ctx, req.(*SuggestRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -527,6 +565,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Explain",
 			Handler:    _Control_Explain_Handler,
+		},
+		{
+			MethodName: "Suggest",
+			Handler:    _Control_Suggest_Handler,
 		},
 		{
 			MethodName: "Reload",

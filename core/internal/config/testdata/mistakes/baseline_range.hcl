@@ -1,0 +1,3 @@
+daemon {
+  baseline = "10m"
+}
