@@ -238,7 +238,7 @@ func (c *Conn) batch(n int) []Datagram {
 		length := min(int(m.len), MaxDatagram)
 		start := i * stride
 		out[i] = Datagram{
-			Data:      c.buf[start : start+length : start+length],
+			Data:      c.buf[start : start+length : start+stride],
 			From:      addrPort(&c.names[i]),
 			Truncated: m.hdr.Flags&unix.MSG_TRUNC != 0,
 		}

@@ -69,7 +69,7 @@ func (c *Conn) receive(context.Context) ([]Datagram, error) {
 	case err != nil:
 		return nil, fmt.Errorf("receiving on %s: %w", c.local, err)
 	}
-	c.out[0] = Datagram{Data: c.buf[:n:n], From: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
+	c.out[0] = Datagram{Data: c.buf[:n], From: netip.AddrPortFrom(from.Addr().Unmap(), from.Port())}
 	return c.out[:], nil
 }
 

@@ -35,7 +35,7 @@ type Options struct {
 
 // Datagram is one datagram as it arrived.
 type Datagram struct {
-	Data      []byte         // the payload, valid until the next Receive on the same Conn
+	Data      []byte         // the payload, valid until the next Receive on the same Conn; what lies behind it up to its capacity is free to use
 	From      netip.AddrPort // its source; an IPv4 address is never an IPv6-mapped one
 	Truncated bool           // it was longer than MaxDatagram and lost its end
 }

@@ -227,9 +227,10 @@ func (c *compiler) place() {
 		}
 		return slot{mask: ^uint64(0) >> (64 - 8*width), end: uint16(c.ends[x.field-1])}, true
 	}
+	far := &farSlots{}
 	for i, x := range c.hot {
 		s, ok := at(x)
-		t.hot[i] = s
+		far.hot[i] = s
 		switch {
 		case ok && i >= hotVLAN:
 			t.has |= hasHot3
@@ -243,11 +244,19 @@ func (c *compiler) place() {
 			t.has |= 1 << i
 		}
 	}
-	for i, to := range []*uint16{&t.src6, &t.dst6, &t.hop6} {
-		if x := c.v6[i]; x.field != 0 {
-			*to = uint16(c.ends[x.field-1])
+	for i, what := range [quietSlots]struct{ slow, mask uint64 }{
+		quietFragmentOffset: {slowFragmentOffset, laterFragment}, quietFragmentFlags: {slowFragmentFlags, moreFragments},
+	} {
+		far.quiet[i], _ = at(c.slow[what.slow])
+		far.quiet[i].mask &= what.mask
+	}
+	for i, x := range c.v6 {
+		if x.field != 0 {
+			far.v6[i], far.has6[i] = uint16(c.ends[x.field-1]-16), true
+			t.has |= hasSrc6 << i
 		}
 	}
+	t.bring(far)
 	c.flags()
 	if x := c.body; x.field != 0 {
 		f := c.fields[x.field-1]
@@ -264,8 +273,11 @@ func (c *compiler) flags() {
 	if c.hot[hotSrc4].field+c.hot[hotDst4].field+c.slow[slowStation].field != 0 {
 		t.has |= hasIPv4
 	}
-	if t.src6|t.dst6 != 0 {
+	if t.has&(hasSrc6|hasDst6) != 0 {
 		t.has |= hasIPv6
+	}
+	if c.hot[hotSrc4].field != 0 && c.hot[hotDst4].field != 0 && t.has&hasIPv6 == 0 {
+		t.has |= hasPair4
 	}
 	if c.hot[hotPackets].field != 0 {
 		t.has |= hasPackets
@@ -286,8 +298,7 @@ func (c *compiler) flags() {
 	case timeMillis:
 		t.elapsed = 1<<64 - 1
 	}
-	// Direction says something only where somebody has asked for one.
-	if t.has&(1<<slowSlots-1)&^(1<<slowDirection)|t.has&hasTotals == 0 {
+	if t.has&(1<<slowSlots-1)&^oddOnly|t.has&hasTotals == 0 {
 		t.has |= plain
 	}
 }

@@ -71,7 +71,9 @@ type decoder struct {
 	parser  traffic.Parser // of frame sections
 	x       [slowSlots]uint64
 	totals  *totals // made when an exporter needs it
-	scratch []byte  // copied records; the first octets stay free, see window
+	scratch []byte  // copied records; the first octets stay free, see margin
+	far     window  // slots that were brought together
+	padded  []byte  // a copy of a datagram without room behind it
 	fields  []field // of the template at hand
 	def     []byte  // its definition
 	records uint32  // data records in the message
@@ -102,6 +104,7 @@ func (d *decoder) datagram(data []byte, from netip.AddrPort, now, wall int64) {
 	if !d.find(id) {
 		return
 	}
+	data = d.roomy(data)
 	d.src.e.Datagram(len(data))
 	before := d.out.n
 	switch id.Version {
@@ -116,6 +119,18 @@ func (d *decoder) datagram(data []byte, from netip.AddrPort, now, wall int64) {
 		r := &o.records[o.n-1]
 		d.view.Observe(&r.Src, &r.Dst)
 	}
+}
+
+// roomy sees to it that there is room for a window behind a datagram: the last
+// record's may end there.
+func (d *decoder) roomy(data []byte) []byte {
+	if cap(data)-len(data) >= slack {
+		return data
+	}
+	if d.padded == nil {
+		d.padded = make([]byte, maxRecord+slack)
+	}
+	return d.padded[:copy(d.padded[:len(d.padded)-slack], data)]
 }
 
 // identify reads who a datagram comes from; if its version is 0 that cannot be
@@ -183,10 +198,12 @@ func (s *source) touch(d *decoder, id exporter.ID) {
 // meet makes the source of an exporter that the worker did not know.
 func (d *decoder) meet(e *exporter.Exporter, id exporter.ID) *source {
 	s := &source{e: e, revision: e.RateRevision()}
-	if id.Version != 5 {
+	s.base = traffic.Record{Marks: traffic.MarkFlow, Exporter: e.Index()}
+	if id.Version == 5 {
+		binary.BigEndian.PutUint64(s.base.NextHop[8:], mapped)
+	} else {
 		s.dom = d.store.domain(id, e, d.now)
 	}
-	s.base = traffic.Record{Marks: traffic.MarkFlow, Exporter: e.Index()}
 	binary.BigEndian.PutUint64(s.base.Src[8:], mapped)
 	binary.BigEndian.PutUint64(s.base.Dst[8:], mapped)
 	d.sources[e] = s

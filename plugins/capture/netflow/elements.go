@@ -73,8 +73,25 @@ const (
 	hasMicros                            // slowDuration is in microseconds
 	hasPackets                           // any counter of packets
 	hasOctets                            // any counter of octets
-	plain                                // the hot slots are all that matters
+	hasPair4                             // both IPv4 addresses, no IPv6 one
+	hasSrc6
+	hasDst6
+	hasHop6
+	plain // the hot slots are all that matters, but for odd records
 )
+
+// The quiet slots: hardly a record has anything in them.
+const (
+	quietFragmentOffset = iota
+	quietFragmentFlags
+	quietSlots
+)
+
+// oddOnly are the slow slots that matter in odd records only: direction says
+// something only where somebody has asked for one, the rest only of ICMP,
+// fragments and records without packets or octets.
+const oddOnly = 1<<slowDirection | 1<<slowICMP | 1<<slowICMPType | 1<<slowICMPCode | 1<<slowFragmentOffset | 1<<slowFragmentFlags |
+	1<<slowOutPackets | 1<<slowOutOctets | 1<<slowNATEvent | 1<<slowFirewallEvent
 
 // Time formats of the slots hotStart and hotEnd.
 const (

@@ -7,140 +7,147 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
-// margin is how many octets before a record a window on it begins: numbers
-// are read as the eight octets before their end. There are always that many:
-// the header of the set and that of the message.
-const margin = 8
+// stop says why plain came to an end before its output was full.
+type stop uint8
 
-// of reads the number in a window.
-func (s *slot) of(w []byte) uint64 {
-	i := int(s.end)
-	return binary.BigEndian.Uint64(w[i:i+8]) & s.mask // cheaper than w[i:]
-}
+const (
+	filled  stop = iota // it did not
+	timed               // a flow whose times are to be looked at; all else is done
+	sampled             // a record of another sampler
+	odd                 // a record for slow: its hot slots are read, and nothing is scaled
+)
 
 // flows decodes records of a fixed layout side by side in msg[from:to] and
 // returns where they end.
 func (d *decoder) flows(msg []byte, from, to int, t *template) int {
 	s, o := d.src, d.out
-	d.records += uint32((to - from) / t.length)
-	if t.has&plain == 0 || s.filtered || s.dom.perInterface.Load() {
-		for ; to-from >= t.length; from += t.length {
-			if o.n == len(o.records) {
-				o.next()
-			}
-			w, r := msg[from-margin:from+t.length], &o.records[o.n]
-			*r = s.base
-			t.fill(r, w)
-			start, end := s.times(t, w)
-			d.slow(r, w, t, start, end)
-		}
-		return from
-	}
-	if to-from >= t.length && s.base.Sampling == 0 {
+	left := (to - from) / t.length
+	d.records += uint32(left)
+	s.forced = t.has&plain == 0 || s.filtered || s.dom.perInterface.Load()
+	if left > 0 && s.base.Sampling == 0 && !s.forced {
 		s.sample(0)
 	}
-	for to-from >= t.length {
+	for left > 0 {
 		if o.n == len(o.records) {
 			o.next()
 		}
-		n := min(len(o.records)-o.n, (to-from)/t.length)
-		kept := s.plainBatch(o.records[o.n:o.n+n], msg[from-margin:from+n*t.length], t)
-		d.lost[lostNoCounters] += uint64(n - kept)
-		o.n += kept
+		out := o.records[o.n:min(o.n+left, len(o.records))]
+		view := msg[from-margin : to+slack]
+		if t.far != nil {
+			out, view = out[:1], d.window(t, msg, from)[:]
+		}
+		n, why := s.plain(out, view, t)
+		o.n += n
 		from += n * t.length
+		left -= n
+		if why == filled {
+			continue
+		}
+		r, w := &out[n], d.window(t, msg, from)
+		switch why {
+		case sampled: // once more
+			s.switchSampler(t.hot[hotSampler].in(w))
+			continue
+		case timed:
+			r.DurationMs, r.Spread = s.flow(s.times(t, w))
+			o.n++
+		case odd:
+			d.slow(r, w, msg[from-margin:from+t.length], t)
+		}
+		from += t.length
+		left--
 	}
 	return from
 }
 
-// plainBatch decodes as many records as out has room for, of a template of
-// which the hot slots are all that matters. data begins margin octets before
-// the first. It returns how many of them count anything.
-func (s *source) plainBatch(out []traffic.Record, data []byte, t *template) (kept int) {
-	at, end := 0, margin+t.length
-	for range out {
-		w, r := data[at:end], &out[kept]
-		at, end = at+t.length, end+t.length
+// plain decodes records of which the hot slots are all that matters, data
+// beginning margin octets before the first and going on behind the last. It
+// returns how many it has finished, and why there are no more.
+//
+// This loop decides what a flow record costs. It calls nothing, so that all it
+// works with stays in registers.
+func (s *source) plain(out []traffic.Record, data []byte, t *template) (n int, why stop) {
+	be, h := binary.BigEndian, &t.hot
+	sampler, rate, long, has := s.sampler, uint64(s.base.Sampling), uint64(s.long), t.has
+	step := t.length
+	if t.far != nil { // data is one record
+		step = 0
+	}
+	for n < len(out) {
+		w, r := (*window)(data), &out[n]
 		*r = s.base
-		t.fill(r, w)
-		duration := (t.hot[hotEnd].of(w) - t.hot[hotStart].of(w)) & t.elapsed
-		r.DurationMs = uint32(duration)
-		if sampler := t.hot[hotSampler].of(w); sampler != 0 {
-			r.Sampling = s.rateOf(sampler, 0)
+		if has&hasPair4 != 0 { // as the base has mapped addresses, their last octets are enough
+			*(*[4]byte)(r.Src[12:]) = h[hotSrc4].octets4(w)
+			*(*[4]byte)(r.Dst[12:]) = h[hotDst4].octets4(w)
+		} else {
+			be.PutUint32(r.Src[12:], uint32(h[hotSrc4].in(w)))
+			be.PutUint32(r.Dst[12:], uint32(h[hotDst4].in(w)))
 		}
-		if duration >= uint64(s.long) || r.Packets == 0 || t.time > timeMillis {
-			if r.Packets == 0 {
-				if r.Bytes == 0 {
-					continue
-				}
-				r.Packets = guessPackets(r.Bytes)
+		packets, octets := h[hotPackets].in(w), h[hotOctets].in(w)
+		r.Packets, r.Bytes = packets, octets
+		r.SrcPort, r.DstPort = uint16(h[hotSrcPort].in(w)), uint16(h[hotDstPort].in(w))
+		protocol := uint8(h[hotProtocol].in(w))
+		r.Protocol, r.TCPFlags = protocol, uint8(h[hotFlags].in(w))
+		r.InIf, r.OutIf = uint32(h[hotInIf].in(w)), uint32(h[hotOutIf].in(w))
+		r.ToS = uint8(h[hotToS].in(w))
+		if has&hasHot2 != 0 {
+			r.SrcAS, r.DstAS = uint32(h[hotSrcAS].in(w)), uint32(h[hotDstAS].in(w))
+			if hop := h[hotHop4].in(w); hop != 0 {
+				be.PutUint64(r.NextHop[8:], mapped|hop)
 			}
-			r.DurationMs, r.Spread = s.flow(s.times(t, w))
 		}
-		if rate := uint64(r.Sampling); rate != 1 {
-			r.Packets, r.Bytes = scale(r.Packets, rate), scale(r.Bytes, rate)
+		if has&hasHot3 != 0 {
+			r.VLAN, r.TTL = uint16(h[hotVLAN].in(w))&0xfff, uint8(h[hotTTL].in(w))
+			if uint8(h[hotForwarding].in(w))>>6 == forwardingDropped {
+				r.Marks |= traffic.MarkDropped
+			}
 		}
-		kept++
+		if has&hasIPv6 != 0 && t.addresses6(r, w) {
+			r.Marks |= traffic.MarkIPv6
+		}
+		if packets == 0 || octets == 0 || protocol == traffic.ProtoICMP || protocol == traffic.ProtoICMPv6 || s.forced ||
+			t.quiet[0].in(w)|t.quiet[1].in(w)|(packets|octets)>>40 != 0 {
+			return n, odd
+		}
+		if h[hotSampler].in(w) != sampler {
+			return n, sampled
+		}
+		if rate != 1 { // at most MaxRate, 24 bits
+			r.Packets, r.Bytes = packets*rate, octets*rate
+		}
+		duration := (h[hotEnd].in(w) - h[hotStart].in(w)) & t.elapsed
+		r.DurationMs = uint32(duration)
+		if duration >= long || t.time > timeMillis {
+			return n, timed
+		}
+		data = data[step:]
+		n++
 	}
-	return kept
+	return n, filled
 }
 
-// fill fills in what the hot slots say, but for times and sampling.
-func (t *template) fill(r *traffic.Record, w []byte) {
-	if t.has&hasIPv6 == 0 {
-		binary.BigEndian.PutUint64(r.Src[8:], mapped|t.hot[hotSrc4].of(w))
-		binary.BigEndian.PutUint64(r.Dst[8:], mapped|t.hot[hotDst4].of(w))
-	} else {
-		t.addresses6(r, w)
-	}
-	r.Packets, r.Bytes = t.hot[hotPackets].of(w), t.hot[hotOctets].of(w)
-	r.SrcPort, r.DstPort = uint16(t.hot[hotSrcPort].of(w)), uint16(t.hot[hotDstPort].of(w))
-	r.Protocol, r.TCPFlags = uint8(t.hot[hotProtocol].of(w)), uint8(t.hot[hotFlags].of(w))
-	r.InIf, r.OutIf = uint32(t.hot[hotInIf].of(w)), uint32(t.hot[hotOutIf].of(w))
-	r.ToS = uint8(t.hot[hotToS].of(w))
-	if t.has&hasHot2 != 0 {
-		r.SrcAS, r.DstAS = uint32(t.hot[hotSrcAS].of(w)), uint32(t.hot[hotDstAS].of(w))
-		if hop := t.hot[hotHop4].of(w); hop != 0 {
-			binary.BigEndian.PutUint64(r.NextHop[8:], mapped|hop)
-		}
-	}
-	if t.has&hasHot3 != 0 {
-		r.VLAN, r.TTL = uint16(t.hot[hotVLAN].of(w))&0xfff, uint8(t.hot[hotTTL].of(w))
-		if forwarding := uint8(t.hot[hotForwarding].of(w)); forwarding>>6 == forwardingDropped {
-			r.Marks |= traffic.MarkDropped
-		}
-	}
-	if r.Protocol == traffic.ProtoICMP || r.Protocol == traffic.ProtoICMPv6 {
-		icmpOfPort(r)
-	}
-}
-
-// addresses6 fills in the addresses of a template with IPv6 ones. Where it has
-// both families the record is of the one that is not zero.
-func (t *template) addresses6(r *traffic.Record, w []byte) {
+// addresses6 fills in the addresses of a template with IPv6 ones and reports
+// whether they are. Where it has both families the record is of the one that
+// is not zero.
+func (t *template) addresses6(r *traffic.Record, w *window) bool {
 	be := binary.BigEndian
-	r.Src, r.Dst = address(w, t.src6), address(w, t.dst6)
-	r.NextHop = address(w, t.hop6)
-	high := be.Uint64(r.Src[:]) | be.Uint64(r.Dst[:])
-	low := be.Uint64(r.Src[8:]) | be.Uint64(r.Dst[8:])
+	var src, dst [16]byte
+	if t.has&hasSrc6 != 0 {
+		src = octets16(w, t.v6[0])
+	}
+	if t.has&hasDst6 != 0 {
+		dst = octets16(w, t.v6[1])
+	}
+	if t.has&hasHop6 != 0 {
+		r.NextHop = octets16(w, t.v6[2])
+	}
+	high := be.Uint64(src[:]) | be.Uint64(dst[:])
+	low := be.Uint64(src[8:]) | be.Uint64(dst[8:])
 	if t.has&hasIPv4 != 0 && high|low == 0 {
-		be.PutUint64(r.Src[8:], mapped|t.hot[hotSrc4].of(w))
-		be.PutUint64(r.Dst[8:], mapped|t.hot[hotDst4].of(w))
-		return
+		return false
 	}
-	if high == 0 && low>>32 == 0xffff { // IPv4 in IPv6's clothes
-		return
-	}
-	r.Marks |= traffic.MarkIPv6
-}
-
-// address reads the IPv6 address that ends at end, the unspecified one where
-// there is none.
-func address(w []byte, end uint16) (a [16]byte) {
-	if end != 0 {
-		at := int(end) - 16 + margin
-		return [16]byte(w[at : at+16])
-	}
-	return a
+	r.Src, r.Dst = src, dst
+	return high != 0 || low>>32 != 0xffff // else IPv4 in IPv6's clothes
 }
 
 // Seconds from the epoch of NTP, 1900, to that of Unix (RFC 5905), and the
@@ -152,8 +159,8 @@ const (
 
 // times returns when a flow began and ended, in Unix milliseconds; 0 and 0
 // where the record does not tell.
-func (s *source) times(t *template, w []byte) (start, end int64) {
-	a, b := t.hot[hotStart].of(w), t.hot[hotEnd].of(w)
+func (s *source) times(t *template, w *window) (start, end int64) {
+	a, b := t.hot[hotStart].in(w), t.hot[hotEnd].in(w)
 	switch t.time {
 	case timeNone:
 		return 0, 0

@@ -23,27 +23,28 @@ func (d *decoder) frames(msg []byte, from, to int, t *template) {
 			return
 		}
 		d.records++
-		w := msg[from-margin : from+size]
+		at, begin, length := msg, from, size
 		if t.steps != nil {
 			clear(d.scratch[:margin])
 			t.copyRecord(msg[from:to], d.scratch[margin:margin+t.length])
-			w = d.scratch[:margin+t.length]
+			at, begin, length = d.scratch, margin, t.length
 		}
+		record, w := at[begin-margin:begin+length], d.window(t, at, begin)
 		if t.sectionEnd != 0 {
 			end := int(t.sectionEnd) + margin
-			section = w[end-int(t.sectionLength) : end]
+			section = record[end-int(t.sectionLength) : end]
 		}
-		d.frame(w, section, t)
+		d.frame(w, record, section, t)
 		from += size
 	}
 	d.rest(msg, from, to, t)
 }
 
-// frame decodes one section. w is the window on its record.
-func (d *decoder) frame(w, section []byte, t *template) {
+// frame decodes one section. margin octets come before its record.
+func (d *decoder) frame(w *window, record, section []byte, t *template) {
 	x, o := &d.x, d.out
 	for i := range t.slow {
-		x[t.slow[i].what] = t.slow[i].of(w)
+		x[t.slow[i].what] = t.slow[i].of(record)
 	}
 	has := func(s int) bool { return t.has&(1<<s) != 0 }
 	if o.n == len(o.records) {
@@ -81,20 +82,20 @@ func (d *decoder) frame(w, section []byte, t *template) {
 }
 
 // complete adds to a packet what its record knows beside the section.
-func (d *decoder) complete(r *traffic.Record, w []byte, t *template) {
+func (d *decoder) complete(r *traffic.Record, w *window, t *template) {
 	s := d.src
 	r.Time, r.Exporter = s.base.Time, s.base.Exporter
-	r.InIf, r.OutIf = uint32(t.hot[hotInIf].of(w)), uint32(t.hot[hotOutIf].of(w))
-	r.SrcAS, r.DstAS = uint32(t.hot[hotSrcAS].of(w)), uint32(t.hot[hotDstAS].of(w))
+	r.InIf, r.OutIf = uint32(t.hot[hotInIf].in(w)), uint32(t.hot[hotOutIf].in(w))
+	r.SrcAS, r.DstAS = uint32(t.hot[hotSrcAS].in(w)), uint32(t.hot[hotDstAS].in(w))
 	if r.VLAN == 0 {
-		r.VLAN = uint16(t.hot[hotVLAN].of(w)) & 0xfff
+		r.VLAN = uint16(t.hot[hotVLAN].in(w)) & 0xfff
 	}
-	if uint8(t.hot[hotForwarding].of(w))>>6 == forwardingDropped {
+	if uint8(t.hot[hotForwarding].in(w))>>6 == forwardingDropped {
 		r.Marks |= traffic.MarkDropped
 	}
 	outgoing := t.has&(1<<slowDirection) != 0 && d.x[slowDirection] == egress
 	rate := uint64(d.recordRate(r, w, t, outgoing))
-	packets := max(t.hot[hotPackets].of(w), 1)
+	packets := max(t.hot[hotPackets].in(w), 1)
 	r.Packets, r.Bytes, r.Sampling = scale(packets, rate), scale(scale(r.Bytes, packets), rate), uint32(rate)
 	d.emit(r, outgoing)
 }

@@ -2,14 +2,14 @@ package main
 
 // Scratch memory into which wanted runs of records with variable-length fields
 // are copied. It holds at least one record of any template, see compile.
-const scratchSize = 4*65536 + margin
+const scratchSize = 4*65536 + margin + slack
 
 // gather decodes records with variable-length fields: it copies what is
 // wanted of each together, so that they have a fixed layout, and decodes that.
 func (d *decoder) gather(msg []byte, from, to int, t *template) {
 	data := msg[from:to]
 	for len(data) >= t.shortest {
-		used, filled := t.compact(data, d.scratch)
+		used, filled := t.compact(data, d.scratch[:len(d.scratch)-slack])
 		if filled > margin {
 			d.flows(d.scratch, margin, filled, t)
 		}

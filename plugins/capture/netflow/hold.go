@@ -12,13 +12,13 @@ const (
 	holdTime     = 30 * time.Second
 	holdOctets   = 64 << 20
 	holdExporter = 8 << 20
-	heldOverhead = 400 // octets, about, that a held set takes beside its content
+	heldOverhead = 400 + slack // octets, about, that a held set takes beside its content
 )
 
 // held is a set of data records whose template has not come yet.
 type held struct {
 	key          holdKey
-	data         []byte // the set's content behind margin octets
+	data         []byte // the set's content behind margin octets, and room for a window behind it
 	at           int64  // monotonic nanoseconds
 	wall         int64
 	export, boot int64
@@ -64,7 +64,7 @@ func (d *decoder) keep(msg []byte, id uint16, from, to int) {
 	s.e.TemplateMissing(1)
 	h := d.hold
 	x := &held{
-		key: holdKey{s.dom, id}, data: make([]byte, margin+to-from), at: d.now, wall: d.wall,
+		key: holdKey{s.dom, id}, data: make([]byte, margin+to-from, margin+to-from+slack), at: d.now, wall: d.wall,
 		export: s.export, boot: s.boot, uptime: s.uptime,
 	}
 	copy(x.data[margin:], msg[from:to])

@@ -11,17 +11,20 @@ import (
 const (
 	forwardingDropped = 2
 	egress            = 1
+	laterFragment     = 0x1fff // bits of fragmentOffset
 	moreFragments     = 0x20
 	swappedOne        = 1 << 24 // a rate of 1 in the wrong byte order, as some routers send it
 )
 
 // slow finishes a record of whose template more is known than the hot slots,
-// and hands it over if it counts. r is the next record of the output.
-func (d *decoder) slow(r *traffic.Record, w []byte, t *template, start, end int64) {
+// and hands it over if it counts. r is the next record of the output, with
+// what the hot slots say in it; margin octets come before record.
+func (d *decoder) slow(r *traffic.Record, w *window, record []byte, t *template) {
 	x := &d.x
 	for i := range t.slow {
-		x[t.slow[i].what] = t.slow[i].of(w)
+		x[t.slow[i].what] = t.slow[i].of(record)
 	}
+	start, end := d.src.times(t, w)
 	d.qualify(r, t)
 	outgoing := t.has&(1<<slowDirection) != 0 && x[slowDirection] == egress
 	if t.has&(1<<slowStation) != 0 {
@@ -100,7 +103,7 @@ func (d *decoder) uncounted(t *template) {
 func (d *decoder) qualify(r *traffic.Record, t *template) {
 	x := &d.x
 	has := func(s int) bool { return t.has&(1<<s) != 0 }
-	if has(slowFragmentOffset) && x[slowFragmentOffset]&0x1fff != 0 {
+	if has(slowFragmentOffset) && x[slowFragmentOffset]&laterFragment != 0 {
 		r.Marks |= traffic.MarkFragment | traffic.MarkLater
 	}
 	if has(slowFragmentFlags) && x[slowFragmentFlags]&moreFragments != 0 {
@@ -108,6 +111,7 @@ func (d *decoder) qualify(r *traffic.Record, t *template) {
 	}
 	switch r.Protocol {
 	case traffic.ProtoICMP, traffic.ProtoICMPv6:
+		icmpOfPort(r)
 		if has(slowICMP) {
 			r.ICMPType, r.ICMPCode = uint8(x[slowICMP]>>8), uint8(x[slowICMP])
 		}
@@ -129,7 +133,7 @@ func (d *decoder) qualify(r *traffic.Record, t *template) {
 }
 
 // moments corrects a flow's times by elements that few records have.
-func (s *source) moments(t *template, w []byte, x *[slowSlots]uint64, start, end int64) (from, to int64) {
+func (s *source) moments(t *template, w *window, x *[slowSlots]uint64, start, end int64) (from, to int64) {
 	if t.has&(1<<slowSystemInit) != 0 && x[slowSystemInit] != 0 {
 		boot := s.boot
 		s.boot = clampMillis(x[slowSystemInit], 1e6)
@@ -185,7 +189,7 @@ func (d *decoder) counters(r *traffic.Record, t *template, start int64) (back re
 }
 
 // recordRate is the sampling rate of a record.
-func (d *decoder) recordRate(r *traffic.Record, w []byte, t *template, outgoing bool) uint32 {
+func (d *decoder) recordRate(r *traffic.Record, w *window, t *template, outgoing bool) uint32 {
 	x, s := &d.x, d.src
 	has := func(i int) bool { return t.has&(1<<i) != 0 }
 	var told uint64
@@ -201,7 +205,7 @@ func (d *decoder) recordRate(r *traffic.Record, w []byte, t *template, outgoing 
 	if told == 0 && has(slowObserved) && has(slowSelected) && x[slowSelected] != 0 {
 		told = x[slowObserved] / x[slowSelected]
 	}
-	sampler := t.hot[hotSampler].of(w)
+	sampler := t.hot[hotSampler].in(w)
 	var iface uint32
 	if s.dom.perInterface.Load() {
 		if iface = r.InIf; outgoing {
@@ -212,10 +216,7 @@ func (d *decoder) recordRate(r *traffic.Record, w []byte, t *template, outgoing 
 		return s.e.Rate(sampler, iface, uint32(min(told, math.MaxUint32)))
 	}
 	if sampler == 0 && iface == 0 {
-		if s.base.Sampling == 0 {
-			s.sample(0)
-		}
-		return s.base.Sampling
+		return s.unnamed()
 	}
 	return s.rateOf(sampler, iface)
 }

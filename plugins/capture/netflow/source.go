@@ -12,7 +12,9 @@ type source struct {
 	dom *domain
 
 	base     traffic.Record // of the message: what all its records share. Sampling is 0 until sample is called
+	sampler  uint64         // whose rate base has, 0 of none
 	filtered bool           // records may be unwanted
+	forced   bool           // of the set: all records are odd
 	export   int64          // when the message was exported, Unix milliseconds
 	uptime   uint32         // milliseconds for which the exporter was up then
 	boot     int64          // when it booted, Unix milliseconds; 0 unknown
@@ -50,7 +52,7 @@ func (s *source) begin(export int64, uptime uint32) {
 		}
 	}
 	s.export, s.uptime = export, uptime
-	s.base.Sampling = s.usual
+	s.base.Sampling, s.sampler = s.usual, 0
 	s.long = instantMs + 1
 	if s.late != 0 {
 		s.long = 0
@@ -67,10 +69,25 @@ func (s *source) sample(inHeader uint32) {
 		s.base.Sampling = s.e.Rate(0, 0, inHeader)
 		return
 	}
+	s.base.Sampling = s.unnamed()
+}
+
+// unnamed is the rate of records that name no sampler.
+func (s *source) unnamed() uint32 {
 	if s.usual == 0 {
 		s.usual = s.e.Rate(0, 0, 0)
 	}
-	s.base.Sampling = s.usual
+	return s.usual
+}
+
+// switchSampler makes the rate of a sampler, 0 of none, that of the records
+// that follow.
+func (s *source) switchSampler(sampler uint64) {
+	if s.sampler = sampler; sampler == 0 {
+		s.base.Sampling = s.unnamed()
+		return
+	}
+	s.base.Sampling = s.rateOf(sampler, 0)
 }
 
 // rateOf is the rate of a sampler and an interface.

@@ -20,14 +20,6 @@ type field struct {
 	length uint16
 }
 
-// slot is where a number ends in a record of fixed layout, in octets from the
-// record's begin. Reading the eight octets before it and masking them gives
-// the number whatever its width; a slot with mask 0 reads 0.
-type slot struct {
-	mask uint64
-	end  uint16
-}
-
 // slowSlot is a slot outside the hot ones.
 type slowSlot struct {
 	slot
@@ -61,14 +53,15 @@ type template struct {
 	shortest int // octets of the shortest record on the wire
 	steps    []step
 
-	hot  [hotSlots]slot
-	slow []slowSlot
-	has  uint64
-	time uint8 // format of hotStart and hotEnd
+	hot   [hotSlots]hotSlot
+	quiet [quietSlots]hotSlot // what is not 0 there makes a record odd
+	v6    [3]uint8            // where source, destination and next hop begin, if the template has them
+	far   *farSlots           // nil: a window shows all of these in a record
+	slow  []slowSlot
+	has   uint64
+	time  uint8 // format of hotStart and hotEnd
 
 	elapsed uint64 // mask on hotEnd - hotStart that makes it milliseconds; 0 where it is none
-
-	src6, dst6, hop6 uint16 // where the IPv6 addresses end, 0 without
 
 	section       uint8  // a frame section: sectionEthernet, sectionIP
 	sectionEnd    uint16 // where it ends, if its length is fixed

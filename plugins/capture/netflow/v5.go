@@ -18,10 +18,6 @@ const (
 // to IPv6.
 const mapped = 0xffff << 32
 
-// mappedLE is the same as a little-endian number, for an address in its upper
-// half.
-const mappedLE = 0xffff0000
-
 // v5 decodes the messages of a datagram.
 func (d *decoder) v5(msg []byte) {
 	be := binary.BigEndian
@@ -57,11 +53,17 @@ func (d *decoder) v5Records(data []byte) {
 		if o.n == len(o.records) {
 			o.next()
 		}
-		n := min(len(o.records)-o.n, len(data)/v5Record)
-		out := o.records[o.n : o.n+n]
-		kept := s.v5Batch(out, data[:n*v5Record])
-		d.lost[lostNoCounters] += uint64(n - kept)
-		data = data[n*v5Record:]
+		out := o.records[o.n:]
+		kept := s.v5Plain(out, data)
+		data = data[kept*v5Record:]
+		if kept < len(out) && len(data) >= v5Record { // the next one is not plain
+			if s.v5Odd(&out[kept], (*[v5Record]byte)(data)) {
+				kept++
+			} else {
+				d.lost[lostNoCounters]++
+			}
+			data = data[v5Record:]
+		}
 		if s.filtered {
 			kept = d.sift(out[:kept])
 		}
@@ -81,38 +83,37 @@ func (d *decoder) sift(records []traffic.Record) (kept int) {
 	return kept
 }
 
-// v5Batch decodes as many records as out has room for. It returns how many of
-// them count anything.
+// v5Plain decodes records until out is full or one is not of the plain kind,
+// which it has filled in but for what v5Odd does. It returns how many before
+// that one are finished.
 //
-// This loop decides what a NetFlow v5 record costs: all that is rare stands
-// elsewhere.
-func (s *source) v5Batch(out []traffic.Record, data []byte) (kept int) {
-	be, le := binary.BigEndian, binary.LittleEndian
-	rate, base := uint64(s.base.Sampling), &s.base
-	for len(data) >= v5Record && kept < len(out) {
-		w := (*[v5Record]byte)(data)
-		data = data[v5Record:]
-		r := &out[kept]
-		*r = *base
-		le.PutUint64(r.Src[8:], mappedLE|uint64(le.Uint32(w[0:]))<<32)
-		le.PutUint64(r.Dst[8:], mappedLE|uint64(le.Uint32(w[4:]))<<32)
-		le.PutUint64(r.NextHop[8:], mappedLE|uint64(le.Uint32(w[8:]))<<32)
-		r.InIf, r.OutIf = uint32(be.Uint16(w[12:])), uint32(be.Uint16(w[14:]))
-		r.SrcPort, r.DstPort = be.Uint16(w[32:]), be.Uint16(w[34:])
-		r.TCPFlags, r.Protocol, r.ToS = w[37], w[38], w[39]
-		r.SrcAS, r.DstAS = uint32(be.Uint16(w[40:])), uint32(be.Uint16(w[42:]))
+// This loop decides what a NetFlow v5 record costs. It calls nothing, so that
+// all it works with stays in registers.
+func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
+	be, rate, long := binary.BigEndian, uint64(s.base.Sampling), s.long
+	for n < len(out) && len(data) >= v5Record {
+		w, r := (*[v5Record]byte)(data), &out[n]
+		*r = s.base
+		*(*[4]byte)(r.Src[12:]) = [4]byte(w[0:]) // the base has mapped addresses
+		*(*[4]byte)(r.Dst[12:]) = [4]byte(w[4:])
 		packets := uint64(be.Uint32(w[16:]))
 		r.Packets, r.Bytes = packets*rate, uint64(be.Uint32(w[20:]))*rate // of 32 bits each: never too large
 		duration := be.Uint32(w[28:]) - be.Uint32(w[24:])
 		r.DurationMs = duration
-		if duration >= s.long || packets == 0 || w[38] == traffic.ProtoICMP {
-			if !s.v5Odd(r, w) {
-				continue
-			}
+		ports := bits.RotateLeft32(be.Uint32(w[32:]), 16)
+		r.SrcPort, r.DstPort = uint16(ports), uint16(ports>>16) // one store
+		r.TCPFlags, r.Protocol, r.ToS = w[37], w[38], w[39]
+		*(*[4]byte)(r.NextHop[12:]) = [4]byte(w[8:])
+		interfaces, systems := be.Uint32(w[12:]), be.Uint32(w[40:])
+		r.InIf, r.OutIf = interfaces>>16, interfaces&0xffff
+		r.SrcAS, r.DstAS = systems>>16, systems&0xffff
+		if duration >= long || packets == 0 || w[38] == traffic.ProtoICMP {
+			return n
 		}
-		kept++
+		data = data[v5Record:]
+		n++
 	}
-	return kept
+	return n
 }
 
 // v5Odd finishes a record that is not of the plain kind. It reports whether it
