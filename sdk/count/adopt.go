@@ -8,8 +8,9 @@ import (
 // residue is a row that had not been flushed when a plan was adopted.
 type residue struct {
 	row
-	users []userEntry
-	ids   []uint8
+	beyond *wide
+	users  []userEntry
+	ids    []uint8
 }
 
 // Adopt takes over another plan. It is to be called right after a Flush with
@@ -23,7 +24,7 @@ func (t *Table) Adopt(c *Compiled) {
 	same := sameCounters(t.plan.plan, c.plan)
 	left := make([]residue, 0, len(t.dirty))
 	for _, n := range t.dirty {
-		s := residue{row: t.rows[n]}
+		s := residue{row: t.rows[n], beyond: t.wide[n]}
 		for set := s.user & same; set != 0; set &= set - 1 {
 			id := bits.TrailingZeros64(set)
 			s.users = append(s.users, *t.users.find(n<<6 | uint32(id)))
@@ -45,9 +46,10 @@ func (t *Table) Adopt(c *Compiled) {
 func (t *Table) restore(s *residue) {
 	r := &s.row
 	if !t.rename(r) {
-		total := &t.totals[totalIndex(false, r.family() == 6)]
-		total.merge(r)
-		total.key &= keyMask | rowSmeared
+		i := totalIndex(false, r.family() == 6)
+		total := &t.totals[i]
+		t.merge(totalRow+uint32(i), total, r, s.beyond)
+		total.key &= keyMask | rowSmeared | rowWide
 		return
 	}
 	if t.used >= t.limit && !t.makeRoom() {
@@ -59,7 +61,7 @@ func (t *Table) restore(s *residue) {
 	if o.first == 0 {
 		t.dirty = append(t.dirty, n)
 	}
-	o.merge(r)
+	t.merge(n, o, r, s.beyond)
 	o.user |= r.user
 	for i, id := range s.ids {
 		t.users.entry(n<<6 | uint32(id)).merge(&s.users[i])

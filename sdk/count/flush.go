@@ -145,7 +145,7 @@ func (t *Table) fixedCost() (n int) {
 	}
 	for i := range t.totals {
 		if r := &t.totals[i]; r.first != 0 {
-			n += 1 + r.splits()
+			n += 1 + t.splits(totalRow+uint32(i), r)
 		}
 	}
 	return n
@@ -223,7 +223,7 @@ func (t *Table) lookAtDirty() {
 		for i, n := range t.dirty[from:min(from+groupSize, len(t.dirty))] {
 			r := &t.rows[n]
 			p := &t.plan.places[r.place]
-			l := look{samples: r.samples, first: r.first, cost: uint16(t.cost(r)), heat: uint8(r.heat())}
+			l := look{samples: r.samples, first: r.first, cost: uint16(t.cost(n, r)), heat: uint8(r.heat())}
 			switch {
 			case r.packets > p.hotPackets || r.bytes > p.hotBytes || r.flows > p.hotFlows:
 				l.heat = heatLimit
@@ -237,9 +237,9 @@ func (t *Table) lookAtDirty() {
 	}
 }
 
-// cost is the number of deltas that a row needs.
-func (t *Table) cost(r *row) int {
-	return 1 + r.splits() + bits.OnesCount64(r.user)
+// cost is the number of deltas that row number n needs.
+func (t *Table) cost(n uint32, r *row) int {
+	return 1 + t.splits(n, r) + bits.OnesCount64(r.user)
 }
 
 func (t *Table) writeHeader(sink Sink, w Window, deltas int) {
@@ -276,7 +276,7 @@ func (t *Table) writeTotals(sink Sink, end uint32) {
 		if i >= 2 {
 			d.Direction = ring.Other
 		}
-		t.writeCounts(sink, r, d, end)
+		t.writeCounts(sink, totalRow+uint32(i), r, d, end)
 	}
 }
 
@@ -296,7 +296,7 @@ func (t *Table) writeRow(sink Sink, n, end uint32) {
 	}
 	user, first, flags := r.user, r.first, r.flags()
 	r.user = 0
-	if t.writeCounts(sink, r, d, end) {
+	if t.writeCounts(sink, n, r, d, end) {
 		t.dirty = append(t.dirty, n)
 	}
 	d.Kind, d.Flags, d.SpanMs = ring.KindCounter, flags, span(first, end)
@@ -310,39 +310,56 @@ func (t *Table) writeRow(sink Sink, n, end uint32) {
 	}
 }
 
-// writeCounts writes what a row gained, over several deltas where a counter
-// does not fit its field. It reports true when even the most deltas a row may
-// have in one flush left something for the next.
-func (t *Table) writeCounts(sink Sink, r *row, d ring.Delta, end uint32) (more bool) {
+// writeCounts writes what row number n gained, over several deltas where a
+// counter does not fit its field. It reports true when even the most deltas a
+// row may have in one flush left something for the next.
+func (t *Table) writeCounts(sink Sink, n uint32, r *row, d ring.Delta, end uint32) (more bool) {
 	d.Flags, d.SpanMs = r.flags(), span(r.first, end)
 	d.Flows, d.Samples, d.Sampling = r.flows, r.samples, max(r.sampling, 1)
-	for range r.splits() {
-		r.takePart(&d)
-		*t.next(sink) = d
-		d.Flows, d.Samples = 0, 0
-	}
-	if r.splits() > 0 {
-		r.takePart(&d)
-		*t.next(sink) = d
-		r.flows, r.samples, r.first = 0, 0, max(end, 1)
-		return true
+	if r.key&rowWide != 0 {
+		return t.writeWide(sink, n, r, d, end)
 	}
 	d.Packets, d.Bytes = r.packets, r.bytes
 	for i := range d.CounterPackets {
 		c := &r.counters[i]
-		d.CounterPackets[i], d.CounterBytes[i] = uint32(c.packets), uint32(c.bytes)
+		d.CounterPackets[i], d.CounterBytes[i] = c.packets, c.bytes
 	}
 	*t.next(sink) = d
 	r.clear()
 	return false
 }
 
+// writeWide is writeCounts for a row with more than its own counters hold.
+func (t *Table) writeWide(sink Sink, n uint32, r *row, d ring.Delta, end uint32) (more bool) {
+	c := t.counts(n, r)
+	for range c.splits() {
+		r.takePart(&c, &d)
+		*t.next(sink) = d
+		d.Flows, d.Samples = 0, 0
+	}
+	if c.splits() > 0 {
+		r.takePart(&c, &d)
+		*t.next(sink) = d
+		*t.wide[n], r.counters = c, [8]narrow{}
+		r.flows, r.samples, r.first = 0, 0, max(end, 1)
+		return true
+	}
+	d.Packets, d.Bytes = r.packets, r.bytes
+	for i := range c {
+		d.CounterPackets[i], d.CounterBytes[i] = uint32(c[i].packets), uint32(c[i].bytes)
+	}
+	*t.next(sink) = d
+	delete(t.wide, n)
+	r.clear()
+	return false
+}
+
 // takePart moves as much of the row's counters into d as its fields hold, and
 // as much of the total as keeps the total of both the largest.
-func (r *row) takePart(d *ring.Delta) {
+func (r *row) takePart(counts *wide, d *ring.Delta) {
 	d.Packets, d.Bytes = 0, 0
-	for i := range d.CounterPackets {
-		c := &r.counters[i]
+	for i := range counts {
+		c := &counts[i]
 		packets, bytes := min(c.packets, math.MaxUint32), min(c.bytes, math.MaxUint32)
 		d.CounterPackets[i], d.CounterBytes[i] = uint32(packets), uint32(bytes)
 		c.packets -= packets

@@ -140,8 +140,8 @@ func (t *Table) coldest(n int) int {
 // every step puts back at most the row it took.
 func (t *Table) rebuild(change func(*row)) {
 	from := t.used
-	users := t.users
-	t.users = userTable{limit: users.limit}
+	users, beyond := t.users, t.wide
+	t.users, t.wide = userTable{limit: users.limit}, wideTotals(beyond)
 	clear(t.index)
 	t.used, t.dirty = 0, t.dirty[:0]
 	for i := range from {
@@ -157,7 +157,7 @@ func (t *Table) rebuild(change func(*row)) {
 		if o.first == 0 {
 			t.dirty = append(t.dirty, n)
 		}
-		o.merge(&r)
+		t.merge(n, o, &r, beyond[uint32(i)])
 		o.user |= r.user
 		for set := r.user; set != 0; set &= set - 1 {
 			id := uint32(bits.TrailingZeros64(set))

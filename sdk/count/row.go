@@ -9,8 +9,9 @@ import (
 )
 
 // row is what one host, prefix or total has gained in one direction since its
-// last flush. It is three cache lines long; a usual record touches the first
-// two.
+// last flush. It is two cache lines long, so a counter has 32 bits: what a row
+// gains beyond them lies in Table.wide, which hardly a row needs between two
+// flushes.
 type row struct {
 	addr                  // masked
 	packets, bytes uint64 // of total
@@ -21,10 +22,26 @@ type row struct {
 	samples        uint32
 	flows          uint32
 	sampling       uint32
-	counters       [8]pair // by ring.Counter…; the last one takes protocols that have no counter
+	counters       [8]narrow // by ring.Counter…; the last one takes protocols that have no counter
+}
+
+// narrow is a counter in a row.
+type narrow struct{ packets, bytes uint32 }
+
+// add reports false, and adds nothing, where the counter is too narrow.
+func (c *narrow) add(packets, bytes uint64) bool {
+	p, b := uint64(c.packets)+packets, uint64(c.bytes)+bytes
+	if (packets|bytes|p|b)>>32 != 0 {
+		return false
+	}
+	c.packets, c.bytes = uint32(p), uint32(b)
+	return true
 }
 
 type pair struct{ packets, bytes uint64 }
+
+// wide is what a row has gained beyond its counters' 32 bits.
+type wide [noCounter]pair
 
 const noCounter = 7
 
@@ -38,6 +55,7 @@ const (
 	rowAtLeast = uint32(ring.FlagFlowsLeast) << 24
 	rowInner   = uint32(ring.FlagInternalRow) << 24
 	rowExempt  = 1 << 31 // no flag of a delta: the counter exempt is not 0
+	rowWide    = 1 << 30 // no flag of a delta: Table.wide has more of the row
 	rowFlags   = (rowSmeared | rowFolded | rowAtLeast | rowInner) >> 24
 )
 
@@ -62,13 +80,13 @@ var counterOf = func() (t [256]uint8) {
 	return t
 }()
 
-// add adds one record to the row.
-func (r *row) add(rec *traffic.Record, flows, flags uint32) {
+// add adds one record to row number n.
+func (t *Table) add(n uint32, r *row, rec *traffic.Record, flows, flags uint32) {
 	r.packets += rec.Packets
 	r.bytes += rec.Bytes
-	c := &r.counters[counterOf[rec.Protocol]&7]
-	c.packets += rec.Packets
-	c.bytes += rec.Bytes
+	if c := counterOf[rec.Protocol] & 7; !r.counters[c].add(rec.Packets, rec.Bytes) {
+		t.widen(n, r, int(c), rec.Packets, rec.Bytes)
+	}
 	r.flows += flows
 	r.key |= flags
 	if rec.Sampling > 1 {
@@ -77,28 +95,71 @@ func (r *row) add(rec *traffic.Record, flows, flags uint32) {
 		r.saw(rec.Packets)
 	}
 	if rec.Marks&(traffic.MarkFragment|traffic.MarkDropped) != 0 || rec.TCPFlags&(traffic.FlagSYN|traffic.FlagACK) == traffic.FlagSYN {
-		r.addSpecial(rec)
+		t.addSpecial(n, r, rec)
 	}
 }
 
-func (r *row) addSpecial(rec *traffic.Record) {
+func (t *Table) addSpecial(n uint32, r *row, rec *traffic.Record) {
 	if rec.Protocol == traffic.ProtoTCP && rec.TCPFlags&(traffic.FlagSYN|traffic.FlagACK) == traffic.FlagSYN {
-		r.counters[ring.CounterTCPSYN].add(rec.Packets, rec.Bytes)
+		t.gain(n, r, ring.CounterTCPSYN, rec.Packets, rec.Bytes)
 	}
 	if rec.Marks&traffic.MarkFragment != 0 {
-		r.counters[ring.CounterFragmented].add(rec.Packets, rec.Bytes)
+		t.gain(n, r, ring.CounterFragmented, rec.Packets, rec.Bytes)
 	}
 	if rec.Marks&traffic.MarkDropped != 0 {
-		r.counters[ring.CounterDropped].add(rec.Packets, rec.Bytes)
+		t.gain(n, r, ring.CounterDropped, rec.Packets, rec.Bytes)
 	}
 }
 
 // addExempt counts a record that an exemption keeps out of everything else.
-func (r *row) addExempt(rec *traffic.Record) {
-	r.counters[ring.CounterExempt].add(rec.Packets, rec.Bytes)
+func (t *Table) addExempt(n uint32, r *row, rec *traffic.Record) {
+	t.gain(n, r, ring.CounterExempt, rec.Packets, rec.Bytes)
 	r.key |= rowExempt
 	r.sampling = max(r.sampling, rec.Sampling)
 	r.saw(rec.Raw())
+}
+
+// gain adds to a counter of row number n.
+func (t *Table) gain(n uint32, r *row, counter int, packets, bytes uint64) {
+	if !r.counters[counter&7].add(packets, bytes) {
+		t.widen(n, r, counter, packets, bytes)
+	}
+}
+
+// widen adds to a counter of row number n what does not fit it.
+func (t *Table) widen(n uint32, r *row, counter int, packets, bytes uint64) {
+	if counter == noCounter {
+		return
+	}
+	w := t.wide[n]
+	if w == nil {
+		w = new(wide)
+		t.wide[n] = w
+	}
+	w[counter].add(packets, bytes)
+	r.key |= rowWide
+}
+
+// wideTotals returns those of the totals, which keep their numbers.
+func wideTotals(all map[uint32]*wide) map[uint32]*wide {
+	totals := map[uint32]*wide{}
+	for n, w := range all {
+		if n >= totalRow {
+			totals[n] = w
+		}
+	}
+	return totals
+}
+
+// counts returns all that the counters of row number n have gained.
+func (t *Table) counts(n uint32, r *row) (c wide) {
+	if r.key&rowWide != 0 {
+		c = *t.wide[n]
+	}
+	for i := range c {
+		c[i].add(uint64(r.counters[i].packets), uint64(r.counters[i].bytes))
+	}
+	return c
 }
 
 func (r *row) sampled(rec *traffic.Record) {
@@ -116,17 +177,23 @@ func (p *pair) add(packets, bytes uint64) {
 	p.bytes += bytes
 }
 
-// merge adds what another row gained.
-func (r *row) merge(o *row) {
+// merge adds to row number n what another row gained, more of which lies in
+// beyond if that is not nil.
+func (t *Table) merge(n uint32, r, o *row, beyond *wide) {
 	r.packets += o.packets
 	r.bytes += o.bytes
 	for i := range r.counters {
-		r.counters[i].add(o.counters[i].packets, o.counters[i].bytes)
+		t.gain(n, r, i, uint64(o.counters[i].packets), uint64(o.counters[i].bytes))
+	}
+	if beyond != nil {
+		for i, c := range beyond {
+			t.gain(n, r, i, c.packets, c.bytes)
+		}
 	}
 	r.flows += o.flows
 	r.saw(uint64(o.samples))
 	r.sampling = max(r.sampling, o.sampling)
-	r.key |= o.key &^ keyMask
+	r.key |= o.key &^ (keyMask | rowWide)
 	if r.first == 0 || (o.first != 0 && o.first < r.first) {
 		r.first = o.first
 	}
@@ -140,17 +207,20 @@ func (r *row) clear() {
 // heat orders rows for flushing and folding: the magnitude of their packets.
 func (r *row) heat() int { return bits.Len64(r.packets) }
 
-// splits is the number of deltas the row needs beyond the first, because a
-// built-in counter does not fit its 32-bit field.
-func (r *row) splits() int {
-	// All other counters are part of the total. Few rows need the cache line
-	// of the counter exempt.
-	if (r.packets|r.bytes)>>32 == 0 && r.key&rowExempt == 0 {
+// splits is the number of deltas that row number n needs beyond the first,
+// because a built-in counter does not fit its 32-bit field.
+func (t *Table) splits(n uint32, r *row) int {
+	if r.key&rowWide == 0 {
 		return 0
 	}
+	c := t.counts(n, r)
+	return c.splits()
+}
+
+func (c *wide) splits() int {
 	var most uint64
-	for i := range ring.BuiltinCounters {
-		most = max(most, r.counters[i].packets, r.counters[i].bytes)
+	for i := range c {
+		most = max(most, c[i].packets, c[i].bytes)
 	}
 	if most <= math.MaxUint32 {
 		return 0

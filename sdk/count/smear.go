@@ -300,13 +300,13 @@ func classOf(r *traffic.Record) uint32 {
 	return c
 }
 
-// addSlice adds a slice to the row, as add adds a record.
-func (r *row) addSlice(class, sampling uint32, packets, bytes, raw uint64) {
+// addSlice adds a slice to row number n, as add adds a record.
+func (t *Table) addSlice(n uint32, r *row, class, sampling uint32, packets, bytes, raw uint64) {
 	r.key |= rowSmeared
 	r.sampling = max(r.sampling, sampling)
 	r.saw(raw)
 	if class&classExempt != 0 {
-		r.counters[ring.CounterExempt].add(packets, bytes)
+		t.gain(n, r, ring.CounterExempt, packets, bytes)
 		r.key |= rowExempt
 		return
 	}
@@ -318,12 +318,12 @@ func (r *row) addSlice(class, sampling uint32, packets, bytes, raw uint64) {
 	}
 	r.packets += packets
 	r.bytes += bytes
-	r.counters[class&classCounter].add(packets, bytes)
+	t.gain(n, r, int(class&classCounter), packets, bytes)
 	for i, bit := range [...]uint32{
 		ring.CounterTCPSYN: classSYN, ring.CounterFragmented: classFragment, ring.CounterDropped: classDropped,
 	} {
 		if class&bit != 0 {
-			r.counters[i].add(packets, bytes)
+			t.gain(n, r, i, packets, bytes)
 		}
 	}
 }

@@ -199,7 +199,7 @@ func (t *Table) slice(st *stream) {
 		raw, st.rest = told/uint64(st.sampling), uint32(told%uint64(st.sampling))
 	}
 	if st.class&classTotal != 0 {
-		t.total(int(st.key)).addSlice(st.class, st.sampling, packets, bytes, raw)
+		t.addSlice(totalRow+st.key, t.total(int(st.key)), st.class, st.sampling, packets, bytes, raw)
 		return
 	}
 	n := st.row
@@ -208,7 +208,7 @@ func (t *Table) slice(st *stream) {
 		st.row = n
 	}
 	t.wake(n)
-	t.rows[n].addSlice(st.class, st.sampling, packets, bytes, raw)
+	t.addSlice(n, &t.rows[n], st.class, st.sampling, packets, bytes, raw)
 	if st.user != 0 {
 		t.mergeUser(n, st.user, &userEntry{
 			packets: packets, bytes: bytes, sampling: st.sampling, samples: uint32(min(raw, 1<<32-1)),

@@ -26,7 +26,8 @@ type Table struct {
 
 	users  userTable
 	flows  *flowSet // nil: flows are not counted
-	totals [4]row   // internal and other, of each family
+	totals [4]row   // internal and other, of each family; numbered from totalRow
+	wide   map[uint32]*wide
 	smear  *smearer // nil: no long flow record has come
 
 	tick    int64  // of the stream's clock, in units of 50 ms
@@ -81,7 +82,7 @@ func (t *Table) use(c *Compiled) {
 	sameSeed := t.plan != nil && t.plan.seed == c.seed
 	t.plan = c
 	t.used, t.dirty, t.crowded = 0, t.dirty[:0], 0
-	t.users = userTable{limit: 2 * c.rows}
+	t.users, t.wide = userTable{limit: 2 * c.rows}, wideTotals(t.wide)
 	t.setIndex(1 << 12)
 	t.seed = [2]uint64{mix(c.seed, 0x9e3779b97f4a7c15), mix(c.seed^0xd1b54a32d192ed03, 0x8bb84b93962eacc9)}
 	switch {
@@ -176,7 +177,7 @@ func (t *Table) addRow(r *traffic.Record, n uint32, d ring.Direction, flows, fla
 	}
 	if t.plan.exempt != nil {
 		if user, exempt := t.plan.exempted(r, d, t.wall); exempt {
-			row.addExempt(r)
+			t.addExempt(n, row, r)
 			row.key |= flags & rowSmeared
 			if user != 0 {
 				t.addUser(n, user, r, 0)
@@ -184,7 +185,7 @@ func (t *Table) addRow(r *traffic.Record, n uint32, d ring.Direction, flows, fla
 			return
 		}
 	}
-	row.add(r, flows, flags)
+	t.add(n, row, r, flows, flags)
 	if t.plan.classes.all != 0 {
 		if user := t.plan.classes.of(r); user != 0 {
 			t.addUser(n, user, r, flows)
@@ -210,8 +211,12 @@ func (t *Table) wake(n uint32) {
 }
 
 func (t *Table) addTotal(r *traffic.Record, internal bool, flows, flags uint32) {
-	t.total(totalIndex(internal, r.IsIPv6())).add(r, flows, flags)
+	i := totalIndex(internal, r.IsIPv6())
+	t.add(totalRow+uint32(i), t.total(i), r, flows, flags)
 }
+
+// totalRow is where the numbers of totals begin.
+const totalRow = 1 << 31
 
 func totalIndex(internal, v6 bool) (i int) {
 	if !internal {
