@@ -2,8 +2,10 @@
 
 package count
 
-// slab is the memory of a table's rows. They hold no pointers, so the
-// collector does not scan them.
-type slab struct{ rows []row }
+// slab is the memory of a table's rows, or of its index. There are no pointers
+// in it, so the collector does not scan it.
+type slab[T row | uint32] struct{ all []T }
 
-func newSlab(n int) *slab { return &slab{rows: make([]row, n)} }
+func newSlab[T row | uint32](n int) *slab[T] { return &slab[T]{all: make([]T, n)} }
+
+func (s *slab[T]) free() { s.all = nil }

@@ -56,7 +56,11 @@ func (t *Table) findOrPut(r *row) uint32 {
 
 // setIndex makes an index of size slots, at most a quarter of them used.
 func (t *Table) setIndex(size int) {
-	t.index = make([]uint32, size)
+	if t.slots != nil {
+		t.slots.free()
+	}
+	t.slots = newSlab[uint32](size)
+	t.index = t.slots.all
 	t.mask = uint32(size - 1)
 	t.limit = min(size/4, t.plan.rows)
 }

@@ -16,9 +16,10 @@ const tickNanos = FlushTick * 1e6
 // uses it at a time.
 type Table struct {
 	plan  *Compiled
-	slab  *slab
-	rows  []row    // of the slab; rows[:used] hold something
-	index []uint32 // open addressing: 8 bits of hash, 24 of row + 1; 0 is free
+	slab  *slab[row]
+	slots *slab[uint32]
+	rows  []row    // of slab; rows[:used] hold something
+	index []uint32 // of slots; open addressing: 8 bits of hash, 24 of row + 1; 0 is free
 	mask  uint32
 	used  int
 	limit int // of used, before the index grows or rows are folded
@@ -76,8 +77,8 @@ func (t *Table) use(c *Compiled) {
 	// Prefixes keep their rows when no host may have a new one.
 	want := c.rows + 2*len(c.places)
 	if len(t.rows) != want {
-		t.slab = newSlab(want)
-		t.rows = t.slab.rows
+		t.slab = newSlab[row](want)
+		t.rows = t.slab.all
 	}
 	sameSeed := t.plan != nil && t.plan.seed == c.seed
 	t.plan = c
