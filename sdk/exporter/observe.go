@@ -8,6 +8,7 @@ import (
 
 const (
 	observeEvery = 8   // one of so many calls of Observe is looked at
+	observeMost  = 64  // and no more than so many in a tick
 	sketchSize   = 256 // prefixes remembered
 )
 
@@ -32,6 +33,12 @@ type cell struct {
 // in traffic.Record, for the table "addresses". Of those few are looked at.
 func (v *View) Observe(src, dst *[16]byte) {
 	if v.turn++; v.turn%observeEvery != 1 {
+		return
+	}
+	if now := v.set.now(); now-v.observed >= tick {
+		v.observed, v.looks = now, 0
+	}
+	if v.looks++; v.looks > observeMost {
 		return
 	}
 	s := &v.set.sketch

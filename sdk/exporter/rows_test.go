@@ -34,9 +34,10 @@ func TestRow(t *testing.T) {
 }
 
 func TestTopPrefixesStayInTheSketch(t *testing.T) {
-	s, _, _ := set(t, Options{})
+	s, clock, _ := set(t, Options{})
 	v := s.View()
 	for n := range 100_000 {
+		clock.pass(time.Millisecond)
 		src := [16]byte{10: 0xff, 11: 0xff, 12: byte(n >> 16), 13: byte(n >> 8), 14: byte(n)}
 		to := dst("198.51.100.9")
 		if n%3 == 0 {

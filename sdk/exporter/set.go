@@ -121,6 +121,9 @@ type View struct {
 	last   *Exporter
 	known  map[ID]*Exporter
 	turn   uint32
+
+	observed int64 // when Observe began to count looks, monotonic nanoseconds
+	looks    int
 }
 
 // Find returns the exporter of a datagram, new or known, or why there is none.

@@ -117,7 +117,7 @@ func BenchmarkRecords(b *testing.B) {
 }
 
 func benchmark(b *testing.B, l *load, decode func(d *decoder, data []byte, now int64)) {
-	set, err := exporter.NewSet(exporter.Options{Sampling: 1, Now: newClock().mono.Load, Wall: newClock().wall.Load})
+	set, err := exporter.NewSet(exporter.Options{Sampling: 1, Now: exporter.NewClock().Mono, Wall: exporter.NewClock().Wall})
 	if err != nil {
 		b.Fatal(err)
 	}

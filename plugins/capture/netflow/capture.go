@@ -24,7 +24,7 @@ type capture struct {
 	set   *exporter.Set
 	store *store
 	held  atomic.Int64 // octets that wait for templates, in all workers
-	clock *clock
+	clock *exporter.Clock
 
 	mu      sync.Mutex  // for what follows: tables may be asked for while the capture closes
 	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
@@ -41,41 +41,16 @@ func newCapture(c config, env sdk.Env) (*capture, error) {
 	if c.Templates == "" && env.StateDir != "" {
 		c.Templates = filepath.Join(env.StateDir, "templates")
 	}
-	now := newClock()
+	now := exporter.NewClock()
 	set, err := exporter.NewSet(exporter.Options{
 		Blocks: c.Exporters, OnlyListed: len(c.Exporters) > 0,
 		Sampling: c.Sampling, Max: c.MaxExporters, Logger: env.Logger,
-		Now: now.mono.Load, Wall: now.wall.Load,
+		Now: now.Mono, Wall: now.Wall,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &capture{cfg: c, log: env.Logger, set: set, store: newStore(), clock: now, replay: env.Mode == sdk.ModeReplay}, nil
-}
-
-// clock is the time as it was when the last datagrams came, or a tick: reading
-// the real one for each would be dear.
-type clock struct{ mono, wall atomic.Int64 } // nanoseconds: monotonic, and since the Unix epoch
-
-// set makes a time of a recording the present. Both clocks run on with it.
-func (c *clock) set(wall int64) {
-	c.mono.Store(wall)
-	c.wall.Store(wall)
-}
-
-func newClock() *clock {
-	c := &clock{}
-	c.read()
-	return c
-}
-
-// read sets the clock to the present and returns that.
-func (c *clock) read() (mono, wall int64) {
-	now := time.Now()
-	mono, wall = int64(now.Sub(started)), now.UnixNano()
-	c.mono.Store(mono)
-	c.wall.Store(wall)
-	return mono, wall
 }
 
 // Workers is how often Run is called: once for each socket.
@@ -177,8 +152,9 @@ func (c *capture) keepSaving() {
 	defer timer.Stop()
 	var complained time.Time
 	save := func() {
-		now := time.Now()
-		if err := c.store.save(c.cfg.Templates, int64(now.Sub(started)), now.Unix()); err != nil && now.Sub(complained) > time.Minute {
+		mono, wall := c.clock.Read()
+		err := c.store.save(c.cfg.Templates, mono, wall/int64(time.Second))
+		if now := time.Unix(0, wall); err != nil && now.Sub(complained) > time.Minute {
 			complained = now
 			c.log.Warn("the templates cannot be saved: after a restart data is lost until exporters announce them again", "error", err)
 		}

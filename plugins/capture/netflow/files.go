@@ -52,7 +52,7 @@ func (c *capture) runFiles(ctx context.Context, w *sdk.Writer) error {
 		if !ok {
 			break
 		}
-		c.clock.set(at)
+		c.clock.Set(at)
 		if at-tick >= int64(tickEvery) {
 			tick = at
 			x.out.next()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
@@ -16,10 +17,6 @@ const (
 	tickEvery    = time.Second // for what waits for templates
 	sweepEvery   = 10 * time.Second
 )
-
-// started is the zero of the monotonic clock. One second before the start, so
-// that no reading is 0.
-var started = time.Now().Add(-time.Second)
 
 // stats is what one worker has done, for people to look at.
 type stats struct {
@@ -36,7 +33,7 @@ type worker struct {
 	out     output
 	forward *udp.Forwarder
 	stats   *stats
-	clock   *clock
+	clock   *exporter.Clock
 }
 
 // Run receives on one socket until ctx is done.
@@ -73,7 +70,7 @@ func (x *worker) run(ctx context.Context) error {
 		if !errors.Is(err, context.DeadlineExceeded) && err != nil {
 			return err
 		}
-		now, _ := x.clock.read()
+		now, _ := x.clock.Read()
 		if now-tick >= int64(tickEvery) {
 			tick = now
 			x.out.next()
@@ -89,14 +86,14 @@ func (x *worker) run(ctx context.Context) error {
 
 // receive decodes batches until ctx is done or a tick is due.
 func (x *worker) receive(ctx context.Context) error {
-	now, _ := x.clock.read()
+	now, _ := x.clock.Read()
 	for due := now + int64(tickEvery); now < due; {
 		batch, err := x.conn.Receive(ctx)
 		if err != nil {
 			return err
 		}
 		var wall int64
-		now, wall = x.clock.read()
+		now, wall = x.clock.Read()
 		x.decode(batch, now, wall)
 	}
 	return nil

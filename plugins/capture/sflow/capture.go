@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -19,13 +18,13 @@ type capture struct {
 	cfg     config
 	log     hclog.Logger
 	set     *exporter.Set
+	clock   *exporter.Clock
 	agents  agents
 	forward *udp.Forwarder
 	conns   []*udp.Conn // one for each worker; nil where the system has no IPv6
 	stats   []stats     // one for each worker
 	replay  bool        // files are read, not the network
 	files   []*capfile.Reader
-	clock   atomic.Int64 // of the files, nanoseconds
 }
 
 // stats is what one worker has done, for people to look at.
@@ -37,19 +36,18 @@ type stats struct {
 }
 
 func newCapture(c config, env sdk.Env) (*capture, error) {
-	x := &capture{cfg: c, log: env.Logger, agents: newAgents(), replay: env.Mode == sdk.ModeReplay}
-	o := exporter.Options{
+	now := exporter.NewClock()
+	if env.Mode == sdk.ModeReplay {
+		now.Set(0) // until the first datagram tells
+	}
+	set, err := exporter.NewSet(exporter.Options{
 		Blocks: c.Exporters, OnlyListed: len(c.Exporters) > 0, Sampling: c.Sampling, Max: c.MaxExporters, Logger: env.Logger,
-	}
-	if x.replays() {
-		o.Now, o.Wall = x.clock.Load, x.clock.Load
-	}
-	var err error
-	x.set, err = exporter.NewSet(o)
+		Now: now.Mono, Wall: now.Wall,
+	})
 	if err != nil {
 		return nil, err
 	}
-	return x, nil
+	return &capture{cfg: c, log: env.Logger, set: set, clock: now, agents: newAgents(), replay: env.Mode == sdk.ModeReplay}, nil
 }
 
 // Workers is how often Run is called: once for each socket.
@@ -116,6 +114,7 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 			return err
 		}
 		c.forward.Forward(batch)
-		k.batch(batch, time.Now().UnixNano(), conn.Overflow())
+		_, now := c.clock.Read()
+		k.batch(batch, now, conn.Overflow())
 	}
 }

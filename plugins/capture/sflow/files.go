@@ -48,7 +48,7 @@ func (c *capture) runFiles(ctx context.Context, w *sdk.Writer) error {
 		if !ok {
 			break
 		}
-		c.clock.Store(at)
+		c.clock.Set(at)
 		k.batch([]udp.Datagram{g}, at, 0)
 	}
 	return ctx.Err()

@@ -14,6 +14,9 @@ import (
 // doctor, the prefixes that records come from and go to, and what became of
 // forwarded datagrams.
 func (c *capture) Table(_ context.Context, name string) (sdk.Rows, error) {
+	if !c.replay {
+		c.clock.Read() // nothing may have come for long
+	}
 	rows, err := c.set.Table(name, c.conns, c.forward)
 	switch {
 	case err != nil:
