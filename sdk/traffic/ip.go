@@ -3,8 +3,9 @@ package traffic
 import "encoding/binary"
 
 const (
-	ipv4Header = 20
-	ipv6Header = 40
+	ipv4Header    = 20
+	ipv6Header    = 40
+	transportMost = 14 // octets of the upper protocol that are read at most: TCP, up to its flags
 )
 
 // IANA protocol numbers that only the parser needs: transports with the
@@ -171,7 +172,7 @@ func isExtension(proto uint8) bool {
 func transport(r *Record, b []byte) {
 	switch r.Protocol {
 	case ProtoTCP:
-		if len(b) >= 14 {
+		if len(b) >= transportMost {
 			r.TCPFlags = b[13]
 		}
 	case ProtoUDP, protoSCTP, protoDCCP, protoUDPLite:

@@ -63,30 +63,30 @@ const (
 // little comes. These are read here, in half the time that the way through
 // general and packet takes.
 func (d *decoder) next(r *traffic.Record, s *sample) result {
-	if len(d.data)-d.off < usualHead+expandedMore || d.left == 0 || d.version != version5 {
-		return d.general(r, s)
-	}
 	b := d.data[d.off:]
-	kind, size, more := be.Uint32(b), be.Uint32(b[4:]), 0
+	if len(b) < usualHead+expandedMore || d.left == 0 || d.version != version5 {
+		return d.general(r, s)
+	}
+	w := (*[usualHead + expandedMore]byte)(b)
+	kind, size := be.Uint32(w[:]), be.Uint32(w[4:])
+	h, from := (*rawSample)(w[36:]), usualHead
 	if kind == sampleFlowExpanded {
-		more = expandedMore
-	} else if kind != sampleFlow {
+		h, from = (*rawSample)(w[36+expandedMore:]), usualHead+expandedMore
+	}
+	header, frame, octets := be.Uint32(h[8:]), be.Uint32(h[16:]), be.Uint32(h[24:])
+	records := be.Uint32(h[:])
+	left := int64(size) + 8 - int64(header) - int64(from) + headerSize // behind the header record
+	// A negative number sets the highest bit of all.
+	odd := (int64(records) - 1) | left | (int64(header) - headerSize - int64(octets)) | (maxFrame - int64(frame)) | (int64(len(b)-8) - int64(size))
+	differs := (be.Uint32(h[4:]) ^ recordHeader) | (be.Uint32(h[12:]) ^ protocolEthernet) | (size|header)&3 | (kind-sampleFlow)&^(sampleFlowExpanded-sampleFlow)
+	if odd < 0 || differs != 0 {
 		return d.general(r, s)
 	}
-	h := b[more : more+usualHead]
-	records, header, frame, octets := be.Uint32(h[36:]), be.Uint32(h[44:]), be.Uint32(h[52:]), be.Uint32(h[60:])
-	differs := (be.Uint32(h[40:]) ^ recordHeader) | (be.Uint32(h[48:]) ^ protocolEthernet) | (size|header)&3
-	left := int64(size) - int64(header) - 40 - int64(more) // behind the header record
-	if differs != 0 || records == 0 || header < headerSize || octets > header-headerSize || frame > maxFrame ||
-		left < 0 || uint64(size) > uint64(len(b)-8) {
-		return d.general(r, s)
-	}
-	from := more + usualHead
 	s.header = span{d.off + from, d.off + from + int(octets)}
 	if kind == sampleFlow { // before the parser: what is read back at once stalls
-		s.compact((*[32]byte)(h[8:]))
+		s.compact((*[32]byte)(w[8:]))
 	} else {
-		s.expanded((*[44]byte)(b[8:]))
+		s.expanded((*[44]byte)(w[8:]))
 	}
 	if d.parser.Ethernet(r, b[from:from+int(octets)], int(frame)) != traffic.OK {
 		return d.general(r, s)
@@ -103,6 +103,10 @@ func (d *decoder) next(r *traffic.Record, s *sample) result {
 	}
 	return counted
 }
+
+// rawSample is the end of a usual sample's head: the number of records, then
+// format, length and what comes before the octets of the first, the header.
+type rawSample [4 + 8 + headerSize]byte
 
 // rest reads the records of a usual sample behind its header: n of them at off
 // in the sample, which begins at at.
