@@ -50,7 +50,15 @@ then plays them again through what it suggests: limits that a burst crosses are 
 force call an attack too. --flows is that of replay.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
+				for _, name := range []string{"network", "flows", "include-attacks"} {
+					if cmd.Flags().Changed(name) {
+						return fmt.Errorf("--%s goes with captures: name one or more pcap or pcapng files", name)
+					}
+				}
 				return suggestOfDaemon(cmd, &flags, q.Group)
+			}
+			if flags.socket != "" {
+				return errors.New("--socket asks a running daemon, which captures do not need: leave one of them out")
 			}
 			log, err := logs.logger(cmd.ErrOrStderr())
 			if err != nil {

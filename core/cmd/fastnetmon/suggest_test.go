@@ -27,7 +27,13 @@ type suggestion struct {
 				Host       string
 				Thresholds []suggestedThreshold
 			} `json:"own_hostgroups"`
-			Unseen []string `json:"counters_unseen"`
+			Unseen  []string `json:"counters_unseen"`
+			Rates   []suggestedRates
+			Total   []suggestedRates
+			Busiest []struct {
+				Host  string
+				Rates []suggestedRates
+			}
 		} `json:"hostgroups"`
 		Unseen []string
 	}
@@ -38,17 +44,23 @@ type suggestion struct {
 type suggestedThreshold struct {
 	Name   string `json:"threshold"`
 	Limits []struct {
-		Unit                string
-		Limit, Max, P50     float64
-		P999                float64 `json:"p99_9"`
-		Samples             uint64
-		Rule                string
-		Fires               int
-		AtMost              float64 `json:"at_most"`
-		Before              float64
-		Busiest             string
-		BusiestP999, Passed float64 `json:"-"`
+		Unit            string
+		Limit, Max, P50 float64
+		P999            float64 `json:"p99_9"`
+		Samples         uint64
+		Rule            string
+		Fires           int
+		AtMost          float64 `json:"at_most"`
+		Before          float64
+		Busiest         string
 	}
+}
+
+type suggestedRates struct {
+	Direction, Counter, Unit string
+	P50, P99, Max            float64
+	P999                     float64 `json:"p99_9"`
+	Samples                  uint64
 }
 
 // limit finds a limit; 0 if there is none.
@@ -115,6 +127,14 @@ func TestSuggestFromCapture(t *testing.T) {
 	g := s.Suggestion.Groups[0]
 	if s.Suggestion.Seconds < 11 || s.Suggestion.Seconds > 13 || !s.Suggestion.Bursts || len(s.Suggestion.Thin) == 0 || g.Hosts != 20 || len(s.Attacks) != 0 {
 		t.Errorf("%+v", s.Suggestion)
+	}
+	if len(g.Busiest) != 10 || len(g.Busiest[0].Rates) < 10 || len(g.Rates) < 20 || len(g.Total) < 20 {
+		t.Errorf("%d busiest hosts, %d and %d rates", len(g.Busiest), len(g.Rates), len(g.Total))
+	}
+	for _, r := range append(g.Rates, g.Total...) {
+		if r.P50 > r.P99 || r.P99 > r.P999 || r.P999 > r.Max || r.Samples == 0 || r.Max == 0 {
+			t.Errorf("%+v", r)
+		}
 	}
 	// A host has 2,000 packets a second in both directions together.
 	in, out := limit(g.Thresholds, "total_incoming", "pps"), limit(g.Thresholds, "total_outgoing", "pps")
@@ -209,6 +229,22 @@ func ownThresholds(s suggestion) (out []suggestedThreshold) {
 		}
 	}
 	return out
+}
+
+// What belongs to captures is refused without any, and the other way round.
+func TestSuggestFlags(t *testing.T) {
+	for want, args := range map[string][]string{
+		"--network goes with captures":         {"--network", "203.0.113.0/24"},
+		"--flows goes with captures":           {"--flows", "netflow"},
+		"--include-attacks goes with captures": {"--include-attacks"},
+		"--socket asks a running daemon":       {"--socket", "/nowhere", "some.pcap"},
+		"not a prefix":                         {"--network", "everything", "some.pcap"},
+		"no file some.pcap":                    {"--network", "203.0.113.0/24", "some.pcap"},
+	} {
+		if r := run(t, append([]string{"suggest"}, args...)...); r.code != exitConfig || !strings.Contains(strings.ReplaceAll(r.stderr, repository+"/", ""), want) {
+			t.Errorf("%v: exit %d: %s", args, r.code, r.stderr)
+		}
+	}
 }
 
 // Limits can be made of recorded flows too.

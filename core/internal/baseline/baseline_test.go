@@ -1,7 +1,9 @@
 package baseline
 
 import (
+	"bytes"
 	"cmp"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -9,12 +11,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 )
 
-// Quantiles are at most 4.4 % above those of the sorted values, never below,
+// Quantiles are at most 9.1 % above those of the sorted values, never below,
 // and merging changes nothing.
 func TestHist(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -41,7 +44,7 @@ func TestHist(t *testing.T) {
 		for _, q := range []float64{0.01, 0.5, 0.9, 0.99, 0.999, 1} {
 			exact := all[max(int(math.Ceil(q*float64(len(all))))-1, 0)]
 			got := whole.Quantile(q)
-			if got < exact*(1-1e-9) || got > exact*1.045 {
+			if got < exact*(1-1e-9) || got > exact*1.091 {
 				t.Errorf("%s: quantile %v is %v, exactly %v", name, q, got, exact)
 			}
 			if left.Quantile(q) != got {
@@ -288,7 +291,7 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
-// The window moves: what is older is forgotten, in eighths.
+// The window moves: what is older is forgotten, in quarters.
 func TestWindow(t *testing.T) {
 	r := NewRecorder(8 * time.Hour)
 	start := time.Unix(1_700_000_000, 0)
@@ -300,10 +303,10 @@ func TestWindow(t *testing.T) {
 		})
 	}
 	p := r.Merged(start.Add(23 * time.Hour))
-	if hours := p.Seconds / 3600; hours < 8 || hours > 9 {
+	if hours := p.Seconds / 3600; hours < 8 || hours > 11 {
 		t.Errorf("%v hours are kept", hours)
 	}
-	if got := p.Groups["g"].All.Quantile(Series{0, PPS, 0}, 0.01); got < 1500 {
+	if got := p.Groups["g"].All.Quantile(Series{0, PPS, 0}, 0.01); got < 1300 {
 		t.Errorf("the least that is known is %v", got)
 	}
 }
@@ -325,4 +328,64 @@ func BenchmarkAdd(b *testing.B) {
 		}
 		p.Add(s)
 	}
+}
+
+// FuzzLoad gives the reader of the state file anything: what it accepts it can
+// work with.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"version":1,"profiles":[{"counters":["total"],"seconds":9,"hostgroups":{"g":{"all":{"n":[9,9],"series":[{"max":5,"buckets":[[1,2],[7,7]]}]},"hosts":{"192.0.2.1/32":{"seconds":9}}}}}]}`))
+	f.Add([]byte(`{"version":1,"profiles":[{"counters":[],"hostgroups":{"g":{"all":{"series":[{"counter":9}]}}}}]}`))
+	f.Add([]byte(`{"version":2}`))
+	path := filepath.Join(f.TempDir(), "baseline.json.gz")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var b bytes.Buffer
+		z := gzip.NewWriter(&b)
+		if _, err := z.Write(data); err != nil || z.Close() != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := NewRecorder(time.Hour)
+		if r.Load(path, time.Now()) != nil {
+			return
+		}
+		s := Suggest(r.Merged(time.Unix(0, 0)), []string{"g"})
+		for name, text := range s.Blocks(func(string) []string { return nil }) {
+			if name != "g" || text == "" {
+				t.Fatalf("%q: %q", name, text)
+			}
+		}
+	})
+}
+
+// What a profile of many busy hosts takes of memory.
+func TestMemory(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	rng := rand.New(rand.NewPCG(5, 6))
+	p := NewProfile([]string{"total", "tcp", "udp", "icmp", "tcp_syn"})
+	s := &Sample{Group: "g", Seconds: 1}
+	for range 500 {
+		for h := range 300 {
+			s.Host, s.Rates = host(h), s.Rates[:0]
+			for c := range uint16(5) {
+				for u := range FPS {
+					for d := range uint8(2) {
+						s.Rates = append(s.Rates, Rate{Series{c, u, d}, 100 * math.Exp(rng.NormFloat64())})
+					}
+				}
+			}
+			p.Add(s)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if mb := float64(after.HeapAlloc-before.HeapAlloc) / (1 << 20); mb > 4 {
+		t.Errorf("%.1f MB for %d hosts", mb, MaxHosts)
+	} else {
+		t.Logf("%.1f MB", mb)
+	}
+	runtime.KeepAlive(p)
 }

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// perOctave is how many buckets a doubling has: a bucket is 4.4 % wide.
-const perOctave = 16
+// perOctave is how many buckets a doubling has: a bucket is 9.1 % wide.
+const perOctave = 8
 
 // largest bounds what is told apart: 2⁴⁵ a second.
 const largest = 45 * perOctave
@@ -66,7 +66,7 @@ func (h *Hist) N() uint64 { return h.n }
 func (h *Hist) Max() float64 { return h.max }
 
 // Quantile is a value that the share q of all does not exceed: the edge of its
-// bucket, up to 4.4 % above it. Of too few values it is the largest.
+// bucket, up to 9.1 % above it. Of too few values it is the largest.
 func (h *Hist) Quantile(q float64) float64 {
 	want := uint64(math.Ceil(q * float64(h.n)))
 	var seen uint64

@@ -91,7 +91,7 @@ func (s *Set) Max(k Series) float64 {
 // Bounds on what a profile keeps.
 const (
 	MaxGroups = 256 // hostgroups; of others nothing is kept
-	MaxHosts  = 256 // hosts one by one, of all hostgroups together: the busiest
+	MaxHosts  = 128 // hosts one by one, of all hostgroups together: the busiest
 )
 
 // Profile is how rates were over some time. One goroutine uses it at a time.

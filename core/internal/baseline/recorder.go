@@ -7,7 +7,7 @@ import (
 
 // generations is how many profiles a window is kept in: the oldest is forgotten
 // as a whole.
-const generations = 8
+const generations = 4
 
 // Recorder keeps how rates were over a window of time. Its methods may be
 // called from any goroutine.

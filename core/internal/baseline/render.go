@@ -61,8 +61,11 @@ func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", 
 // Header is what the suggestion rests on, as comments.
 func (s *Suggestion) Header() string {
 	var w writer
-	w.line("# Limits suggested from %s: %s watched, %s to %s UTC.", s.Source, Span(s.Seconds),
-		s.From.UTC().Format("2006-01-02 15:04:05"), s.To.UTC().Format("2006-01-02 15:04:05"))
+	span := ""
+	if s.Seconds > 0 {
+		span = fmt.Sprintf(", %s to %s UTC", s.From.UTC().Format("2006-01-02 15:04:05"), s.To.UTC().Format("2006-01-02 15:04:05"))
+	}
+	w.line("# Limits suggested from %s: %s watched%s.", s.Source, Span(s.Seconds), span)
 	w.line("# A limit is the largest of twice the p99.9 of the busiest host, 1.25 times the largest value, and a floor, rounded up.")
 	if s.Bursts {
 		w.line("# Burst rules were tried on the same input.")

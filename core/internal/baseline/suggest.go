@@ -31,6 +31,64 @@ type GroupSuggestion struct {
 	Own        []OwnGroup  `json:"own_hostgroups"`  // hosts that need limits of their own
 	NotSeen    []string    `json:"counters_unseen"` // that were counted and had no traffic
 	Thin       []string    `json:"thin"`
+	Rates      []Rates     `json:"rates"`   // of each host
+	Total      []Rates     `json:"total"`   // of all together
+	Busiest    []HostRates `json:"busiest"` // hosts, the largest rate first
+}
+
+// Rates is how one rate was distributed.
+type Rates struct {
+	Direction string  `json:"direction"`
+	Counter   string  `json:"counter"`
+	Unit      string  `json:"unit"`
+	P50       float64 `json:"p50"`
+	P99       float64 `json:"p99"`
+	P999      float64 `json:"p99_9"`
+	Max       float64 `json:"max"`
+	Samples   uint64  `json:"samples"`
+}
+
+// HostRates is how the rates of one host were distributed.
+type HostRates struct {
+	Host     netip.Prefix `json:"host"`
+	Seconds  float64      `json:"seconds"`        // watched
+	Attacked [2]float64   `json:"attack_seconds"` // left out, incoming and outgoing
+	Rates    []Rates      `json:"rates"`
+}
+
+// mostBusiest is how many hosts of a hostgroup are told of one by one.
+const mostBusiest = 10
+
+// rates lists all that is known of a host or hostgroup.
+func (p *Profile) rates(s *Set) []Rates {
+	out := []Rates{}
+	for dir, direction := range directions {
+		for counter, c := range p.Counters {
+			for u := range FPS + 1 {
+				if k := (Series{uint16(counter), u, uint8(dir)}); s.Series[k] != nil {
+					l := evidence(s, k, 0)
+					out = append(out, Rates{direction, c, u.String(), l.P50, l.P99, l.P999, l.Max, l.Samples})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// busiest lists the hosts with the largest rates.
+func (p *Profile) busiest(g *Group) []HostRates {
+	out := []HostRates{}
+	for k, h := range g.Hosts {
+		out = append(out, HostRates{Host: k, Seconds: h.Seconds, Attacked: h.Attacked})
+	}
+	slices.SortFunc(out, func(a, b HostRates) int {
+		return cmp.Or(cmp.Compare(g.Hosts[b.Host].weight, g.Hosts[a.Host].weight), a.Host.Addr().Compare(b.Host.Addr()))
+	})
+	out = out[:min(len(out), mostBusiest)]
+	for i := range out {
+		out[i].Rates = p.rates(&g.Hosts[out[i].Host].Set)
+	}
+	return out
 }
 
 // OwnGroup is a host far above the others of its hostgroup.
@@ -125,7 +183,9 @@ var directions = [2]string{"incoming", "outgoing"}
 // in their order.
 func Suggest(p *Profile, groups []string) *Suggestion {
 	s := &Suggestion{From: p.From, To: p.To, Seconds: p.Seconds, Thin: []string{}, Groups: []GroupSuggestion{}, Unseen: []string{}}
-	if days := p.Seconds / 86400; days < thinDays {
+	if days := p.Seconds / 86400; p.Seconds == 0 {
+		s.Thin = append(s.Thin, "nothing has been watched yet")
+	} else if days < thinDays {
 		s.Thin = append(s.Thin, "watched for "+Span(p.Seconds)+": limits hold for what happened in that time; watch for a day at least, a week is better")
 	}
 	if p.Full {
@@ -146,6 +206,7 @@ func (p *Profile) suggestGroup(name string, g *Group) GroupSuggestion {
 	out := GroupSuggestion{
 		Name: name, Hosts: g.Most, HostDays: g.HostSeconds / 86400, Attacked: g.Attacked,
 		Thresholds: []Threshold{}, Own: []OwnGroup{}, NotSeen: []string{}, Thin: []string{},
+		Rates: p.rates(&g.All), Total: p.rates(&g.Total), Busiest: p.busiest(g),
 	}
 	v := p.view(g)
 	for counter, c := range p.Counters {
