@@ -42,7 +42,7 @@ func decode(p traffic.Parser, data []byte) read {
 
 func losses(lost *[causes]uint64) map[string]uint64 {
 	out := map[string]uint64{}
-	for i, name := range (&capture{}).Causes() {
+	for i, name := range (&capture{}).Causes()[:causes] {
 		if lost[i] > 0 {
 			out[name] = lost[i]
 		}

@@ -109,7 +109,7 @@ func (c *capture) total() (t totalStats) {
 
 // worst is the most frequent cause of loss behind the socket.
 func (t *totalStats) worst() (name string, n uint64) {
-	for i, cause := range allCauses() {
+	for i, cause := range allCauses()[:causes] { // those of files are not ours to count
 		if i != causeSocket && t.lost[i] > n {
 			name, n = cause, t.lost[i]
 		}
