@@ -70,6 +70,16 @@ bench-peer: go-version ## install Debian's fastnetmon and compare: same load, sa
 	FASTNETMON_PEER=/usr/sbin/fastnetmon FASTNETMON_PEER_ROUNDS=$(or $(ROUNDS),3) \
 		$(GO) test -run '^$$' -bench '^BenchmarkPeer' -benchtime 1x -timeout 2h ./core/cmd/fastnetmon
 
+# Replays and the two models take some minutes, the live part five more on a
+# machine that does nothing else.
+REPORT := FASTNETMON_REPORT='$(CURDIR)/core/README.md $(CURDIR)/README.md'
+.PHONY: report
+report: go-version ## false positives and delays, over rules, corpus and peer: into the READMEs
+	.ci/install peer
+	$(REPORT) $(GO) test -run '^$$' -bench '^BenchmarkReport$$' -benchtime 1x -timeout 1h ./core/internal/pipeline ./core/cmd/fastnetmon
+	$(REPORT) FASTNETMON_PEER=/usr/sbin/fastnetmon \
+		$(GO) test -run '^$$' -bench '^Benchmark(PipelineDelay|PeerDistribution)$$' -benchtime 1x -timeout 1h ./core/cmd/fastnetmon
+
 .PHONY: fuzz
 fuzz: go-version ## every fuzz target for FUZZTIME each
 	@for pkg in $$($(GO) list ./...); do \

@@ -17,7 +17,7 @@ import (
 
 // corpusOptions are small rates: what matters is their ratio to the limits.
 func corpusOptions(tb testing.TB, each int) corpus.Options {
-	return corpus.Options{Seed: 5, Each: each, Limit: 200, Prefix: 2000, Average: 5 * time.Second, Recorded: recordings(tb)}
+	return corpus.Options{Seed: 5, Each: each, Limit: 200, Prefix: 2000, Average: 5 * time.Second, Linger: 500 * time.Millisecond, Recorded: recordings(tb)}
 }
 
 // recordings are the foreign tools' frames, recorded once. In CI they must be

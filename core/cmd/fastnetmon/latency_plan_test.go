@@ -22,13 +22,13 @@ const (
 )
 
 var (
-	floodNetwork4 = netip.MustParsePrefix("203.0.113.0/24")
+	floodNetwork4 = netip.MustParsePrefix(peerNetwork)
 	floodNetwork6 = netip.MustParsePrefix("2001:db8:0:1::/64")
 	scenarioStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// floodClass is a strength of attack with its bar. It lasts until the average
-// alone would have seen it: no stall of a busy machine can hide it.
+// floodClass is a strength of attack with its bar, 0 for none. It lasts until
+// the average alone would have seen it: no stall of a busy machine can hide it.
 type floodClass struct {
 	multiple, background float64 // of the limit
 	lasts, bar           time.Duration
@@ -36,10 +36,21 @@ type floodClass struct {
 
 var floodClasses = []floodClass{
 	{20, 0, 600 * time.Millisecond, 350 * time.Millisecond},
+	{20, 0.3, 600 * time.Millisecond, 350 * time.Millisecond},
 	{10, 0, 800 * time.Millisecond, 400 * time.Millisecond},
+	{10, 0.3, 800 * time.Millisecond, 400 * time.Millisecond},
 	{4, 0, 1800 * time.Millisecond, 600 * time.Millisecond},
+	{4, 0.3, 1800 * time.Millisecond, 600 * time.Millisecond},
+	{2, 0, 4 * time.Second, 0},
 	{2, 0.3, 3 * time.Second, 950 * time.Millisecond},
 	{1.5, 0.3, 4500 * time.Millisecond, 950 * time.Millisecond},
+}
+
+func (c floodClass) String() string {
+	if c.background == 0 {
+		return fmt.Sprintf("%g × from idle", c.multiple)
+	}
+	return fmt.Sprintf("%g × on %g ×", c.multiple, c.background)
 }
 
 // flood is one attack, on a host of its own.
@@ -57,7 +68,7 @@ func planFloods(n, varied int, spread time.Duration, seed uint64) []flood {
 	floods := make([]flood, n+varied)
 	address := [2]netip.Addr{floodNetwork4.Addr(), floodNetwork6.Addr()}
 	for i := range floods {
-		family := i / len(floodClasses) % 2
+		family := i % 2
 		address[family] = address[family].Next()
 		f := flood{floodClass: floodClasses[i%len(floodClasses)], host: address[family], outgoing: i%4 == 3}
 		place := (float64(i) + rng.Float64()) / float64(n)

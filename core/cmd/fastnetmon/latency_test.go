@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/corpus"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 )
 
@@ -119,15 +120,15 @@ func quantile(d []time.Duration, q float64) time.Duration {
 type latencyFigures struct {
 	delay  []time.Duration // from the oracle's packet to attack.started
 	behind []time.Duration // of it, after the flush that carried the packet was due
-	detect map[float64][]time.Duration
+	detect map[floodClass][]time.Duration
 	late   []time.Duration // packets, behind their schedule
 }
 
 func (l *latencyTrial) figures(out []outcome) *latencyFigures {
-	f := &latencyFigures{detect: map[float64][]time.Duration{}}
+	f := &latencyFigures{detect: map[floodClass][]time.Duration{}}
 	const flush = int64(50 * time.Millisecond)
 	for _, o := range out {
-		f.detect[o.multiple] = append(f.detect[o.multiple], time.Duration(o.started-o.first))
+		f.detect[o.floodClass] = append(f.detect[o.floodClass], time.Duration(o.started-o.first))
 		if l.exact {
 			f.delay = append(f.delay, time.Duration(o.started-o.due))
 			f.behind = append(f.behind, time.Duration(o.started-(o.due/flush+1)*flush))
@@ -164,7 +165,11 @@ func (f *latencyFigures) String() string {
 	line(fmt.Sprintf("pipeline delay of %d attacks:", len(f.delay)), f.delay)
 	line("  of it behind the flush's time:", f.behind)
 	for _, c := range floodClasses {
-		line(fmt.Sprintf("%g × on %g ×, bar %v:", c.multiple, c.background, c.bar), f.detect[c.multiple])
+		bar := ""
+		if c.bar > 0 {
+			bar = fmt.Sprintf(", bar %v", c.bar)
+		}
+		line(fmt.Sprintf("%v%s:", c, bar), f.detect[c])
 	}
 	line("packets handed over late by:", f.late)
 	return strings.TrimSuffix(b.String(), "\n")
@@ -282,18 +287,20 @@ func TestLiveDetectionTimes(t *testing.T) {
 
 // BenchmarkPipelineDelay measures the time from the packet with which an exact
 // oracle sees a rule true to attack.started, through capture process, ring,
-// engine and detector, and how long attacks go unseen.
+// engine and detector, and how long attacks go unseen: 200 of each class and
+// 200 of any strength.
 func BenchmarkPipelineDelay(b *testing.B) {
+	const each = 200
 	var f *latencyFigures
 	for b.Loop() {
-		l := playSchedule(b, planFloods(200, 100, 26*time.Second, 21), 22)
+		l := playSchedule(b, planFloods(each*len(floodClasses), each, 90*time.Second, 21), 22)
 		out := l.judge(b)
 		if b.Failed() {
 			return
 		}
 		f = l.figures(out)
 	}
-	b.Log(f)
+	b.Log("\n" + f.String())
 	report := func(d []time.Duration, q float64, unit string) {
 		b.ReportMetric(float64(quantile(d, q))/float64(time.Millisecond), unit)
 	}
@@ -301,6 +308,27 @@ func BenchmarkPipelineDelay(b *testing.B) {
 	report(f.delay, 0.99, "delay-p99-ms")
 	report(f.delay, 1, "delay-max-ms")
 	for _, c := range floodClasses {
-		report(f.detect[c.multiple], 0.99, fmt.Sprintf("%gx-p99-ms", c.multiple))
+		report(f.detect[c], 0.99, fmt.Sprintf("%gx-on-%gx-p99-ms", c.multiple, c.background))
 	}
+	if path := os.Getenv("FASTNETMON_REPORT"); path != "" {
+		if err := corpus.Quote(path, "detection times", f.table()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// table is the figures as the report has them.
+func (f *latencyFigures) table() string {
+	var t strings.Builder
+	ms := func(d []time.Duration, q float64) string { return fmt.Sprintf("%d ms", quantile(d, q).Milliseconds()) }
+	fmt.Fprintf(&t, "| first packet to `attack.started` | attacks | p50 | p99 | largest | bar for p99 |\n|---|---|---|---|---|---|\n")
+	for _, c := range floodClasses {
+		d, bar := f.detect[c], "none"
+		if c.bar > 0 {
+			bar = fmt.Sprintf("%d ms", c.bar.Milliseconds())
+		}
+		fmt.Fprintf(&t, "| %v | %d | %s | %s | %s | %s |\n", c, len(d), ms(d, 0.5), ms(d, 0.99), ms(d, 1), bar)
+	}
+	fmt.Fprintf(&t, "| pipeline delay alone | %d | %s | %s | %s | 100 ms |\n", len(f.delay), ms(f.delay, 0.5), ms(f.delay, 0.99), ms(f.delay, 1))
+	return t.String()
 }

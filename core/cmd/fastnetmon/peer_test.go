@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -235,6 +236,7 @@ func pinned(b *testing.B, log io.Writer, name string, args ...string) *exec.Cmd 
 type community struct {
 	path    string
 	script  string // "": limits that nothing reaches
+	limit   int    // with a script: packets a second; 0 means detectionLimit
 	cmd     *exec.Cmd
 	metrics string
 	log     logBuffer
@@ -285,7 +287,7 @@ func (c *community) start(b *testing.B, protocol string, port int) {
 	}
 	limit := 100_000_000
 	if c.script != "" {
-		limit = detectionLimit
+		limit = cmp.Or(c.limit, detectionLimit)
 	}
 	for name, text := range map[string]string{
 		"conf": fmt.Sprintf(communityConfig, dir, netflow, port, sflow, scrape, limit, c.script), "networks": peerNetwork + "\n", "white": "",
@@ -351,6 +353,7 @@ func (c *community) stop(b *testing.B) {
 // itself is this program with its plugin.
 type itself struct {
 	script string
+	limit  int // as the peer's
 	cmd    *exec.Cmd
 	config string
 	log    logBuffer
@@ -394,7 +397,7 @@ func (c *itself) start(b *testing.B, protocol string, port int) {
 	dir := b.TempDir()
 	limit, action, name := 100_000_000, "", ""
 	if c.script != "" {
-		limit, name = detectionLimit, "action.script.notify"
+		limit, name = cmp.Or(c.limit, detectionLimit), "action.script.notify"
 		action = fmt.Sprintf("action \"script\" \"notify\" {\n  role    = \"notify\"\n  command = [%q]\n}\n", c.script)
 	}
 	c.config = write(b, "peer.hcl", fmt.Sprintf(itselfConfig, dir, peerNetwork, kind, port, limit, action, name))

@@ -45,7 +45,8 @@ type Options struct {
 	// Average is the detector's time constant: an attack lasts until the
 	// average alone sees it.
 	Average  time.Duration
-	Recorded Recordings // nil: all instances are generated
+	Linger   time.Duration // attacks last so much longer
+	Recorded Recordings    // nil: all instances are generated
 }
 
 // The networks of all instances.
@@ -121,13 +122,6 @@ func Ordinary(o Options, average float64, length time.Duration) *Corpus {
 	return &m.out
 }
 
-// Model is the ordinary traffic that must not be taken for an attack, and
-// scaled up must be: bursts of 300 ms of 3 times the limit where the average
-// is 0.8 times, one every 1.5 to 4.5 s, and 0.56 times the limit between them.
-func Model(limit, average float64) (pps float64, bursts gen.Bursts) {
-	return average * limit, gen.Bursts{PPS: 3 / 0.8 * average * limit, Length: 300 * time.Millisecond, Every: 3 * time.Second}
-}
-
 // target is an address of a block of its own, or for a carpet all 256 that
 // share all but the last octet: no prefix has the traffic of two instances.
 func (m *maker) target(v6, carpet bool) netip.Prefix {
@@ -174,7 +168,7 @@ func (m *maker) attack(kind gen.Kind, number int) {
 	}
 	i.Multiple = least * math.Pow(top/least, m.rng.Float64())
 	alone := m.Average.Seconds() * math.Log(i.Multiple/(i.Multiple-1))
-	i.Duration = time.Duration((alone + 0.5) * float64(time.Second))
+	i.Duration = time.Duration(alone*float64(time.Second)) + m.Linger
 	i.Start = leadIn + time.Duration(m.rng.Float64()*float64(spread))
 	recorded := m.recording(i.Class, number, recordedAttacks)
 	v6 := recorded == nil && m.rng.IntN(4) == 0

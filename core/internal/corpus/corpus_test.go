@@ -12,7 +12,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
-var options = Options{Seed: 1, Each: 3, Limit: 100, Prefix: 1000, Average: time.Second}
+var options = Options{Seed: 1, Each: 3, Limit: 100, Prefix: 1000, Average: time.Second, Linger: 500 * time.Millisecond}
 
 // Every packet belongs to one instance, which has as many as it says.
 func TestPackets(t *testing.T) {
@@ -173,5 +173,45 @@ func checkRecording(t *testing.T, kind gen.Kind, r *Recorded) {
 	}
 	if float64(same) < 0.6*float64(all) {
 		t.Errorf("%s by %s: %d of %d packets are as they should be; one is %+v, of %+v", kind, r.Origin, same, all, example, features)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	const before, mark, end, after = "# It\n\n", "<!-- report delays: written by make report -->\n", "<!-- end of report delays -->", "\n\nMore.\n"
+	if err := os.WriteFile(path, []byte(before+mark+"old\n"+end+after), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "OTHER.md")
+	if err := os.WriteFile(other, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Quote(other+" "+path, "delays", "| new |\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if want := before + mark + "| new |\n" + end + after; err != nil || string(got) != want {
+		t.Errorf("%v, %q, want %q", err, got, want)
+	}
+	if err := Quote(path, "others", "x"); err == nil {
+		t.Error("marks that are not there were found")
+	}
+}
+
+// The harsher model keeps to its rate, and its packets never go back.
+func TestRough(t *testing.T) {
+	const limit = 500
+	r := NewRough(limit, 3)
+	last := 0.0
+	const length = 2 * time.Hour
+	for at := 50 * time.Millisecond; at <= length; at += 50 * time.Millisecond {
+		due := r.Due(at)
+		if due < last {
+			t.Fatalf("%v: %v packets are due, before it were %v", at, due, last)
+		}
+		last = due
+	}
+	if average := last / length.Seconds() / limit; average < 0.28 || average > 0.36 {
+		t.Errorf("%.2f × the limit on average", average)
 	}
 }

@@ -25,7 +25,7 @@ ip neigh replace ` + ourHost + ` lladdr 02:00:00:00:00:01 dev out
 dumpcap -q -P -i in -w "$file" -c "$frames" 2>/dev/null & recorder=$!
 while ! [ -s "$file" ]; do sleep 0.02; done
 "$@" >/dev/null 2>&1 & sender=$!
-(sleep 20; kill $recorder) 2>/dev/null &
+(sleep 40; kill $recorder) 2>/dev/null &
 wait $recorder || true
 kill $sender 2>/dev/null || true
 `
@@ -48,11 +48,11 @@ $inside ip addr add ` + ourHost + `/24 dev in
 $inside ip link set in up
 dumpcap -q -P -i out -w "$file" -c "$frames" 2>/dev/null & recorder=$!
 while ! [ -s "$file" ]; do sleep 0.02; done
-if [ -n "$server" ]; then $inside $server >/dev/null 2>&1 & sleep 0.3; fi
+if [ -n "$server" ]; then $inside $server >/dev/null 2>&1 & fi
 if [ "$where" = in ]; then client="$inside $client"; fi
-$client >/dev/null 2>&1 & sender=$!
-(sleep 20; kill $recorder) 2>/dev/null &
-wait $sender || true
+(sleep 40; kill $recorder) 2>/dev/null &
+# The server may not listen yet.
+until $client >/dev/null 2>&1 || ! kill -0 $recorder 2>/dev/null; do sleep 0.2; done
 sleep 0.1
 kill $recorder 2>/dev/null || true
 wait $recorder || true

@@ -13,7 +13,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
-func load(t *testing.T, text string) *config.Config {
+func load(t testing.TB, text string) *config.Config {
 	t.Helper()
 	cfg, diags := config.LoadBytes("test.hcl", []byte(text))
 	if diags.HasErrors() {

@@ -12,7 +12,7 @@ type Bursts struct {
 	PPS    float64       // packets a second during a burst
 	Length time.Duration // of a burst
 	// Every is the mean time from the beginning of one burst to that of the
-	// next; each is half to one and a half of it.
+	// next; each is three to five quarters of it.
 	Every time.Duration
 }
 
@@ -68,7 +68,7 @@ func (p *Pace) piece() {
 	p.from = p.until
 	if p.from == p.next && p.rate == p.base {
 		p.rate, p.until = p.bursts.PPS, p.from+p.bursts.Length.Seconds()
-		p.next = p.from + (0.5+p.rng.Float64())*p.bursts.Every.Seconds()
+		p.next = p.from + (0.75+p.rng.Float64()/2)*p.bursts.Every.Seconds()
 		return
 	}
 	p.rate, p.until = p.base, p.next
