@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -106,7 +108,7 @@ func fill(hosts, seconds int, rate func(host, second int) float64) *Profile {
 			v := rate(h, s)
 			p.Add(&Sample{Group: "g", Host: host(h), Seconds: 1, Rates: []Rate{{Series{0, PPS, 0}, v}, {Series{1, PPS, 0}, v / 10}}})
 		}
-		p.AddTotal("g", [2]bool{}, []Rate{{Series{0, PPS, 0}, float64(hosts) * rate(0, s)}})
+		p.AddTotal("g", start.Add(time.Duration(s)*time.Second), [2]bool{}, []Rate{{Series{0, PPS, 0}, float64(hosts) * rate(0, s)}})
 		p.EndPass(start.Add(time.Duration(s)*time.Second), 1)
 	}
 	return p
@@ -388,4 +390,36 @@ func TestMemory(t *testing.T) {
 		t.Logf("%.1f MB", mb)
 	}
 	runtime.KeepAlive(p)
+}
+
+// A week has hours: those of which nothing is known are told.
+func TestWeek(t *testing.T) {
+	p := NewProfile([]string{"total"})
+	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for h := range 5 * 24 { // to Friday
+		now := monday.Add(time.Duration(h) * time.Hour)
+		v := 1000.0
+		if now.Hour() == 20 {
+			v = 3000 + float64(h)
+		}
+		p.Add(&Sample{Group: "g", Host: host(1), Seconds: 3600, Rates: []Rate{{Series{0, PPS, 0}, v}}})
+		p.AddTotal("g", now, [2]bool{false, true}, []Rate{{Series{0, PPS, 0}, v}})
+		p.EndPass(now, 3600)
+	}
+	path := filepath.Join(t.TempDir(), "baseline")
+	r := NewRecorder(30 * 24 * time.Hour)
+	r.Record(monday, nil, func(q *Profile) { *q = *p })
+	again := NewRecorder(30 * 24 * time.Hour)
+	if err := errors.Join(r.Save(path), again.Load(path, monday)); err != nil {
+		t.Fatal(err)
+	}
+	s := Suggest(again.Merged(monday), []string{"g"})
+	g := s.Groups[0]
+	if len(s.Thin) != 0 || len(g.Week) != 120 || !strings.Contains(strings.Join(g.Thin, "; "), "Sat, Sun") {
+		t.Errorf("%d hours, %v, %v", len(g.Week), s.Thin, g.Thin)
+	}
+	text := s.Blocks(func(string) []string { return nil })["g"]
+	if !strings.Contains(text, "busiest hour Fri 20 UTC, up to 3116 pps") || !strings.Contains(text, "quietest Mon 00 UTC, up to 1000 pps") {
+		t.Error(text)
+	}
 }

@@ -115,7 +115,39 @@ type Group struct {
 	HostSeconds float64    // hosts × time in All
 	Attacked    [2]float64 // hosts × time left out since an attack was open, by direction
 	Most        int        // hosts with a row at a time
+	Week        Week       // of all of them together
 	pass        int
+}
+
+// Week is the largest rates of total by hour of the week, which begins on
+// Monday, UTC; by direction, pps and bps. An hour that was not watched is
+// negative.
+type Week [168][2][2]float32
+
+// hourOf is the hour of the week of a time.
+func hourOf(t time.Time) int {
+	t = t.UTC()
+	return (int(t.Weekday())+6)%7*24 + t.Hour()
+}
+
+func newWeek() (w Week) {
+	for i := range w {
+		w[i] = [2][2]float32{{-1, -1}, {-1, -1}}
+	}
+	return w
+}
+
+// watched tells whether an hour was.
+func (w *Week) watched(hour int) bool { return w[hour][0][0] >= 0 || w[hour][1][0] >= 0 }
+
+func (w *Week) merge(o *Week) {
+	for i := range w {
+		for d := range w[i] {
+			for u := range w[i][d] {
+				w[i][d][u] = max(w[i][d][u], o[i][d][u])
+			}
+		}
+	}
 }
 
 // Host is one host.
@@ -150,7 +182,7 @@ func (p *Profile) group(name string) *Group {
 			p.Full = true
 			return nil
 		}
-		g = &Group{Hosts: map[netip.Prefix]*Host{}}
+		g = &Group{Hosts: map[netip.Prefix]*Host{}, Week: newWeek()}
 		p.Groups[name] = g
 	}
 	return g
@@ -204,7 +236,7 @@ func (p *Profile) Add(s *Sample) {
 
 // AddTotal counts a look at a hostgroup as a whole. open says that an attack on
 // one of its hosts is under way.
-func (p *Profile) AddTotal(group string, open [2]bool, rates []Rate) {
+func (p *Profile) AddTotal(group string, now time.Time, open [2]bool, rates []Rate) {
 	g := p.group(group)
 	if g == nil {
 		return
@@ -212,11 +244,17 @@ func (p *Profile) AddTotal(group string, open [2]bool, rates []Rate) {
 	for dir := range g.Total.N {
 		if !open[dir] {
 			g.Total.N[dir]++
+			hour := &g.Week[hourOf(now)][dir]
+			*hour = [2]float32{max(hour[0], 0), max(hour[1], 0)}
 		}
 	}
 	for _, r := range rates {
 		if !open[r.Dir] && r.Value >= 0.5 {
 			g.Total.add(r)
+			if r.Counter == 0 && r.Unit <= BPS {
+				most := &g.Week[hourOf(now)][r.Dir][r.Unit]
+				*most = max(*most, float32(r.Value))
+			}
 		}
 	}
 }
@@ -307,11 +345,12 @@ func (p *Profile) Merge(o *Profile) {
 	for name, from := range o.Groups {
 		g := p.Groups[name]
 		if g == nil {
-			g = &Group{Hosts: map[netip.Prefix]*Host{}}
+			g = &Group{Hosts: map[netip.Prefix]*Host{}, Week: newWeek()}
 			p.Groups[name] = g
 		}
 		g.All.merge(from.All.renumbered(index))
 		g.Total.merge(from.Total.renumbered(index))
+		g.Week.merge(&from.Week)
 		g.HostSeconds += from.HostSeconds
 		g.Most = max(g.Most, from.Most)
 		for dir := range g.Attacked {

@@ -1,6 +1,7 @@
 package baseline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,6 +19,14 @@ func Span(seconds float64) string {
 		return fmt.Sprintf("%.1f h", seconds/3600)
 	}
 	return fmt.Sprintf("%.1f days", seconds/86400)
+}
+
+// several writes a number of things.
+func several(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // number writes a rate or a count with three digits.
@@ -72,6 +81,9 @@ func (s *Suggestion) Header() string {
 	} else {
 		w.line("# Values are averages: whether a burst of less than a second would fire is not known.")
 	}
+	for _, t := range s.Notes {
+		w.line("# %s.", t)
+	}
 	for _, t := range s.Thin {
 		w.line("# THIN EVIDENCE: %s.", t)
 	}
@@ -111,7 +123,15 @@ func (g *GroupSuggestion) OwnBlocks() string {
 
 func (g *GroupSuggestion) block(head []string) string {
 	var w writer
-	w.line("# %d hosts at most at a time, %s host-days watched.", g.Hosts, number(g.HostDays))
+	w.line("# %s at most at a time, %s host-days watched.", several(g.Hosts, "host"), number(g.HostDays))
+	if len(g.Week) >= 24 {
+		for dir, direction := range directions {
+			top := slices.MaxFunc(g.Week, func(a, b HourRates) int { return cmp.Compare(a.PPS[dir], b.PPS[dir]) })
+			least := slices.MinFunc(g.Week, func(a, b HourRates) int { return cmp.Compare(a.PPS[dir], b.PPS[dir]) })
+			w.line("# All together, %s: busiest hour %s UTC, up to %s pps; quietest %s UTC, up to %s pps.", direction,
+				top.Hour, number(float64(top.PPS[dir])), least.Hour, number(float64(least.PPS[dir])))
+		}
+	}
 	for dir, seconds := range g.Attacked {
 		if seconds > 0 {
 			w.line("# Left out: %s of hosts under attack, %s, by the limits in force.", Span(seconds), directions[dir])
@@ -158,8 +178,8 @@ func (w *writer) threshold(t *Threshold, of, day string) {
 		if l.Hosts > 1 {
 			hosts = fmt.Sprintf(", %d hosts had any", l.Hosts)
 		}
-		w.line("# %s of %s: p50 %s, p99 %s, p99.9 %s, largest %s; %d samples%s", l.Unit, of,
-			number(l.P50), number(l.P99), number(l.P999), number(l.Max), l.Samples, hosts)
+		w.line("# %s of %s: p50 %s, p99 %s, p99.9 %s, largest %s; %s%s", l.Unit, of,
+			number(l.P50), number(l.P99), number(l.P999), number(l.Max), several(int(l.Samples), "sample"), hosts)
 		rule := l.Rule
 		if l.Busiest.IsValid() {
 			rule += fmt.Sprintf(" (%s: p99.9 %s)", l.Busiest.Addr(), number(l.Top))

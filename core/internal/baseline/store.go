@@ -41,6 +41,13 @@ type jsonGroup struct {
 	HostSeconds float64             `json:"host_seconds"`
 	Attacked    [2]float64          `json:"attack_seconds"`
 	Most        int                 `json:"most"`
+	Week        []jsonHour          `json:"week"`
+}
+
+// jsonHour is the largest rates of an hour of the week that was watched.
+type jsonHour struct {
+	Hour int           `json:"hour"`
+	Most [2][2]float32 `json:"most"`
 }
 
 type jsonHost struct {
@@ -134,6 +141,11 @@ func (p *Profile) toJSON() jsonProfile {
 			All: g.All.toJSON(), Total: g.Total.toJSON(), Hosts: map[string]jsonHost{},
 			HostSeconds: g.HostSeconds, Attacked: g.Attacked, Most: g.Most,
 		}
+		for hour, most := range g.Week {
+			if g.Week.watched(hour) {
+				j.Week = append(j.Week, jsonHour{hour, most})
+			}
+		}
 		for k, h := range g.Hosts {
 			j.Hosts[k.String()] = jsonHost{h.toJSON(), h.Seconds, h.Attacked, h.weight}
 		}
@@ -167,6 +179,12 @@ func (j *jsonProfile) profile() (*Profile, error) {
 			return nil, errNonsense
 		}
 		g.HostSeconds, g.Attacked, g.Most = from.HostSeconds, from.Attacked, from.Most
+		for _, h := range from.Week {
+			if h.Hour < 0 || h.Hour >= len(g.Week) {
+				return nil, errNonsense
+			}
+			g.Week[h.Hour] = h.Most
+		}
 		if err := errors.Join(from.All.read(&g.All, p), from.Total.read(&g.Total, p)); err != nil {
 			return nil, err
 		}

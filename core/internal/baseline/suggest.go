@@ -2,6 +2,7 @@ package baseline
 
 import (
 	"cmp"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -16,6 +17,7 @@ type Suggestion struct {
 	Seconds float64           `json:"seconds"` // watched
 	Source  string            `json:"source"`  // what was watched, for people
 	Bursts  bool              `json:"bursts"`  // burst rules were tried on the input; else only averages are known
+	Notes   []string          `json:"notes"`   // what else is to be known
 	Thin    []string          `json:"thin"`    // why the evidence is too thin to act on; empty: it is not
 	Groups  []GroupSuggestion `json:"hostgroups"`
 	Unseen  []string          `json:"unseen"` // hostgroups without traffic, left as they are
@@ -34,6 +36,47 @@ type GroupSuggestion struct {
 	Rates      []Rates     `json:"rates"`   // of each host
 	Total      []Rates     `json:"total"`   // of all together
 	Busiest    []HostRates `json:"busiest"` // hosts, the largest rate first
+	Week       []HourRates `json:"week"`    // the largest rates of all together, by hour of the week that was watched
+}
+
+// HourRates is the largest rates of an hour of the week, incoming and outgoing.
+type HourRates struct {
+	Hour string     `json:"hour"` // "Mon 13", UTC
+	PPS  [2]float32 `json:"pps"`
+	BPS  [2]float32 `json:"bps"`
+}
+
+var days = [...]string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
+
+// hours lists the hours of the week that were watched.
+func (w *Week) hours() []HourRates {
+	out := []HourRates{}
+	for i := range w {
+		if r := w[i]; w.watched(i) {
+			out = append(out, HourRates{
+				fmt.Sprintf("%s %02d", days[i/24], i%24),
+				[2]float32{max(r[0][0], 0), max(r[1][0], 0)},
+				[2]float32{max(r[0][1], 0), max(r[1][1], 0)},
+			})
+		}
+	}
+	return out
+}
+
+// unwatched lists the days of the week of which less than half was watched.
+func (w *Week) unwatched() (out []string) {
+	for day, name := range days {
+		n := 0
+		for h := range 24 {
+			if w.watched(day*24 + h) {
+				n++
+			}
+		}
+		if n < 12 {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // Rates is how one rate was distributed.
@@ -182,7 +225,7 @@ var directions = [2]string{"incoming", "outgoing"}
 // Suggest makes limits of a profile: for the hostgroups that it is asked for,
 // in their order.
 func Suggest(p *Profile, groups []string) *Suggestion {
-	s := &Suggestion{From: p.From, To: p.To, Seconds: p.Seconds, Thin: []string{}, Groups: []GroupSuggestion{}, Unseen: []string{}}
+	s := &Suggestion{From: p.From, To: p.To, Seconds: p.Seconds, Notes: []string{}, Thin: []string{}, Groups: []GroupSuggestion{}, Unseen: []string{}}
 	if days := p.Seconds / 86400; p.Seconds == 0 {
 		s.Thin = append(s.Thin, "nothing has been watched yet")
 	} else if days < thinDays {
@@ -206,7 +249,7 @@ func (p *Profile) suggestGroup(name string, g *Group) GroupSuggestion {
 	out := GroupSuggestion{
 		Name: name, Hosts: g.Most, HostDays: g.HostSeconds / 86400, Attacked: g.Attacked,
 		Thresholds: []Threshold{}, Own: []OwnGroup{}, NotSeen: []string{}, Thin: []string{},
-		Rates: p.rates(&g.All), Total: p.rates(&g.Total), Busiest: p.busiest(g),
+		Rates: p.rates(&g.All), Total: p.rates(&g.Total), Busiest: p.busiest(g), Week: g.Week.hours(),
 	}
 	v := p.view(g)
 	for counter, c := range p.Counters {
@@ -232,6 +275,9 @@ func (p *Profile) suggestGroup(name string, g *Group) GroupSuggestion {
 		out.Own = append(out.Own, v.ownGroup(name, h, out.Thresholds))
 	}
 	slices.SortFunc(out.Own, func(a, b OwnGroup) int { return a.Host.Addr().Compare(b.Host.Addr()) })
+	if gone := g.Week.unwatched(); p.Seconds >= thinDays*86400 && len(gone) > 0 {
+		out.Thin = append(out.Thin, "of these days of the week less than half was watched: "+strings.Join(gone, ", "))
+	}
 	if len(g.Hosts) < 3 {
 		out.Thin = append(out.Thin, "so few hosts had traffic that the next one may be quite different")
 	}

@@ -83,7 +83,7 @@ func (s *sampler) endPass(p *baseline.Profile, groups []engine.Scope, now time.T
 			s.rates(&groups[i].Dir[dir], uint8(dir))
 		}
 		name := s.names.groups.name(groups[i].ID)
-		p.AddTotal(name, s.open[name], s.seen.Rates)
+		p.AddTotal(name, now, s.open[name], s.seen.Rates)
 	}
 	clear(s.open)
 	p.EndPass(now, seconds)

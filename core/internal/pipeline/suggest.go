@@ -70,6 +70,9 @@ func SuggestFrom(ctx context.Context, opt Options, in Input, q SuggestQuery) (*S
 	}
 	out := &Suggested{Suggestion: baseline.Suggest(profile, groups)}
 	out.Source, out.Bursts = strings.Join(in.Files, ", "), true
+	if q.IncludeAttacks || !slices.ContainsFunc(opt.Config.Groups, func(g *config.HostGroup) bool { return len(g.Thresholds) > 0 }) {
+		out.Notes = append(out.Notes, "No limits told what is an attack: if there was any in the input, it is taken for usual")
+	}
 	return out, out.try(ctx, opt, in, &before)
 }
 
