@@ -65,6 +65,9 @@ its log then goes to syslog unless --log names a file.`,
 }
 
 func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) error {
+	// From here on: until it is served, a signal would end the program.
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	path, err := configPath(f.config)
 	if err != nil {
 		return err
@@ -96,13 +99,13 @@ func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) erro
 		return showDiagnostics(cmd.ErrOrStderr(), diags, cfg.Files)
 	}
 	log.Info("configuration loaded", "path", path, "revision", cfg.Revision)
-	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier(), started: time.Now()}
+	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier(), started: time.Now(), up: make(chan struct{})}
 	r.daemon = pipeline.New(pipeline.Options{
 		Config: cfg, Log: log, Version: version, OnEvent: r.subscribers.publish, OnRunning: func() { r.ready(detached) },
 		Troubles: r.troubles, Metrics: r.metrics,
 	})
 	guard := plugin.StartGuard(log)
-	stop := r.handleSignals()
+	stop := r.handleSignals(signals)
 	said, err := r.daemon.Run(cmd.Context())
 	stop()
 	guard.Stop()
@@ -122,6 +125,7 @@ type running struct {
 	notify *service.Notifier
 
 	started     time.Time
+	up          chan struct{} // closed when everything has come up; before, the daemon is asked nothing
 	subscribers subscribers
 	reloading   sync.Mutex
 	lists       listWatch
@@ -137,8 +141,23 @@ func (r *running) ready(detached *service.Detached) {
 	if err := detached.Ready(); err != nil {
 		r.log.Error("going into the background failed", "error", err)
 	}
+	close(r.up)
 	r.tell(r.notify.Ready(r.status()))
 }
+
+// isUp tells whether everything has come up.
+func (r *running) isUp() bool {
+	select {
+	case <-r.up:
+		return true
+	default:
+		return false
+	}
+}
+
+// healthy tells the watchdog whether detection goes on. How long a start may
+// take is the service manager's own business.
+func (r *running) healthy() bool { return !r.isUp() || r.daemon.Healthy() }
 
 // troubles lists what is wrong with the program around the pipelines.
 func (r *running) troubles() []string {
@@ -154,6 +173,9 @@ func (r *running) metrics() []sdk.Metric {
 }
 
 func (r *running) status() string {
+	if !r.isUp() {
+		return "starting"
+	}
 	return fmt.Sprintf("%s, %s open", plural(r.daemon.Captures(), "capture"), plural(r.daemon.OpenAttacks(), "attack"))
 }
 
@@ -165,15 +187,13 @@ func (r *running) tell(err error) {
 
 // handleSignals serves SIGHUP and SIGUSR1 and feeds watchdog and status, until
 // the returned function is called.
-func (r *running) handleSignals() (stop func()) {
+func (r *running) handleSignals(signals <-chan os.Signal) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.cmd.Context()))
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
 	r.background = ctx
-	r.helpers.Go(func() { r.notify.Watchdog(ctx, r.daemon.Healthy) })
+	r.helpers.Go(func() { r.notify.Watchdog(ctx, r.healthy) })
 	r.helpers.Go(func() { r.serve(ctx, signals) })
 	return func() {
-		signal.Stop(signals)
+		signal.Ignore(syscall.SIGHUP, syscall.SIGUSR1) // one that comes late must not be what ends the program
 		cancel()
 		r.helpers.Wait()
 	}
@@ -186,6 +206,7 @@ func (r *running) serve(ctx context.Context, signals <-chan os.Signal) {
 	status := time.NewTicker(statusEvery)
 	defer status.Stop()
 	stopping := r.cmd.Context().Done()
+	var reload <-chan struct{} // closed where one is wanted and everything has come up
 	for {
 		select {
 		case <-ctx.Done():
@@ -204,6 +225,9 @@ func (r *running) serve(ctx context.Context, signals <-chan os.Signal) {
 				}
 				continue
 			}
+			reload = r.up
+		case <-reload:
+			reload = nil
 			if _, _, _, err := r.reload(false); err != nil {
 				r.log.Error("reload failed, the old configuration stays in force", "error", err)
 			}
