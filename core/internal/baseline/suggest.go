@@ -2,105 +2,10 @@ package baseline
 
 import (
 	"cmp"
-	"fmt"
 	"math"
-	"net/netip"
 	"slices"
 	"strings"
-	"time"
 )
-
-// Suggestion is limits for hostgroups, and the evidence for them.
-type Suggestion struct {
-	From    time.Time         `json:"from"`
-	To      time.Time         `json:"to"`
-	Seconds float64           `json:"seconds"` // watched
-	Source  string            `json:"source"`  // what was watched, for people
-	Bursts  bool              `json:"bursts"`  // burst rules were tried on the input; else only averages are known
-	Notes   []string          `json:"notes"`   // what else is to be known
-	Thin    []string          `json:"thin"`    // why the evidence is too thin to act on; empty: it is not
-	Groups  []GroupSuggestion `json:"hostgroups"`
-	Unseen  []string          `json:"unseen"` // hostgroups without traffic, left as they are
-}
-
-// GroupSuggestion is the limits of one hostgroup.
-type GroupSuggestion struct {
-	Name       string      `json:"hostgroup"`
-	Hosts      int         `json:"hosts"`           // with traffic at a time, at most
-	HostDays   float64     `json:"host_days"`       // watched
-	Attacked   [2]float64  `json:"attack_seconds"`  // hosts × time left out, incoming and outgoing
-	Thresholds []Threshold `json:"thresholds"`      //
-	Own        []OwnGroup  `json:"own_hostgroups"`  // hosts that need limits of their own
-	NotSeen    []string    `json:"counters_unseen"` // that were counted and had no traffic
-	Thin       []string    `json:"thin"`
-	Rates      []Rates     `json:"rates"`   // of each host
-	Total      []Rates     `json:"total"`   // of all together
-	Busiest    []HostRates `json:"busiest"` // hosts, the largest rate first
-	Week       []HourRates `json:"week"`    // the largest rates of all together, by hour of the week that was watched
-}
-
-// HourRates is the largest rates of an hour of the week, incoming and outgoing.
-type HourRates struct {
-	Hour string     `json:"hour"` // "Mon 13", UTC
-	PPS  [2]float32 `json:"pps"`
-	BPS  [2]float32 `json:"bps"`
-}
-
-var days = [...]string{"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"}
-
-// hours lists the hours of the week that were watched.
-func (w *Week) hours() []HourRates {
-	out := []HourRates{}
-	for i := range w {
-		if r := w[i]; w.watched(i) {
-			out = append(out, HourRates{
-				fmt.Sprintf("%s %02d", days[i/24], i%24),
-				[2]float32{max(r[0][0], 0), max(r[1][0], 0)},
-				[2]float32{max(r[0][1], 0), max(r[1][1], 0)},
-			})
-		}
-	}
-	return out
-}
-
-// unwatched lists the days of the week of which less than half was watched.
-func (w *Week) unwatched() (out []string) {
-	for day, name := range days {
-		n := 0
-		for h := range 24 {
-			if w.watched(day*24 + h) {
-				n++
-			}
-		}
-		if n < 12 {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
-// Rates is how one rate was distributed.
-type Rates struct {
-	Direction string  `json:"direction"`
-	Counter   string  `json:"counter"`
-	Unit      string  `json:"unit"`
-	P50       float64 `json:"p50"`
-	P99       float64 `json:"p99"`
-	P999      float64 `json:"p99_9"`
-	Max       float64 `json:"max"`
-	Samples   uint64  `json:"samples"`
-}
-
-// HostRates is how the rates of one host were distributed.
-type HostRates struct {
-	Host     netip.Prefix `json:"host"`
-	Seconds  float64      `json:"seconds"`        // watched
-	Attacked [2]float64   `json:"attack_seconds"` // left out, incoming and outgoing
-	Rates    []Rates      `json:"rates"`
-}
-
-// mostBusiest is how many hosts of a hostgroup are told of one by one.
-const mostBusiest = 10
 
 // rates lists all that is known of a host or hostgroup.
 func (p *Profile) rates(s *Set) []Rates {
@@ -134,42 +39,6 @@ func (p *Profile) busiest(g *Group) []HostRates {
 	return out
 }
 
-// OwnGroup is a host far above the others of its hostgroup.
-type OwnGroup struct {
-	Name       string       `json:"hostgroup"`
-	Host       netip.Prefix `json:"host"`
-	HostDays   float64      `json:"host_days"`
-	Thresholds []Threshold  `json:"thresholds"` // in which it differs
-}
-
-// Threshold is the limits on one counter in one direction.
-type Threshold struct {
-	Name      string  `json:"threshold"`
-	Scope     string  `json:"scope"` // host or hostgroup
-	Direction string  `json:"direction"`
-	Counter   string  `json:"counter"`
-	Limits    []Limit `json:"limits"`
-}
-
-// Limit is one number and why.
-type Limit struct {
-	Unit    string       `json:"unit"`
-	Limit   float64      `json:"limit"`
-	P50     float64      `json:"p50"` // of all samples: of each host, or of the hostgroup together
-	P99     float64      `json:"p99"`
-	P999    float64      `json:"p99_9"`
-	Max     float64      `json:"max"`
-	Samples uint64       `json:"samples"`
-	Hosts   int          `json:"hosts"`            // that had any of it
-	Busiest netip.Prefix `json:"busiest,omitzero"` // the host with the largest p99.9
-	Top     float64      `json:"busiest_p99_9"`    //
-	Rule    string       `json:"rule"`
-	Fires   int          `json:"fires"`            // in the input, or samples above the limit
-	AtMost  float64      `json:"at_most"`          // false positives per host (hostgroup) and day, 95 % upper bound
-	Days    float64      `json:"watched"`          // host-days (days) in which they were counted
-	Raised  float64      `json:"before,omitempty"` // the limit before bursts of the input had it raised
-}
-
 // The rules. A limit is the largest of the three, rounded up to two digits.
 const (
 	RuleBusiest = "2 x p99.9 of the busiest host"
@@ -190,11 +59,11 @@ const (
 	thinSamples    = 1000
 )
 
-// builtins that are no cause for a limit of their own.
+// ignored are built-in counters that are no cause for a limit of their own.
 var ignored = []string{"dropped", "exempt"}
 
-// floors are the least limits, in the order of the units: below them ordinary
-// traffic that was not seen yet would fire.
+// floor is the least limit of a counter: below it ordinary traffic that was not
+// seen yet would fire.
 func floor(counter string, u Unit) float64 {
 	switch {
 	case u == BPS:
@@ -305,96 +174,6 @@ func worth(t *Threshold, before []Threshold) *Threshold {
 	return t
 }
 
-// view is a group without the hosts that stand apart.
-type view struct {
-	p     *Profile
-	group *Group
-	set   *Set // of the hosts that are left
-	hosts map[netip.Prefix]*Host
-	own   []netip.Prefix
-	days  float64
-}
-
-func (p *Profile) view(g *Group) *view {
-	v := &view{p: p, group: g, set: &g.All, hosts: g.Hosts, days: g.HostSeconds / 86400}
-	v.own = p.standApart(g)
-	if len(v.own) == 0 {
-		return v
-	}
-	v.set, v.hosts, v.days = &Set{}, map[netip.Prefix]*Host{}, 0
-	for k, h := range g.Hosts {
-		if !slices.Contains(v.own, k) {
-			v.hosts[k] = h
-			v.set.merge(&h.Set)
-			v.days += h.Seconds / 86400
-		}
-	}
-	return v
-}
-
-// ranked is a host's p99.9 of a series.
-type ranked struct {
-	host  netip.Prefix
-	value float64
-}
-
-// rank lists the hosts by their p99.9, the largest first.
-func rank(hosts map[netip.Prefix]*Host, k Series) []ranked {
-	var out []ranked
-	for host, h := range hosts {
-		if v := h.Quantile(k, 0.999); v > 0 {
-			out = append(out, ranked{host, v})
-		}
-	}
-	slices.SortFunc(out, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(b.value, a.value), a.host.Addr().Compare(b.host.Addr()))
-	})
-	return out
-}
-
-// standApart finds hosts so far above all others in some rate that one limit
-// for all would leave the others without protection.
-func (p *Profile) standApart(g *Group) (out []netip.Prefix) {
-	if len(g.Hosts) < fewest {
-		return nil
-	}
-	ratio := map[netip.Prefix]float64{}
-	for counter, c := range p.Counters {
-		if slices.Contains(ignored, c) {
-			continue
-		}
-		for _, u := range unitsOf(c) {
-			for dir := range directions {
-				list := rank(g.Hosts, Series{uint16(counter), u, uint8(dir)})
-				// Of one host in twenty, or one, the last that is far above the next.
-				for i := max(1, min(len(g.Hosts)/20, mostApart)) - 1; i >= 0; i-- {
-					if i >= len(list) || list[i].value*factorQuantile < 2*floor(c, u) {
-						continue
-					}
-					next := floor(c, u) / factorQuantile
-					if i+1 < len(list) {
-						next = max(next, list[i+1].value)
-					}
-					if list[i].value < apart*next {
-						continue
-					}
-					for _, r := range list[:i+1] {
-						ratio[r.host] = max(ratio[r.host], r.value/next)
-					}
-					break
-				}
-			}
-		}
-	}
-	for host := range ratio {
-		out = append(out, host)
-	}
-	slices.SortFunc(out, func(a, b netip.Prefix) int {
-		return cmp.Or(cmp.Compare(ratio[b], ratio[a]), a.Addr().Compare(b.Addr()))
-	})
-	return out[:min(len(out), mostApart)]
-}
-
 // threshold suggests the limits of a counter and direction, nil where there
 // was no such traffic.
 func (v *view) threshold(counter string, index uint16, dir uint8) *Threshold {
@@ -451,50 +230,6 @@ func (v *view) together(dir uint8, hosts []Threshold) *Threshold {
 	return t
 }
 
-// ownGroup suggests the limits in which a host differs from its group.
-func (v *view) ownGroup(group string, host netip.Prefix, common []Threshold) OwnGroup {
-	h := v.group.Hosts[host]
-	name := group + "_" + strings.NewReplacer(".", "_", ":", "_", "/", "_").Replace(host.Addr().String())
-	out := OwnGroup{Name: name, Host: host, HostDays: h.Seconds / 86400, Thresholds: []Threshold{}}
-	one := &view{p: v.p, set: &h.Set, hosts: map[netip.Prefix]*Host{host: h}, days: h.Seconds / 86400}
-	for counter, c := range v.p.Counters {
-		for dir := range directions {
-			t := one.threshold(c, uint16(counter), uint8(dir))
-			if t == nil {
-				continue
-			}
-			t.Limits = slices.DeleteFunc(t.Limits, func(l Limit) bool { return !exceeds(l, t, common) })
-			for i := range t.Limits {
-				l := &t.Limits[i]
-				l.Busiest, l.Top = netip.Prefix{}, 0
-				if l.Rule == RuleBusiest {
-					l.Rule = RuleHost
-				}
-			}
-			if len(t.Limits) > 0 {
-				out.Thresholds = append(out.Thresholds, *t)
-			}
-		}
-	}
-	return out
-}
-
-// exceeds tells whether a limit is above that of the group, or the group has
-// none although another limit of the counter holds.
-func exceeds(l Limit, t *Threshold, common []Threshold) bool {
-	for i := range common {
-		if common[i].Name != t.Name {
-			continue
-		}
-		for _, o := range common[i].Limits {
-			if o.Unit == l.Unit {
-				return l.Limit > o.Limit
-			}
-		}
-	}
-	return false
-}
-
 func evidence(s *Set, k Series, hosts int) Limit {
 	return Limit{
 		Unit: k.Unit.String(), P50: s.Quantile(k, 0.5), P99: s.Quantile(k, 0.99), P999: s.Quantile(k, 0.999), Max: s.Max(k),
@@ -538,24 +273,4 @@ func (l *Limit) expect(days float64, n uint64) {
 	k := float64(n) + 1
 	c := 1 - 1/(9*k) + 1.645/(3*math.Sqrt(k))
 	l.AtMost = k * c * c * c / days
-}
-
-// Expect is told how many false positives a limit had when it was tried.
-func (l *Limit) Expect(fires uint64) { l.expect(l.Days, fires) }
-
-// EachLimit gives all limits.
-func (s *Suggestion) EachLimit(give func(*Limit)) {
-	each := func(list []Threshold) {
-		for i := range list {
-			for j := range list[i].Limits {
-				give(&list[i].Limits[j])
-			}
-		}
-	}
-	for i := range s.Groups {
-		each(s.Groups[i].Thresholds)
-		for j := range s.Groups[i].Own {
-			each(s.Groups[i].Own[j].Thresholds)
-		}
-	}
 }
