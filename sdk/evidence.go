@@ -95,7 +95,7 @@ func (s *Sample) Packet() (traffic.Record, bool) { return traffic.FromBytes(s.Re
 type SampleRequest struct {
 	Target    netip.Prefix
 	Direction string        // "incoming": to the target; "outgoing": from it; "": both
-	Limit     int           // samples at most
+	Limit     int           // samples at most; eight flow records count as one
 	For       time.Duration // how long to watch; 0: until there are Limit
 	Since     time.Time     // replay: nothing that was recorded earlier
 }

@@ -43,7 +43,7 @@ func (c captureServer) Sample(req *pb.SampleRequest, stream grpc.ServerStreaming
 	}
 	ctx, cancel := inst.untilDrain(stream.Context())
 	defer cancel()
-	out := &sampleStream{stream: stream, left: want.Limit}
+	out := &sampleStream{stream: stream, left: feed.FlowsPerSample * want.Limit}
 	if v, ok := inst.value.(Sampler); ok && inst.env.Mode == ModeRun && inst.running() {
 		recent, cancel := context.WithTimeout(ctx, recentTime)
 		err := v.Sample(recent, want, func(s Sample) error { s.Before = true; return out.give(&s) })
@@ -83,7 +83,11 @@ func (o *sampleStream) give(s *Sample) error {
 	if o.left == 0 || o.err != nil {
 		return o.err
 	}
-	o.left--
+	cost := feed.FlowsPerSample
+	if r, ok := s.Packet(); ok && r.Marks&traffic.MarkFlow != 0 {
+		cost = 1
+	}
+	o.left = max(0, o.left-cost)
 	o.err = o.stream.Send(&pb.SampleResponse{Sample: &pb.Sample{
 		TimeUnixNano: nanos(s.Time), Link: int32(s.Link), Data: s.Data[:min(len(s.Data), MaxFrame)], WireLen: uint32(s.WireLen),
 		Record: s.Record, Exporter: s.Exporter, Before: s.Before,

@@ -139,6 +139,10 @@ func (p *Plugin) Sample(ctx context.Context, req sdk.SampleRequest, give func(sd
 	return receive(give)
 }
 
+// maxSamples is how many samples may come for one that was asked for: flow
+// records.
+const maxSamples = 8
+
 // OpenSample returns as soon as the capture watches for a target: receive then
 // does what is left of Sample. It may be called from Configure on, so that
 // nothing of a replay is missed. ctx bounds both.
@@ -166,7 +170,7 @@ func (p *Plugin) OpenSample(ctx context.Context, req sdk.SampleRequest) (receive
 			if err != nil {
 				return callError(ctx, "Sample", err)
 			}
-			if n == req.Limit {
+			if n == maxSamples*max(1, req.Limit) {
 				return fmt.Errorf("Sample: the plugin gives more than the %d samples that it was asked for", req.Limit)
 			}
 			if err := give(sampleFromProto(m.GetSample())); err != nil {

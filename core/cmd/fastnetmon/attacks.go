@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/netip"
@@ -21,7 +22,7 @@ func printAttacks(w io.Writer, attacks []sdk.Event) error {
 		{"TARGET", false},
 		{"DIRECTION", false},
 		{"STARTED", false},
-		{"TYPE", false},
+		{"LABEL", false},
 		{"PPS", true},
 		{"BPS", true},
 		{"PEAK PPS", true},
@@ -41,7 +42,7 @@ func printAttacks(w io.Writer, attacks []sdk.Event) error {
 			now = rates[0]
 		}
 		rows = append(rows, []string{
-			prefixText(a.Target), a.Direction, moment(a.Started), a.AttackType, count(now.PPS), count(now.BPS), count(a.PeakPPS),
+			prefixText(a.Target), a.Direction, moment(a.Started), cmp.Or(a.Label, a.AttackType), count(now.PPS), count(now.BPS), count(a.PeakPPS),
 			a.Threshold + ": " + a.Counter + " " + a.Unit + " above " + count(a.Limit), a.HostGroup, a.Mode, a.ID,
 		})
 	}

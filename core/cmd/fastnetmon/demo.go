@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/evidence"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
@@ -107,6 +109,7 @@ type demoScreen struct {
 	began          time.Time
 	started, ended int
 	calls          int
+	last           sdk.Event // of the attack, with evidence
 }
 
 func (s *demoScreen) printf(format string, args ...any) {
@@ -123,6 +126,9 @@ func (s *demoScreen) event(e sdk.Event) {
 		s.started++
 	case sdk.AttackEnded:
 		s.ended++
+	}
+	if e.Evidence != nil {
+		s.last = e
 	}
 	fmt.Fprintf(s.w, "\n%s\n", eventText(&e))
 }
@@ -199,9 +205,15 @@ func (s *demoScreen) verdict(ctx context.Context, err error) error {
 		return &exitError{exitFailure, err}
 	case ctx.Err() != nil:
 		return &exitError{exitFailure, ctx.Err()}
-	case s.started != 1 || s.ended != 1 || s.calls != 2:
-		return &exitError{exitFailure, fmt.Errorf("the demo saw %d attacks start and %d end, and %d calls of the script; 1, 1 and 2 were expected", s.started, s.ended, s.calls)}
+	case s.started != 1 || s.ended != 1 || s.calls != 3:
+		return &exitError{exitFailure, fmt.Errorf("the demo saw %d attacks start and %d end, and %d calls of the script; 1, 1 and 3 were expected", s.started, s.ended, s.calls)}
 	}
+	if s.last.Evidence == nil {
+		return &exitError{exitFailure, errors.New("the demo saw no packets of its attack")}
+	}
+	var report strings.Builder
+	evidence.Summary(&report, &s.last)
+	s.printf("\nThe report of the attack. Outside the demo it lies beside a capture file of %d packets, and goes on with each of them:\n\n%s", s.last.Evidence.Frames, report.String())
 	s.printf("\nOne attack found, told to the script, and over. Next: \"A first pipeline of your own\" in README.md.\n")
 	return nil
 }

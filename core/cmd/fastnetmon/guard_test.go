@@ -26,6 +26,7 @@ const guardConfig = `
 daemon {
   mode        = "enforce"
   runtime_dir = "%[1]s/run"
+  state_dir   = "%[1]s/state"
 }
 
 network "home" {

@@ -23,6 +23,7 @@ func counts(normal, soak int) int {
 const killConfig = `
 daemon {
   runtime_dir = "%[1]s/run"
+  state_dir   = "%[1]s/state"
 }
 
 network "home" {

@@ -128,18 +128,21 @@ func TestRunDetectsAndCallsTheScript(t *testing.T) {
 		"--attack", "syn_flood,target="+attackTarget+",pps=20000,start=2s,for=3s")
 	log := filepath.Join(t.TempDir(), "calls")
 	l := start(t, "run", "--config", liveConfig(t, capture, log))
-	calls := waitForLines(t, log, 2, 40*time.Second, l)
+	calls := waitForLines(t, log, 3, 40*time.Second, l)
 	l.stop(t)
 
-	ban, unban := strings.Fields(calls[0]), strings.Fields(calls[1])
+	ban, details, unban := strings.Fields(calls[0]), strings.Fields(calls[1]), strings.Fields(calls[2])
 	if len(ban) != 5 || ban[1] != attackTarget || ban[2] != "incoming" || ban[4] != "ban" {
 		t.Errorf("the first call was %q", calls[0])
 	}
-	if len(unban) != 5 || unban[1] != attackTarget || unban[4] != "unban" {
+	if len(details) != 5 || details[1] != attackTarget || details[4] != "attack_details" {
 		t.Errorf("the second call was %q", calls[1])
 	}
-	if n := len(waitForLines(t, log, 2, time.Second, l)); n != 2 {
-		t.Errorf("%d calls, want 2", n)
+	if len(unban) != 5 || unban[1] != attackTarget || unban[4] != "unban" {
+		t.Errorf("the third call was %q", calls[2])
+	}
+	if n := len(waitForLines(t, log, 3, time.Second, l)); n != 3 {
+		t.Errorf("%d calls, want 3", n)
 	}
 	report, err := os.ReadFile(log + ".stdin")
 	if err != nil || !bytes.Contains(report, []byte("Attack type: syn_flood\n")) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -43,11 +44,12 @@ func textOutput(w io.Writer) func(pipeline.Output) error {
 func eventText(e *sdk.Event) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-14s  %s %s, hostgroup %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, target(e), e.Direction, e.HostGroup)
+	label := cmp.Or(e.Label, e.AttackType)
 	if e.Type == sdk.AttackEnded {
-		fmt.Fprintf(&b, ", after %s, peak %s pps\n", e.Time.Sub(e.Started).Round(time.Millisecond), count(e.PeakPPS))
+		fmt.Fprintf(&b, ", after %s, peak %s pps, %s\n", e.Time.Sub(e.Started).Round(time.Millisecond), count(e.PeakPPS), label)
 		return b.String()
 	}
-	fmt.Fprintf(&b, ", %s\n", strings.ReplaceAll(e.AttackType, "_", " "))
+	fmt.Fprintf(&b, ", %s%s\n", label, confidence(e))
 	for _, c := range e.Crossed {
 		fmt.Fprintf(&b, "    threshold %s: %s %s %s above %s (%s over %s)\n",
 			c.Threshold, c.Counter, count(c.Value), c.Unit, count(c.Limit), ruleText(c.Rule), c.Window)
@@ -64,6 +66,82 @@ func eventText(e *sdk.Event) string {
 	}
 	if len(parts) > 0 {
 		fmt.Fprintf(&b, "    rates: %s\n", strings.Join(parts, ", "))
+	}
+	if e.Evidence != nil {
+		b.WriteString(evidenceText(e.Evidence))
+	}
+	return b.String()
+}
+
+// confidence is how sure a label is, in brackets.
+func confidence(e *sdk.Event) string {
+	if e.Label == "" || e.Confidence == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.0f %%)", 100*e.Confidence)
+}
+
+// shownTops are the lists of evidence that an event shows.
+var shownTops = []struct {
+	name, title string
+}{
+	{"sources", "sources"},
+	{"source_ports", "source ports"},
+	{"destination_ports", "destination ports"},
+	{"tcp_flags", "flags"},
+	{"sizes", "sizes"},
+	{"as", "AS"},
+	{"countries", "countries"},
+	{"exporters", "exporters"},
+	{"interfaces", "interfaces"},
+}
+
+// shownRows is how many values of a list an event shows.
+const shownRows = 3
+
+// evidenceText is what is known of the packets, in a few lines.
+func evidenceText(r *sdk.EvidenceReport) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "    evidence: %d samples", r.Samples)
+	switch r.Spoofed {
+	case "likely":
+		b.WriteString(", sources are likely forged")
+	case "unlikely":
+		b.WriteString(", sources are hardly forged")
+	}
+	b.WriteString("\n")
+	for _, p := range r.Parts {
+		fmt.Fprintf(&b, "      part: %.0f %% %s\n", 100*p.Share, p.Label)
+	}
+	for _, why := range r.Reasons {
+		fmt.Fprintf(&b, "      because %s\n", why)
+	}
+	for _, shown := range shownTops {
+		i := slices.IndexFunc(r.Tops, func(t sdk.Top) bool { return t.Name == shown.name })
+		if i < 0 {
+			continue
+		}
+		t := &r.Tops[i]
+		var rows []string
+		for _, row := range t.Rows[:min(len(t.Rows), shownRows)] {
+			rows = append(rows, fmt.Sprintf("%s %.0f %%", row.Value, 100*row.Share))
+		}
+		if more := t.Distinct - len(rows); more > 0 {
+			rows = append(rows, fmt.Sprintf("%d more", more))
+		}
+		fmt.Fprintf(&b, "      %s: %s\n", shown.title, strings.Join(rows, ", "))
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "      finding: %s (%.0f %%) %s\n", f.Label, 100*f.Confidence, f.Detail)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(&b, "      problem: %s\n", p)
+	}
+	if r.PCAP != "" {
+		fmt.Fprintf(&b, "      packets: %s\n", r.PCAP)
+	}
+	if r.Report != "" {
+		fmt.Fprintf(&b, "      report: %s\n", r.Report)
 	}
 	return b.String()
 }

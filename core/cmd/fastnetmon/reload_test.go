@@ -14,6 +14,7 @@ import (
 const reloadConfig = `
 daemon {
   runtime_dir = "@DIR@/run"
+  state_dir   = "@DIR@/state"
 }
 
 network "home" {

@@ -20,6 +20,7 @@ import (
 const soakConfig = `
 daemon {
   runtime_dir  = "%[1]s/run"
+  state_dir    = "%[1]s/state"
   memory_limit = "%[2]s"
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"time"
@@ -87,7 +88,7 @@ func eventOut(e *sdk.Event) *apiv1.Event {
 		Crossed: each(e.Crossed, crossingOut), PeakPps: e.PeakPPS, InitialPps: e.InitialPPS,
 		Incoming: ratesOut(e.Incoming), Outgoing: ratesOut(e.Outgoing),
 		IncomingFps: e.Flows[0], OutgoingFps: e.Flows[1], LossRatio: e.LossRatio,
-		Suspended: e.Suspended, Lifted: e.Lifted,
+		Suspended: e.Suspended, Lifted: e.Lifted, LabelConfidence: e.Confidence, Evidence: evidenceOut(e.Evidence),
 	}
 }
 
@@ -100,8 +101,30 @@ func eventIn(e *apiv1.Event) sdk.Event {
 		Crossed: each(e.GetCrossed(), crossingIn), PeakPPS: e.GetPeakPps(), InitialPPS: e.GetInitialPps(),
 		Incoming: ratesIn(e.GetIncoming()), Outgoing: ratesIn(e.GetOutgoing()),
 		Flows: [2]float64{e.GetIncomingFps(), e.GetOutgoingFps()}, LossRatio: e.GetLossRatio(),
-		Suspended: e.GetSuspended(), Lifted: e.GetLifted(),
+		Suspended: e.GetSuspended(), Lifted: e.GetLifted(), Confidence: e.GetLabelConfidence(), Evidence: evidenceIn(e.GetEvidence()),
 	}
+}
+
+// evidenceOut leaves the samples out: they are in the files that it names.
+func evidenceOut(e *sdk.EvidenceReport) []byte {
+	if e == nil {
+		return nil
+	}
+	told := *e
+	told.Dump = nil
+	b, err := json.Marshal(told)
+	if err != nil { // a number that is none
+		return nil
+	}
+	return b
+}
+
+func evidenceIn(b []byte) *sdk.EvidenceReport {
+	var e sdk.EvidenceReport
+	if len(b) == 0 || json.Unmarshal(b, &e) != nil {
+		return nil
+	}
+	return &e
 }
 
 // kinds are the kinds of plugin in the order of StatusResponse.plugins.

@@ -203,6 +203,7 @@ func (l *loader) resolve() {
 	l.declare()
 	l.readLocals()
 	l.readDaemon()
+	l.readEvidence()
 	l.readNetworks()
 	l.readCounters()
 	l.readExemptions()

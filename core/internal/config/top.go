@@ -11,8 +11,8 @@ import (
 // topBlocks are the blocks of the language, laterBlocks those that only a
 // later version reads.
 var (
-	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "pipeline"}
-	laterBlocks = []string{"required_plugins", "guard", "evidence"}
+	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "pipeline"}
+	laterBlocks = []string{"required_plugins", "guard"}
 )
 
 // For how long a daemon knows how rates were.

@@ -29,6 +29,7 @@ type Config struct {
 	Actions    []*Plugin
 	Exports    []*Plugin
 	Pipelines  []*Pipeline
+	Evidence   Evidence
 	Lists      []*PrefixList        // all files of prefixes, and the machine's own addresses
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
 

@@ -35,6 +35,9 @@ func newAction(sys *system, p *prepared) *action {
 }
 
 func (a *action) notify(ctx context.Context, e sdk.Event) error {
+	if !slices.Contains(a.about.Features, host.FeatureNotifier) {
+		return nil // it judges or mitigates, and is told nothing
+	}
 	proc := a.running.Load()
 	if proc == nil {
 		return errNotRunning

@@ -45,6 +45,8 @@ type capture struct {
 	silence    silence
 	played     []*input    // replay: those that are through
 	refused    *InputError // replay: what is wrong with its files
+	// before, if set, is called once a new process is configured.
+	before func(context.Context, *plugin.Process) error
 }
 
 func newCapture(sys *system, p *prepared, w *wiring, replay bool) *capture {
@@ -64,6 +66,11 @@ func (c *capture) title() string { return c.block.Name + "." + c.block.Instance 
 func (c *capture) attach(ctx context.Context, proc *plugin.Process) error {
 	c.generation++
 	c.process.Store(proc)
+	if c.before != nil {
+		if err := c.before(ctx, proc); err != nil {
+			return err
+		}
+	}
 	wait, stop := context.WithCancel(context.Background())
 	c.stop = stop
 	if err := c.attachRings(ctx, wait, proc); err != nil {

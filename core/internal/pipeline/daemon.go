@@ -52,6 +52,7 @@ type Daemon struct {
 	offset    time.Duration // of the time of day from the monotonic clock, a second ago
 	deltas    uint64        // applied, a second ago
 	deltaRate float64       // per second
+	witness   *witness      // nil once it stops
 	delays    histogram     // from the end of the window that decided to the event
 }
 
@@ -133,6 +134,7 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 	d.running = background
 	next, fresh, _ := d.build(d.opt.Config, known)
 	d.adopt(next)
+	d.setEvidence(d.opt.Config.Evidence)
 	diags := d.start(ctx, fresh)
 	d.control.Unlock()
 	if !diags.HasErrors() {
@@ -219,6 +221,7 @@ func (d *Daemon) stop(end context.CancelFunc) {
 	// Nothing comes in any more: from here on quiet would not mean quiet.
 	d.sys.loop.do(d.sys.loop.freeze)
 	d.sys.loop.do(d.logLedger)
+	d.closeEvidence(ctx)
 	for _, p := range stages[0] {
 		p.finish()
 	}
@@ -294,6 +297,7 @@ func (d *Daemon) everySecond(ctx context.Context) {
 				in.fill = fill{was: in.fill.most}
 			}
 			d.loss.sample(d.ledger())
+			d.watchRates()
 			deltas := d.sys.loop.engine.Stats().Deltas
 			d.deltaRate, d.deltas = float64(deltas-d.deltas), deltas
 		})

@@ -43,6 +43,9 @@ func differences(from, to *config.Config) []string {
 		}
 	})
 	byName("hostgroup", from.Groups, to.Groups, func(g *config.HostGroup) string { return g.Name }, add, func(a, b *config.HostGroup) { groupChanges(a, b, add) })
+	if !sameEvidence(from.Evidence, to.Evidence) {
+		add("evidence changes")
+	}
 	byName("", allBlocks(from), allBlocks(to), blockName, add, func(a, b *config.Plugin) {
 		if !sameBlock(a, b) {
 			add("%s changes and starts again", blockName(b))

@@ -81,6 +81,7 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 		out.Pipeline = p[0].Name
 	}
 	out.LossRatio = lossRatio
+	d.witness.label(&out)
 	return out
 }
 
@@ -116,6 +117,7 @@ func (d *Daemon) deliver(events []detect.Event) {
 			d.delays.observe(time.Duration(now - e.Time))
 		}
 		seen := d.describe(e, loss)
+		d.witnessed(e, &seen)
 		if i < maxLogged {
 			d.logEvent(&seen)
 		}
@@ -153,5 +155,5 @@ func (d *Daemon) logEvent(e *sdk.Event) {
 		fields = append(fields, "not_enforced", e.Suspended)
 	}
 	d.sys.log.Warn(text, append(fields, "threshold", c.Threshold, "counter", c.Counter, "unit", c.Unit,
-		"value", int64(c.Value), "limit", int64(c.Limit), "rule", c.Rule, "type", e.AttackType)...)
+		"value", int64(c.Value), "limit", int64(c.Limit), "rule", c.Rule, "type", e.AttackType, "label", e.Label)...)
 }

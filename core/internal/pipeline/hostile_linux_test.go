@@ -141,7 +141,7 @@ hostgroup "default" {
     pps       = 1000
   }
 }
-`, b.runtime, b.dir)
+`, b.runtime, filepath.Join(b.runtime, "state"))
 	b.capture(c, "good")
 	fmt.Fprintf(c, "action \"honest\" \"diary\" {\n  file = %q\n%s}\n", b.diary(), b.process("honest", "action-honest", ""))
 	of := map[string][]string{"capture": {"capture.honest.good"}, "action": {"action.honest.diary"}}

@@ -67,6 +67,7 @@ type loop struct {
 	log      hclog.Logger
 	now      func() int64                // the clock of live streams; nil in replay, where flushes drive it
 	deliver  func(events []detect.Event) // must not block
+	after    func()                      // each decision; nil: nothing
 	inputs   []*input
 	calls    chan func()
 	kick     chan struct{} // holds one token while some ring may have deltas
@@ -179,6 +180,9 @@ func (l *loop) decide() {
 	l.doubts("")
 	if events := l.detector.Step(l.engine.Clock()); len(events) > 0 {
 		l.deliver(events)
+	}
+	if l.after != nil {
+		l.after()
 	}
 }
 

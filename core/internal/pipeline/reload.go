@@ -62,6 +62,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	}
 	d.recorder.SetWindow(cfg.Daemon.Baseline)
 	d.pushPlan(ctx, next)
+	d.setEvidence(cfg.Evidence)
 	d.replace(stale)
 	// The configuration is in force: what is refused now keeps nothing else
 	// from starting.

@@ -11,7 +11,9 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/evidence"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
@@ -53,8 +55,9 @@ func play(ctx context.Context, opt Options, in Input, emit func(Output) error, l
 		return nil, err
 	}
 	defer e.Close()
-	r := &replay{d: d, emit: emit, ended: make(chan error, 1)}
+	r := &replay{d: d, emit: emit, ended: make(chan error, 1), trails: map[string]*trail{}, given: opt.Config.Evidence.Packets == 0}
 	d.sys.loop = newLoop(e, det, d.sys.log, nil, r.deliver)
+	d.sys.loop.after = r.watchRates
 	if err := r.build(ctx, in); err != nil {
 		return nil, err
 	}
@@ -82,6 +85,14 @@ type replay struct {
 	ended   chan error // holds why the capture will give nothing more
 	capture *capture
 	wiring  *wiring
+	total   *Summary
+
+	// For evidence.
+	held    []sdk.Event // wait for it
+	given   bool        // they were too many: nothing waits any more
+	trails  map[string]*trail
+	started []string // attacks with a trail, in order
+	second  int64    // of the packets' clock, when rates were last looked at
 }
 
 // build makes the one capture, and the filters in front of the engine.
@@ -148,7 +159,7 @@ func (r *replay) run(ctx context.Context) error {
 		}
 	}
 	r.capture.inst.Start()
-	if err := r.await(ctx, filters); err != nil {
+	if err := awaitCapture(ctx, r.capture, filters); err != nil {
 		return err
 	}
 	r.capture.inst.Stop(ctx)
@@ -159,6 +170,21 @@ func (r *replay) run(ctx context.Context) error {
 		}
 		r.finish()
 	})
+	if r.failed != nil {
+		return r.failed
+	}
+	events, err := r.witness(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		r.d.sys.log.Warn("the replay has no evidence", "error", err)
+		events = r.held
+	}
+	r.tellHeld(events)
+	if r.failed == nil {
+		r.failed = r.emit(Output{Finished: r.total})
+	}
 	return r.failed
 }
 
@@ -207,18 +233,18 @@ func (r *replay) unbalanced(packets uint64) error {
 	return nil
 }
 
-// await returns when the capture has given everything. Nothing is started
+// awaitCapture returns when a capture has given everything. Nothing is started
 // again: a replay that lost a part would not be one.
-func (r *replay) await(ctx context.Context, filters []*plugin.Instance) error {
+func awaitCapture(ctx context.Context, c *capture, filters []*plugin.Instance) error {
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		switch s := r.capture.inst.Status(); s.State {
+		switch s := c.inst.Status(); s.State {
 		case plugin.Finished:
 			return nil
 		case plugin.Failed, plugin.Stopped, plugin.BackingOff:
-			if r.capture.refused != nil {
-				return r.capture.refused
+			if c.refused != nil {
+				return c.refused
 			}
 			return errors.New(s.Message)
 		}
@@ -259,8 +285,30 @@ func (r *replay) deliver(events []detect.Event) {
 		if events[i].Type == detect.Started {
 			r.attacks++
 		}
+		e.Label, e.Confidence, _ = evidence.FromCounters(&e)
+		r.hold(&e)
+	}
+}
+
+// hold keeps an event until its evidence is there, or tells it.
+func (r *replay) hold(e *sdk.Event) {
+	if !r.given {
+		r.keep(e)
+		if r.held = append(r.held, *e); len(r.held) <= maxHeld {
+			return
+		}
+		r.d.sys.log.Warn("too many events wait for evidence: they are told without", "events", len(r.held))
+		r.tellHeld(r.held)
+		r.given, r.held = true, nil
+		return
+	}
+	r.tellHeld([]sdk.Event{*e})
+}
+
+func (r *replay) tellHeld(events []sdk.Event) {
+	for i := range events {
 		if r.failed == nil {
-			r.failed = r.emit(Output{Event: &e})
+			r.failed = r.emit(Output{Event: &events[i]})
 		}
 	}
 }
@@ -332,9 +380,7 @@ func (r *replay) finish() {
 		l.engine.Advance(next)
 		l.decide()
 	}
-	if r.failed == nil {
-		r.failed = r.emit(Output{Finished: r.summary()})
-	}
+	r.total = r.summary()
 }
 
 func (r *replay) summary() *Summary {

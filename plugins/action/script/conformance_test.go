@@ -35,7 +35,7 @@ func TestThroughContract(t *testing.T) {
 	if got, want := read(t, dir, "ban.args"), "10.10.10.221\nincoming\n99059\nban\n"; got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}
-	if got := read(t, dir, "ban.stdin"); got != string(textReport(attack())) {
+	if got := read(t, dir, "ban.stdin"); got != string(counters(attack())) {
 		t.Errorf("standard input:\n%s", got)
 	}
 }

@@ -23,9 +23,10 @@ func plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:    "script",
 		Version: version,
-		Summary: "calls a program when an attack starts and when it ends",
+		Summary: "calls a program when an attack starts, when its packets are there and when it ends",
 		Notifier: sdk.NewNotifier(config{
 			Format:        formatText,
+			Details:       true,
 			Timeout:       30 * time.Second,
 			MaxConcurrent: 4,
 		}, func(c config, env sdk.Env) (*script, error) { return newScript(c, env.Logger), nil }),

@@ -17,6 +17,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
+	"github.com/fastnetmon-go/fastnetmon/sdk/report"
 )
 
 // script calls the operator's program when attacks start and end.
@@ -36,6 +37,8 @@ type script struct {
 	mu     sync.Mutex
 	queues map[netip.Prefix]chan struct{} // closed when the newest run for the target is over
 	banned map[string]bool                // role mitigate: attacks for which ban was called
+
+	detailed map[string]bool // attacks for which attack_details was called
 }
 
 func newScript(cfg config, log hclog.Logger) *script {
@@ -45,7 +48,7 @@ func newScript(cfg config, log hclog.Logger) *script {
 		cfg: cfg, log: log, life: life, stop: stop, late: late, kill: kill,
 		slots:  make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
 		queues: map[netip.Prefix]chan struct{}{},
-		banned: map[string]bool{},
+		banned: map[string]bool{}, detailed: map[string]bool{},
 	}
 }
 
@@ -77,7 +80,7 @@ func (s *script) Notify(ctx context.Context, e sdk.Event) error {
 	defer context.AfterFunc(s.life, func() { cancel(errStopped) })()
 	leave, err := s.enter(ctx, e.Target)
 	if err != nil {
-		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, targetText(e.Target), err)
+		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, report.Target(e.Target), err)
 	}
 	defer leave()
 	return c.run(ctx)
@@ -127,15 +130,27 @@ func (s *script) action(e sdk.Event) string {
 		action = "ban"
 	case e.Type == sdk.AttackEnded:
 		action = "unban"
+	case e.Type == sdk.AttackUpdated && s.cfg.Details && e.Evidence != nil && e.Evidence.Complete && len(e.Evidence.Dump) > 0:
+		action = "attack_details"
 	default:
 		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if action == "attack_details" {
+		if s.detailed[e.ID] || s.cfg.Role == roleMitigate && !s.banned[e.ID] {
+			return ""
+		}
+		s.detailed[e.ID] = true
+		return action
+	}
+	if action == "unban" {
+		delete(s.detailed, e.ID)
 	}
 	if s.cfg.Role == roleNotify {
 		return action
 	}
 	enforced := e.Mode == "enforce" && !e.WouldHave
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	switch {
 	case action == "ban" && enforced:
 		s.banned[e.ID] = true
@@ -149,10 +164,10 @@ func (s *script) action(e sdk.Event) string {
 
 // call puts the script's arguments, environment and input together.
 func (s *script) call(e sdk.Event, action string) (*call, error) {
-	target := targetText(e.Target)
+	target := report.Target(e.Target)
 	sign := mark.New()
 	argv := append([]string{}, s.cfg.Command...)
-	argv = append(argv, target, e.Direction, whole(e.InitialPPS), action)
+	argv = append(argv, target, e.Direction, report.Whole(e.InitialPPS), action)
 	c := &call{
 		argv:    argv,
 		env:     append(s.environment(e, action), envCall+"="+sign),
@@ -171,7 +186,9 @@ func (s *script) call(e sdk.Event, action string) (*call, error) {
 		line = append(line, '\n')
 		c.stdin = line
 	case action == "ban":
-		c.stdin = textReport(e)
+		c.stdin = report.Counters(&e)
+	case action == "attack_details":
+		c.stdin = report.Text(&e)
 	}
 	return c, nil
 }
@@ -202,7 +219,7 @@ func (s *script) environment(e sdk.Event, action string) []string {
 		"FASTNETMON_ACTION="+action,
 		"FASTNETMON_EVENT="+string(e.Type),
 		"FASTNETMON_ATTACK_ID="+e.ID,
-		"FASTNETMON_TARGET="+targetText(e.Target),
+		"FASTNETMON_TARGET="+report.Target(e.Target),
 		"FASTNETMON_DIRECTION="+e.Direction,
 		"FASTNETMON_HOSTGROUP="+e.HostGroup,
 		"FASTNETMON_NETWORK="+e.Network,

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -15,13 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/report"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
-
-var update = flag.Bool("update", false, "rewrite golden files")
 
 // attack is an event with every counter different.
 func attack() sdk.Event {
@@ -41,26 +38,6 @@ func attack() sdk.Event {
 		e.Outgoing = append(e.Outgoing, sdk.CounterRate{Counter: name, PPS: n * 10, BPS: n * 1e5})
 	}
 	return e
-}
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.MkdirAll("testdata", 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s: (-want +got)\n%s", path, d)
-	}
 }
 
 // logged is a log that a test reads.
@@ -116,34 +93,56 @@ env | sort > "$dir/$4.env"
 cat > "$dir/$4.stdin"
 `
 
-func TestReport(t *testing.T) {
-	golden(t, "report.txt", textReport(attack()))
+// counters is what a ban's standard input holds.
+func counters(e sdk.Event) []byte { return report.Counters(&e) }
+
+// The second call comes once, when the attack's packets are there, with the
+// whole report, and only of what a mitigating script was told to ban.
+func TestDetails(t *testing.T) {
 	e := attack()
-	e.Target = netip.MustParsePrefix("2001:db8:0:0:1:0:0:1/128")
-	e.Incoming, e.Outgoing = nil, nil
-	golden(t, "report_v6.txt", textReport(e))
-}
-
-func TestMegabits(t *testing.T) {
-	for bps, want := range map[float64]string{
-		0: "0", -5: "0", 999_999: "0", 1e6: "1", 1_999_999: "1", 45_678_901: "45", 250e6: "250", 1e9: "1000",
-		7: "0", 8_000_000 - 1: "7",
+	e.Type, e.Seq = sdk.AttackUpdated, 2
+	r := traffic.Record{
+		Src: netip.MustParseAddr("198.51.100.1").As16(), Dst: netip.MustParseAddr("10.10.10.221").As16(), Packets: 512, Bytes: 30720, Sampling: 512,
+		SrcPort: 1025, DstPort: 80, Protocol: traffic.ProtoTCP, TCPFlags: traffic.FlagSYN, TTL: 64,
+	}
+	e.Evidence = &sdk.EvidenceReport{Samples: 1, Dump: []sdk.Sample{{Time: e.Time, Record: traffic.Bytes([]traffic.Record{r})}}}
+	s, dir, _ := setup(t, keep, func(c *config) { c.Details = true })
+	notify := func() (called bool) {
+		t.Helper()
+		if err := s.Notify(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		_, err := os.Stat(filepath.Join(dir, "attack_details.args"))
+		return err == nil
+	}
+	if notify() {
+		t.Error("it was called before the packets were there")
+	}
+	e.Evidence.Complete = true
+	if !notify() {
+		t.Fatal("it was not called")
+	}
+	const line = "198.51.100.1:1025 > 10.10.10.221:80 protocol: tcp flags: syn frag: 0  packets: 1 size: 60 bytes ttl: 64 sample ratio: 512  \n"
+	if got := read(t, dir, "attack_details.stdin"); got != string(report.Text(&e)) || !strings.Contains(got, line) {
+		t.Errorf("standard input:\n%s", got)
+	}
+	if err := os.Remove(filepath.Join(dir, "attack_details.args")); err != nil {
+		t.Fatal(err)
+	}
+	if notify() {
+		t.Error("it was called twice")
+	}
+	for name, change := range map[string]func(*config){
+		"details = false":       func(c *config) {},
+		"a ban that never came": func(c *config) { c.Details, c.Role = true, roleMitigate },
 	} {
-		if got := megabits(bps); got != want {
-			t.Errorf("%v bit/s: %s mbps, want %s", bps, got, want)
+		s, dir, _ := setup(t, keep, change)
+		if err := s.Notify(t.Context(), e); err != nil {
+			t.Fatal(err)
 		}
-	}
-}
-
-func TestTruncate(t *testing.T) {
-	inf := math.Inf(1)
-	for v, want := range map[float64]uint64{0.99: 0, -3: 0, 1.99: 1, inf: 1<<63 - 1, -inf: 0} {
-		if got := truncate(v); got != want {
-			t.Errorf("%v: %d, want %d", v, got, want)
+		if _, err := os.Stat(filepath.Join(dir, "attack_details.args")); err == nil {
+			t.Errorf("%s: it was called", name)
 		}
-	}
-	if got := truncate(math.NaN()); got != 0 {
-		t.Errorf("not a number: %d", got)
 	}
 }
 
@@ -158,7 +157,7 @@ func TestBanAndUnban(t *testing.T) {
 	if got, want := read(t, dir, "ban.args"), "10.10.10.221\nincoming\n99059\nban\n"; got != want {
 		t.Errorf("arguments %q, want %q", got, want)
 	}
-	if got := read(t, dir, "ban.stdin"); got != string(textReport(e)) {
+	if got := read(t, dir, "ban.stdin"); got != string(counters(e)) {
 		t.Errorf("standard input:\n%s", got)
 	}
 	env := read(t, dir, "ban.env")

@@ -17,6 +17,7 @@ const (
 	recentBytes  = 4 << 20
 	recentFrames = 1 << 14
 	recentTime   = int64(5 * time.Second)
+	recentShare  = 5 // of what is asked for
 )
 
 // entry is a frame in the arena.
@@ -66,7 +67,7 @@ func (k *recent) entry(first uint64, i int) *entry {
 
 func (k *recent) data(e *entry) []byte { return k.arena[e.from:e.to:e.to] }
 
-// Sample gives the target's packets among those played last: half of what is
+// Sample gives the target's packets among those played last: a fifth of what is
 // asked for at most, since the attack itself is yet to come.
 func (c *capture) Sample(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
 	k := c.recent
@@ -86,7 +87,7 @@ func (k *recent) find(ctx context.Context, req sdk.SampleRequest, parser *traffi
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	newest := int64(0)
-	for n := k.next; n > 0 && k.next-n < uint64(len(k.entries)) && len(out) < req.Limit/2 && ctx.Err() == nil; n-- {
+	for n := k.next; n > 0 && k.next-n < uint64(len(k.entries)) && len(out) < req.Limit/recentShare && ctx.Err() == nil; n-- {
 		e := k.entry(n-1, 0)
 		if newest = max(newest, e.time); e.end+uint64(len(k.arena)) < k.written+uint64(e.to-e.from) || newest-e.time > recentTime {
 			break

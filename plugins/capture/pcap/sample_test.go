@@ -73,7 +73,7 @@ func TestSample(t *testing.T) {
 			}
 			at = next
 		}
-		if len(got) != 40 || before == 0 || before > 20 {
+		if len(got) != 40 || before == 0 || before > 8 {
 			t.Errorf("%v: %d samples, %d of them from before", victim(i), len(got), before)
 		}
 	}

@@ -14,13 +14,16 @@ import (
 
 // Bounds of what is copied for those who watch.
 const (
-	MaxWatches  = 4096
-	MaxSamples  = 100_000 // of one watch
-	maxFrame    = 2048    // octets of a frame; sdk.MaxFrame
-	maxPending  = 32 << 20
-	perSlice    = 4 // a slice of time takes no more than this part of a watch's samples
-	slice       = int64(100 * time.Millisecond)
-	linkDefault = int(traffic.LinkEthernet)
+	MaxWatches = 4096
+	MaxSamples = 100_000 // of one watch
+	maxFrame   = 2048    // octets of a frame; sdk.MaxFrame
+	maxPending = 32 << 20
+	perSlice   = 4 // a slice of time takes no more than this part of a watch's samples
+	// FlowsPerSample is how many flow records count as one packet: most of
+	// them tell of little, and one in a thousand may be the attack.
+	FlowsPerSample = 8
+	slice          = int64(100 * time.Millisecond)
+	linkDefault    = int(traffic.LinkEthernet)
 )
 
 // WatchRequest asks for packets of a target.
@@ -50,8 +53,8 @@ type Watch struct {
 
 	mu      sync.Mutex
 	pending []Sample
-	left    int   // of Limit
-	room    int   // of the slice
+	left    int   // of Limit, in parts that a flow record takes one of
+	room    int   // of the slice, likewise
 	until   int64 // end of the slice, on the stream's clock
 	held    int64 // octets of pending frames
 }
@@ -74,7 +77,7 @@ func (rt *Runtime) Watch(req WatchRequest) (*Watch, error) {
 	case req.Limit < 1 || req.Limit > MaxSamples:
 		return nil, fmt.Errorf("watch: %d samples; it must be 1 to %d", req.Limit, MaxSamples)
 	}
-	w := &Watch{req: req, rt: rt, wake: make(chan struct{}, 1), left: req.Limit}
+	w := &Watch{req: req, rt: rt, wake: make(chan struct{}, 1), left: FlowsPerSample * req.Limit}
 	rt.watchMu.Lock()
 	defer rt.watchMu.Unlock()
 	if len(rt.watches) >= MaxWatches {
@@ -115,19 +118,19 @@ func (w *Watch) Receive(ctx context.Context, give func(*Sample) error) error {
 		defer timer.Stop()
 		over = timer.C
 	}
-	for given := 0; ; {
+	for {
+		ended := w.full.Load() // before the last look
 		batch := w.take()
 		for i := range batch {
 			if err := give(&batch[i]); err != nil {
 				return err
 			}
 		}
-		given += len(batch)
-		if given >= w.req.Limit || w.full.Load() && len(batch) == 0 {
-			return nil
-		}
 		if len(batch) > 0 {
 			continue
+		}
+		if ended {
+			return nil
 		}
 		select {
 		case <-w.wake:
@@ -169,9 +172,13 @@ func (w *Watch) offer(r *traffic.Record, i int, frame func(int) []byte, info fun
 		}
 	}
 	if now >= w.until {
-		w.until, w.room = now-now%slice+slice, (w.req.Limit+perSlice-1)/perSlice
+		w.until, w.room = now-now%slice+slice, FlowsPerSample*((w.req.Limit+perSlice-1)/perSlice)
 	}
-	if w.room == 0 {
+	cost := FlowsPerSample
+	if r.Marks&traffic.MarkFlow != 0 {
+		cost = 1
+	}
+	if w.room < cost {
 		return
 	}
 	s := Sample{Record: *r}
@@ -179,8 +186,8 @@ func (w *Watch) offer(r *traffic.Record, i int, frame func(int) []byte, info fun
 		w.copyFrame(&s, i, frame, info)
 	}
 	w.pending = append(w.pending, s)
-	w.room--
-	if w.left--; w.left == 0 {
+	w.room -= cost
+	if w.left -= cost; w.left < FlowsPerSample {
 		w.full.Store(true)
 	}
 	w.nudge()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Called as: notify.sh LOG IP DIRECTION PPS ban|unban, with the report on stdin.
+# Called as: notify.sh LOG IP DIRECTION PPS ban|attack_details|unban, with the report on stdin.
 log=$1
 shift
 {

@@ -1637,9 +1637,11 @@ type Event struct {
 	Outgoing        []*CounterRate         `protobuf:"bytes,22,rep,name=outgoing,proto3" json:"outgoing,omitempty"`
 	IncomingFps     float64                `protobuf:"fixed64,23,opt,name=incoming_fps,json=incomingFps,proto3" json:"incoming_fps,omitempty"` // new flows per second
 	OutgoingFps     float64                `protobuf:"fixed64,24,opt,name=outgoing_fps,json=outgoingFps,proto3" json:"outgoing_fps,omitempty"`
-	LossRatio       float64                `protobuf:"fixed64,25,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"` // 0 to 1
-	Suspended       string                 `protobuf:"bytes,26,opt,name=suspended,proto3" json:"suspended,omitempty"`                    // enforce, and yet nothing is done: what may have inflated the rates
-	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`                         // suspended until this event
+	LossRatio       float64                `protobuf:"fixed64,25,opt,name=loss_ratio,json=lossRatio,proto3" json:"loss_ratio,omitempty"`                   // 0 to 1
+	Suspended       string                 `protobuf:"bytes,26,opt,name=suspended,proto3" json:"suspended,omitempty"`                                      // enforce, and yet nothing is done: what may have inflated the rates
+	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`                                           // suspended until this event
+	LabelConfidence float64                `protobuf:"fixed64,28,opt,name=label_confidence,json=labelConfidence,proto3" json:"label_confidence,omitempty"` // 0 to 1
+	Evidence        []byte                 `protobuf:"bytes,29,opt,name=evidence,proto3" json:"evidence,omitempty"`                                        // JSON; empty: there is none
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1861,6 +1863,20 @@ func (x *Event) GetLifted() bool {
 		return x.Lifted
 	}
 	return false
+}
+
+func (x *Event) GetLabelConfidence() float64 {
+	if x != nil {
+		return x.LabelConfidence
+	}
+	return 0
+}
+
+func (x *Event) GetEvidence() []byte {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
 }
 
 type TableRequest struct {
@@ -2835,7 +2851,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"windowNano\x12\x12\n" +
 	"\x04rule\x18\b \x01(\tR\x04rule\x12 \n" +
 	"\fat_unix_nano\x18\t \x01(\x03R\n" +
-	"atUnixNano\"\xf4\x06\n" +
+	"atUnixNano\"\xbb\a\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -2868,7 +2884,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"loss_ratio\x18\x19 \x01(\x01R\tlossRatio\x12\x1c\n" +
 	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
-	"\x06lifted\x18\x1b \x01(\bR\x06lifted\"\"\n" +
+	"\x06lifted\x18\x1b \x01(\bR\x06lifted\x12)\n" +
+	"\x10label_confidence\x18\x1c \x01(\x01R\x0flabelConfidence\x12\x1a\n" +
+	"\bevidence\x18\x1d \x01(\fR\bevidence\"\"\n" +
 	"\fTableRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
 	"\rTableResponse\x126\n" +

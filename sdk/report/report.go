@@ -1,4 +1,8 @@
-package main
+// Package report writes an attack as FastNetMon Community does, label for label:
+// what scripts, mails and tickets made for it read goes on working. The layouts
+// are those of FastNetMon's get_attack_description, print_simple_packet and
+// print_flow_tracking_for_ip.
+package report
 
 import (
 	"math"
@@ -8,9 +12,9 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-// reportCounters are the counters of the report in its order, by the label
-// that scripts know them under and by our own name.
-var reportCounters = []struct{ label, counter string }{
+// counters are those of the report in its order, by the label that scripts know
+// them under and by our own name.
+var counters = []struct{ label, counter string }{
 	{"ip fragmented", "fragmented"},
 	{"dropped", "dropped"},
 	{"tcp", "tcp"},
@@ -19,10 +23,22 @@ var reportCounters = []struct{ label, counter string }{
 	{"icmp", "icmp"},
 }
 
-// textReport is the counter part of the report that FastNetMon Community
-// gives to its notify script: the same labels in the same order, integers
-// only, a blank line at the end.
-func textReport(e sdk.Event) []byte {
+// Text is the whole report: the counters and, where the event has evidence, the
+// packets and flows of it.
+func Text(e *sdk.Event) []byte {
+	b := Counters(e)
+	if e.Evidence == nil || len(e.Evidence.Dump) == 0 {
+		return b
+	}
+	b = append(b, "\n\nAttack traffic dump\n\n"...)
+	b = append(b, Packets(e.Evidence.Dump)...)
+	b = append(b, "\n\nFlow dump\n\n"...)
+	return append(b, Flows(e)...)
+}
+
+// Counters is the first part of the report: the same labels in the same order,
+// integers only, a blank line at the end.
+func Counters(e *sdk.Event) []byte {
 	in, out := byCounter(e.Incoming), byCounter(e.Outgoing)
 	var b []byte
 	line := func(label, value, unit string) {
@@ -33,25 +49,24 @@ func textReport(e sdk.Event) []byte {
 		b = append(b, '\n')
 	}
 	const pps, mbps, fps = " packets per second", " mbps", " flows per second"
-
-	line("IP", targetText(e.Target), "")
+	line("IP", Target(e.Target), "")
 	line("Attack type", e.AttackType, "")
-	line("Initial attack power", whole(e.InitialPPS), pps)
-	line("Peak attack power", whole(e.PeakPPS), pps)
+	line("Initial attack power", Whole(e.InitialPPS), pps)
+	line("Peak attack power", Whole(e.PeakPPS), pps)
 	line("Attack direction", e.Direction, "")
 	line("Attack protocol", e.Protocol, "")
 	line("Total incoming traffic", megabits(in("total").BPS), mbps)
 	line("Total outgoing traffic", megabits(out("total").BPS), mbps)
-	line("Total incoming pps", whole(in("total").PPS), pps)
-	line("Total outgoing pps", whole(out("total").PPS), pps)
-	line("Total incoming flows", whole(e.Flows[0]), fps)
-	line("Total outgoing flows", whole(e.Flows[1]), fps)
-	for _, c := range reportCounters {
+	line("Total incoming pps", Whole(in("total").PPS), pps)
+	line("Total outgoing pps", Whole(out("total").PPS), pps)
+	line("Total incoming flows", Whole(e.Flows[0]), fps)
+	line("Total outgoing flows", Whole(e.Flows[1]), fps)
+	for _, c := range counters {
 		i, o := in(c.counter), out(c.counter)
 		line("Incoming "+c.label+" traffic", megabits(i.BPS), mbps)
 		line("Outgoing "+c.label+" traffic", megabits(o.BPS), mbps)
-		line("Incoming "+c.label+" pps", whole(i.PPS), pps)
-		line("Outgoing "+c.label+" pps", whole(o.PPS), pps)
+		line("Incoming "+c.label+" pps", Whole(i.PPS), pps)
+		line("Outgoing "+c.label+" pps", Whole(o.PPS), pps)
 	}
 	return append(b, '\n')
 }
@@ -68,20 +83,17 @@ func byCounter(rates []sdk.CounterRate) func(name string) sdk.CounterRate {
 	}
 }
 
-// targetText is what scripts call the IP: an address in its canonical form
+// Target is what scripts call the IP: an address in its canonical form
 // (RFC 5952), or, of a wider target, the prefix.
-func targetText(p netip.Prefix) string {
-	switch {
-	case !p.IsValid(): // a hostgroup or network of several prefixes
-		return ""
-	case p.IsSingleIP():
+func Target(p netip.Prefix) string {
+	if p.IsSingleIP() {
 		return p.Addr().String()
 	}
 	return p.String()
 }
 
-// whole cuts a rate off to an integer.
-func whole(v float64) string { return strconv.FormatUint(truncate(v), 10) }
+// Whole cuts a rate off to an integer.
+func Whole(v float64) string { return strconv.FormatUint(truncate(v), 10) }
 
 // megabits is the original's conversion, from whole bytes per second to whole
 // megabits per second, in its order of operations.

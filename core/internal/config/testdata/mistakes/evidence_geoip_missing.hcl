@@ -1,0 +1,3 @@
+evidence {
+  geoip = ["no-such-file.mmdb"]
+}

@@ -1,0 +1,3 @@
+evidence {
+  packets = 1000000
+}

@@ -1,0 +1,7 @@
+evidence {
+  keep = "30d"
+}
+
+evidence {
+  directory = ""
+}

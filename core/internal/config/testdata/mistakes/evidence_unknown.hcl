@@ -1,0 +1,3 @@
+evidence {
+  packet = 100
+}

@@ -1,3 +1,0 @@
-evidence {
-  packets = 100
-}

@@ -1,0 +1,91 @@
+package evidence
+
+import (
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
+)
+
+// tshark reads a file: a line with time and length of each packet, and one with
+// its octets in hexadecimal.
+func tshark(t *testing.T, path string) (times, octets []string) {
+	t.Helper()
+	if _, err := exec.LookPath("tshark"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("tshark is not installed")
+	}
+	out, err := exec.Command("tshark", "-r", path, "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len").Output()
+	if err != nil {
+		t.Fatalf("tshark: %v", err)
+	}
+	times = strings.Split(strings.TrimSpace(string(out)), "\n")
+	if out, err = exec.Command("tshark", "-r", path, "-x").Output(); err != nil {
+		t.Fatalf("tshark: %v", err)
+	}
+	packet := ""
+	for _, l := range strings.Split(string(out), "\n") {
+		if len(l) > 6 && l[4] == ' ' { // offset, two blanks, up to 16 octets, text
+			packet += strings.ReplaceAll(l[6:min(len(l), 6+48)], " ", "")
+		} else if packet != "" {
+			octets, packet = append(octets, packet), ""
+		}
+	}
+	return times, octets
+}
+
+// What was sampled is what tshark reads from the file: octets, length, time.
+func TestCaptureFile(t *testing.T) {
+	s := &gen.Scenario{Seed: 1, Duration: time.Second, Networks: networks, Benign: gen.Benign{PPS: 60, IPv6: 0.5, VLAN: 0.3}}
+	var samples []sdk.Sample
+	if err := s.Packets(func(p *gen.Packet) bool {
+		x := sample(&p.Record, p.Frame, time.Unix(0, p.Time))
+		if len(samples)%3 == 0 { // as a sampled header
+			x.Data = x.Data[:min(64, len(x.Data))]
+		}
+		samples = append(samples, x)
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	samples = append(samples, sdk.Sample{Time: time.Unix(1, 0)}) // only a record: not in the file
+	for _, links := range []int{1, 2} {
+		if links == 2 {
+			raw := samples[1]
+			raw.Data, raw.Link, raw.WireLen = raw.Data[14:], 101, raw.WireLen-14
+			samples[1] = raw
+		}
+		content, extension, err := CaptureFile(samples)
+		if err != nil || extension != map[int]string{1: ".pcap", 2: ".pcapng"}[links] {
+			t.Fatalf("%d link types: %s, %v", links, extension, err)
+		}
+		path := filepath.Join(t.TempDir(), "a"+extension)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		times, octets := tshark(t, path)
+		if len(times) != len(samples)-1 || len(octets) != len(times) {
+			t.Fatalf("%d link types: tshark reads %d and %d packets of %d", links, len(times), len(octets), len(samples)-1)
+		}
+		for i := range times {
+			x := &samples[i]
+			at, length, _ := strings.Cut(times[i], "\t")
+			want := fmt.Sprintf("%d.%06d", x.Time.Unix(), x.Time.Nanosecond()/1000)
+			if !strings.HasPrefix(at, want) || length != fmt.Sprint(x.WireLen) || octets[i] != hex.EncodeToString(x.Data) {
+				t.Fatalf("%d link types, packet %d: tshark says %s, %s octets: %s; want %s, %d: %x", links, i, at, length, octets[i], want, x.WireLen, x.Data)
+			}
+		}
+	}
+	if content, _, err := CaptureFile(nil); content != nil || err != nil {
+		t.Errorf("a file of nothing: %v, %v", content, err)
+	}
+}

@@ -1,0 +1,234 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/evidence"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/count"
+)
+
+// A replay reads its files as fast as it can: when an attack is found its
+// packets have long gone by. So the files are read a second time for those of
+// the attacks that the first pass has found, from the moment of each on, and the
+// events wait for that. What is sampled depends on nothing but the files.
+
+const (
+	// maxReplayAttacks bounds the attacks that a replay samples.
+	maxReplayAttacks = 1000
+	// maxHeld bounds the events that wait for the second pass: more are told
+	// at once, without evidence.
+	maxHeld = 50000
+	// earlyReplay is when evidence is told that is not complete, as live.
+	earlyReplay = 4 * time.Second
+	// beforeReplay is how far before an attack packets are wanted, and
+	// beforeShare how many of all at most.
+	beforeReplay = time.Second
+	beforeShare  = 5
+)
+
+// trail is what a replay keeps of an attack for its evidence.
+type trail struct {
+	event    sdk.Event // at first as it started, later with newer rates
+	prefix   []sdk.Sample
+	samples  []sdk.Sample
+	timeline []sdk.TimelinePoint
+}
+
+// keep notes an attack that starts.
+func (r *replay) keep(e *sdk.Event) {
+	if e.Type == sdk.AttackStarted && e.Target.IsValid() && len(r.trails) < maxReplayAttacks {
+		r.trails[e.ID] = &trail{event: *e}
+		r.started = append(r.started, e.ID)
+	}
+}
+
+// watchRates notes the rates of young attacks once a second of the packets'
+// clock; the loop calls it after each flush.
+func (r *replay) watchRates() {
+	clock := r.d.sys.loop.engine.Clock()
+	if clock/int64(time.Second) == r.second || r.d.sys.loop.detector.Open() == 0 {
+		return
+	}
+	r.second = clock / int64(time.Second)
+	n := 0
+	for _, a := range r.d.sys.loop.detector.Attacks(clock) {
+		t := r.trails[a.ID]
+		if t == nil || time.Duration(clock-a.Started) > evidence.SampleTime {
+			continue
+		}
+		if n++; n > maxTimelines {
+			return
+		}
+		e := (&detect.Event{Type: detect.Updated, Time: clock, Attack: a}).SDK(packetClock)
+		p := evidence.Rates(&e, e.Time.Sub(e.Started))
+		if len(t.timeline) == 0 || t.timeline[len(t.timeline)-1].Second < p.Second {
+			t.timeline = append(t.timeline, p)
+		}
+		if e.Time.Sub(e.Started) <= earlyReplay {
+			t.event.Incoming, t.event.Outgoing = e.Incoming, e.Outgoing
+		}
+	}
+}
+
+// witness reads the files again and puts evidence into the events.
+func (r *replay) witness(ctx context.Context) ([]sdk.Event, error) {
+	if r.given || len(r.started) == 0 {
+		return r.held, nil
+	}
+	if err := r.secondPass(ctx); err != nil {
+		return nil, fmt.Errorf("reading the captures again for evidence: %w", err)
+	}
+	geo, err := evidence.OpenGeo(r.d.opt.Config.Evidence.GeoIP)
+	if err != nil {
+		r.d.sys.log.Warn("evidence names no countries and no AS", "error", err)
+	}
+	defer geo.Close()
+	by := map[string][]sdk.Event{}
+	for _, e := range r.held {
+		by[e.ID] = append(by[e.ID], e)
+	}
+	var out []sdk.Event
+	for _, id := range r.started {
+		out = append(out, r.attested(by[id], r.trails[id], geo)...)
+		delete(by, id)
+	}
+	for _, e := range r.held { // those without a trail, in their order
+		if _, left := by[e.ID]; left {
+			out = append(out, e)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b sdk.Event) int {
+		return cmp.Or(a.Time.Compare(b.Time), a.Target.Addr().Compare(b.Target.Addr()), cmp.Compare(a.Target.Bits(), b.Target.Bits()),
+			cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Seq, b.Seq))
+	})
+	return out, nil
+}
+
+// attested puts evidence into one attack's events: an update brings it, the
+// later ones keep it.
+func (r *replay) attested(events []sdk.Event, t *trail, geo *evidence.Geo) (out []sdk.Event) {
+	want := r.d.opt.Config.Evidence.Packets
+	full := len(t.samples) >= want
+	told := t.event.Started.Add(earlyReplay)
+	if full {
+		told = t.samples[want-1].Time.Add(100 * time.Millisecond).Truncate(100 * time.Millisecond)
+	}
+	in := evidence.Input{Event: t.event, Samples: append(slices.Clone(t.prefix), t.samples...), Timeline: t.timeline, Geo: geo, Dump: want}
+	f := evidence.Analyse(&in)
+	if f.Report == nil {
+		return events
+	}
+	f.Report.Complete = true
+	done := false
+	add := func(e sdk.Event) {
+		e.Seq = uint32(len(out) + 1)
+		if done {
+			e.Label, e.Confidence, e.Evidence = f.Label, f.Confidence, f.Report
+		}
+		out = append(out, e)
+	}
+	for i, e := range events {
+		if i > 0 && !done && !e.Time.Before(told) {
+			done = true
+			if e.Type != sdk.AttackEnded || e.Time.After(told) {
+				update := events[i-1]
+				update.Type, update.Time, update.Lifted = sdk.AttackUpdated, told, false
+				update.Incoming, update.Outgoing = t.event.Incoming, t.event.Outgoing
+				add(update)
+			}
+		}
+		if e.Type == sdk.AttackEnded {
+			done = true // however short it was
+		}
+		add(e)
+	}
+	return out
+}
+
+// secondPass plays the files once more, for their packets only.
+func (r *replay) secondPass(ctx context.Context) error {
+	d := New(r.d.opt)
+	d.sys.log = hclog.NewNullLogger() // all there is to say was said the first time
+	d.sys.runtimeDir = r.d.sys.runtimeDir
+	d.sys.plan.Store(&count.Plan{Revision: 1, Seed: replaySeed})
+	e, err := engine.New(engine.Options{Seed: replaySeed, MemoryLimit: 1 << 20})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if err := e.SetPlan(&engine.Plan{Revision: 1}); err != nil {
+		return err
+	}
+	d.sys.loop = newLoop(e, detect.New(e, detect.Config{}), d.sys.log, nil, func([]detect.Event) {})
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go d.sys.loop.run(background)
+	old := r.capture.prepared
+	c := newCapture(d.sys, &prepared{cfg: old.cfg, block: old.block, found: old.found, about: old.about}, newWiring(d.sys, nil), true)
+	var sampling sync.WaitGroup
+	failed := make(chan error, 2*maxReplayAttacks)
+	c.before = func(ctx context.Context, proc *plugin.Process) error {
+		return r.openSamples(background, proc, &sampling, failed)
+	}
+	c.inst.Start()
+	if err := awaitCapture(ctx, c, nil); err != nil {
+		c.inst.Stop(ctx)
+		return err
+	}
+	sampling.Wait()
+	c.inst.Stop(ctx)
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// openSamples asks the capture for the packets of every attack, before it
+// begins to read.
+func (r *replay) openSamples(ctx context.Context, proc *plugin.Process, all *sync.WaitGroup, failed chan<- error) error {
+	want := r.d.opt.Config.Evidence.Packets
+	for _, id := range r.started {
+		t := r.trails[id]
+		for _, part := range []struct {
+			to    *[]sdk.Sample
+			since time.Time
+			limit int
+			span  time.Duration
+		}{
+			{&t.prefix, t.event.Started.Add(-beforeReplay), (want + beforeShare - 1) / beforeShare, beforeReplay},
+			{&t.samples, t.event.Started, want, evidence.SampleTime},
+		} {
+			receive, err := proc.Host().OpenSample(ctx, sdk.SampleRequest{
+				Target: t.event.Target, Direction: t.event.Direction, Limit: part.limit, For: part.span, Since: part.since,
+			})
+			if err != nil {
+				return err
+			}
+			*part.to = nil
+			all.Go(func() {
+				err := receive(func(s sdk.Sample) error {
+					s.Before = part.to == &t.prefix
+					*part.to = append(*part.to, s)
+					return nil
+				})
+				if err != nil {
+					failed <- err
+				}
+			})
+		}
+	}
+	return nil
+}
