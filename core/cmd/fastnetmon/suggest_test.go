@@ -340,7 +340,7 @@ pipeline "main" {
 	l := start(t, "run", "--config", config)
 	l.waitLog(t, "running")
 	var s suggestion
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(250 * time.Millisecond) {
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(250 * time.Millisecond) {
 		s = suggest(t, "--config", config)
 		if len(s.Suggestion.Groups) == 1 && s.Suggestion.Seconds >= 5 && s.Suggestion.Groups[0].Hosts == 10 {
 			break
