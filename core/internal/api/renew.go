@@ -15,6 +15,9 @@ import (
 // renewEvery is between two looks at whether the socket still has its name.
 const renewEvery = time.Second
 
+// renewTries may fail without a word: the directory is made again by others.
+const renewTries = 3
+
 // renewing is a listening Unix socket that is made again under its name when
 // that is removed, as by somebody who tidies up a directory.
 type renewing struct {
@@ -64,14 +67,18 @@ func (r *renewing) Addr() net.Addr {
 func (r *renewing) watch(ctx context.Context) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
-	told := time.Time{}
+	told, failed := time.Time{}, 0
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if err := r.renew(); err != nil && time.Since(told) >= noticeTime {
+		err := r.renew()
+		if failed++; err == nil {
+			failed = 0
+		}
+		if failed >= renewTries && time.Since(told) >= noticeTime {
 			told = time.Now()
 			r.log.Error("the control socket was removed and cannot be made again yet: status, hosts and the like do not work", "error", err)
 		}
