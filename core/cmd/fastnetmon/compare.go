@@ -28,6 +28,7 @@ func (c compared) compare(ctx context.Context, first, second pipeline.Options, i
 		opt  pipeline.Options
 		seen *pipeline.Attacks
 	}{{first, &a}, {second, &b}} {
+		side.opt.NoEvidence = true
 		if err := pipeline.Replay(ctx, side.opt, in, side.seen.Add); err != nil {
 			return err
 		}

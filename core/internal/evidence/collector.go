@@ -88,7 +88,26 @@ type collection struct {
 func NewCollector(opt Options) *Collector {
 	c := &Collector{opt: opt, slots: make(chan struct{}, atOnce), open: map[string]*collection{}, warned: map[string]time.Time{}}
 	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.tasks.Go(c.sweep)
 	return c
+}
+
+// sweepEvery is how often files that are too old are looked for.
+const sweepEvery = 10 * time.Minute
+
+// sweep removes old files until the collector is closed.
+func (c *Collector) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for c.ctx.Err() == nil {
+		if err := c.opt.Files.Sweep(time.Now()); err != nil {
+			c.warn("old evidence cannot be removed", c.opt.Files.Dir, err)
+		}
+		select {
+		case <-tick.C:
+		case <-c.ctx.Done():
+		}
+	}
 }
 
 // Close stops sampling, and waits for what is being written.

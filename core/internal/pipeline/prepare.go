@@ -30,6 +30,9 @@ type Options struct {
 	// sentence each; Metrics figures about it. They must not wait.
 	Troubles func() []string
 	Metrics  func() []sdk.Metric
+	// NoEvidence leaves a replay's events without evidence, for which the files
+	// would be read twice.
+	NoEvidence bool
 	// UntilFinished ends Run once every capture has finished and no attack is
 	// left open.
 	UntilFinished bool

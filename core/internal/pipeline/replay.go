@@ -55,7 +55,7 @@ func play(ctx context.Context, opt Options, in Input, emit func(Output) error, l
 		return nil, err
 	}
 	defer e.Close()
-	r := &replay{d: d, emit: emit, ended: make(chan error, 1), trails: map[string]*trail{}, given: opt.Config.Evidence.Packets == 0}
+	r := &replay{d: d, emit: emit, ended: make(chan error, 1), trails: map[string]*trail{}, given: opt.NoEvidence || opt.Config.Evidence.Packets == 0}
 	d.sys.loop = newLoop(e, det, d.sys.log, nil, r.deliver)
 	d.sys.loop.after = r.watchRates
 	if err := r.build(ctx, in); err != nil {

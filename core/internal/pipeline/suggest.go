@@ -88,7 +88,7 @@ func (s *Suggested) try(ctx context.Context, opt Options, in Input, before *Atta
 			return err
 		}
 		trial := opt
-		trial.Config = next
+		trial.Config, trial.NoEvidence = next, true
 		var after Attacks
 		if err := Replay(ctx, trial, in, after.Add); err != nil {
 			return err
