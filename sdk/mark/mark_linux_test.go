@@ -35,9 +35,10 @@ func TestEnd(t *testing.T) {
 	start(mine, "setsid sh -c 'while :; do sleep 600 & sleep 0.01; done' > /dev/null 2>&1 & echo $!")
 	spared := start(other, "setsid sleep 600 > /dev/null 2>&1 & echo $!")
 	defer End("TEST_MARK="+other, time.Second)
-	time.Sleep(50 * time.Millisecond)
-	if n := Signal("TEST_MARK="+mine, 0); n < 3 {
-		t.Errorf("%d processes found, want 3 at least", n)
+	for end := time.Now().Add(20 * time.Second); Signal("TEST_MARK="+mine, 0) < 3; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d processes found, want 3 at least", Signal("TEST_MARK="+mine, 0))
+		}
 	}
 	for _, wrong := range []string{"", "MARK=" + mine, "TEST_MARK=" + mine + "x"} {
 		if n := Signal(wrong, 0); n != 0 {
