@@ -142,11 +142,15 @@ func (e *explainer) group() {
 	}
 	e.setting("v6_host_length", strconv.Itoa(int(g.V6Host)))
 	e.setting("detection", strconv.Quote(g.Detection))
-	rules := g.Burst
-	if rules == nil {
-		rules = DefaultBurst()
+	if g.Detection == DetectionCommunity {
+		e.line("# %s", communityText(g))
+	} else {
+		rules := g.Burst
+		if rules == nil {
+			rules = DefaultBurst()
+		}
+		e.setting("burst", burstList(rules))
 	}
-	e.setting("burst", burstList(rules))
 	if g.Actions != nil {
 		e.setting("actions", actionList(g.Actions))
 	}
@@ -220,7 +224,7 @@ func (e *explainer) threshold(t *Threshold) {
 			e.line("# no %s: disabled by %s", u.name, e.ofThreshold(t.Name, "disable"))
 		}
 	}
-	if t.Burst != nil {
+	if t.Burst != nil && e.g.Detection != DetectionCommunity {
 		say("burst", burstList(t.Burst))
 	}
 	if t.Mode != "" {

@@ -40,6 +40,8 @@ func TestExplainGroup(t *testing.T) {
 	c := mustLoad(t, "testdata/explain.hcl")
 	text, _ := c.ExplainGroup("leaf")
 	golden(t, "testdata/explain.golden", []byte(text))
+	text, _ = c.ExplainGroup("community_child")
+	golden(t, "testdata/explain_community.golden", []byte(text))
 	if _, ok := c.ExplainGroup("laef"); ok || c.NearestGroup("laef") != "leaf" {
 		t.Error("a group that is not there")
 	}
@@ -53,7 +55,10 @@ func compareGroups(t *testing.T, text string, want *HostGroup, c *Config) {
 		}
 		a, b := *want, *g
 		a.Base, b.Base = nil, nil
-		if a.Burst == nil { // what is left to the default is written out
+		switch {
+		case a.Detection == DetectionCommunity: // has none, whatever it inherits
+			a.Burst = nil
+		case a.Burst == nil: // what is left to the default is written out
 			a.Burst = DefaultBurst()
 		}
 		if strings.Contains(text, "\n  base") {

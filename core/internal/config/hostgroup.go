@@ -27,6 +27,7 @@ type group struct {
 // threshold is what one threshold block says itself.
 type threshold struct {
 	Threshold
+	body
 	disable map[Unit]item
 	faulty  bool // a limit was written that could not be read
 
@@ -77,7 +78,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	if !b.named {
 		return nil
 	}
-	g := &group{HostGroup: &HostGroup{Name: blk.Labels[0], Range: blk.DefRange(), Detection: "default"}, body: b}
+	g := &group{HostGroup: &HostGroup{Name: blk.Labels[0], Range: blk.DefRange()}, body: b}
 	g.own = b.prefixes("prefixes")
 	g.nets, _ = b.refs("networks", "network")
 	g.Average, _ = b.duration("average")
@@ -96,9 +97,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 			l.errorf(i.at, "Invalid value", "%s is not a length of IPv6 hosts: it takes 128, 64 or 56.", i.text())
 		}
 	}
-	if s, ok := b.choice("detection", "default", "fastnetmon"); ok && s == "fastnetmon" {
-		l.later(b.attr("detection").Expr.Range(), "detection = \"fastnetmon\"")
-	}
+	g.Detection, _ = b.choice("detection", DetectionDefault, DetectionCommunity)
 	g.Burst = b.bursts("burst")
 	g.Actions = b.actions("actions")
 	first := map[string]*hclsyntax.Block{}
@@ -127,7 +126,7 @@ func (l *loader) readThreshold(blk *hclsyntax.Block) *threshold {
 	if !b.named {
 		return nil
 	}
-	t := &threshold{Threshold: Threshold{Name: blk.Labels[0], Range: blk.DefRange()}, disable: map[Unit]item{}}
+	t := &threshold{Threshold: Threshold{Name: blk.Labels[0], Range: blk.DefRange()}, body: b, disable: map[Unit]item{}}
 	t.Direction, _ = b.choice("direction", "incoming", "outgoing")
 	if a := b.attr("counter"); a != nil {
 		if r, ok := b.reference(a.Expr, "counter"); ok {
@@ -189,6 +188,7 @@ func (l *loader) inherit(g *group, path []*group) {
 		h.Base = from
 		h.Average, h.Quiet = either(h.Average, from.Average), either(h.Quiet, from.Quiet)
 		h.Mode, h.V6Host = either(h.Mode, from.Mode), either(h.V6Host, from.V6Host)
+		h.Detection = either(h.Detection, from.Detection)
 		if h.Actions == nil {
 			h.Actions = from.Actions
 		}
@@ -197,7 +197,9 @@ func (l *loader) inherit(g *group, path []*group) {
 		}
 	}
 	h.Average, h.Quiet, h.V6Host = either(h.Average, DefaultAverage), either(h.Quiet, DefaultQuiet), either(h.V6Host, DefaultV6Host)
+	h.Detection = either(h.Detection, DetectionDefault)
 	l.mergeThresholds(g)
+	l.checkCommunity(g)
 	g.state = 2
 }
 

@@ -119,7 +119,7 @@ type HostGroup struct {
 	Quiet      time.Duration // below 0.75 of every limit for this long: the attack has ended
 	Mode       Mode          // "" inherits the daemon's
 	V6Host     uint8         // length of an IPv6 host: 128, 64 or 56
-	Detection  string        // "default"
+	Detection  string        // DetectionDefault or DetectionCommunity, which has no bursts
 	Burst      []Burst       // nil: DefaultBurst; empty: the average alone
 	Actions    []Reference   // nil: the pipeline's
 	Thresholds []*Threshold

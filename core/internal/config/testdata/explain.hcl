@@ -76,3 +76,31 @@ pipeline "main" {
   captures = [capture.pcap.file]
   actions  = [action.script.notify]
 }
+
+hostgroup "community" {
+  base      = hostgroup.root
+  prefixes  = ["10.2.0.0/16"]
+  detection = "fastnetmon"
+  threshold "gone" {
+    disable = ["pps"]
+  }
+  threshold "ntp" {
+    disable = ["pps"]
+  }
+  threshold "tcp" {
+    counter = counter.tcp
+    pps     = 100000
+    bps     = "1G"
+  }
+  threshold "udp" {
+    direction = "incoming"
+    counter   = counter.udp
+    pps       = 100000
+  }
+}
+
+hostgroup "community_child" {
+  base     = hostgroup.community
+  prefixes = ["10.2.3.0/24"]
+  average  = "15s"
+}
