@@ -44,6 +44,7 @@ type place struct {
 	length         uint8 // of the prefix, in the family's own bits
 	hostLen        uint8
 	countInternal  bool
+	community      bool // of the group
 	fold64         bool // an IPv6 host may be folded into its /64: no prefix begins inside it
 }
 
@@ -149,7 +150,7 @@ func (c *Compiled) forbidFolds(prefixes []Prefix) {
 
 func newPlace(p Prefix, g Group) place {
 	pl := place{
-		network: p.Network, group: p.Group, length: uint8(p.Prefix.Bits()), countInternal: p.CountInternal,
+		network: p.Network, group: p.Group, length: uint8(p.Prefix.Bits()), countInternal: p.CountInternal, community: g.Community,
 		hotPackets: perTick(g.Packets), hotBytes: perTick(g.Bytes),
 		hotFlows: uint32(min(perTick(g.Flows), math.MaxUint32)),
 	}

@@ -39,6 +39,10 @@ type Group struct {
 	Packets float64 // packets per second
 	Bytes   float64 // bytes per second
 	Flows   float64 // flows per second
+	// Community counts the group's hosts as FastNetMon Community does: flow
+	// records when they come, whatever time they tell of, and as new flows
+	// those of TCP and UDP only.
+	Community bool
 }
 
 // Counter is a conjunction: a record belongs to it when every field that is

@@ -145,10 +145,13 @@ func (t *Table) addOne(r *traffic.Record, e *found) {
 	var flows, flags uint32
 	if t.flows != nil {
 		flows, flags = t.flows.count(r, e.src, e.dst)
+		if flows != 0 && r.Protocol != traffic.ProtoTCP && r.Protocol != traffic.ProtoUDP && t.community(e) {
+			flows = 0
+		}
 	}
 	if r.Marks&traffic.MarkFlow != 0 {
 		flags |= rowSmeared
-		if r.DurationMs > atOnce && r.Spread > 1 {
+		if r.DurationMs > atOnce && r.Spread > 1 && !t.community(e) {
 			t.addLong(r, e.src, e.dst, e.from, e.to, flows, flags)
 			return
 		}
@@ -162,6 +165,12 @@ func (t *Table) addOne(r *traffic.Record, e *found) {
 	default:
 		t.addTotal(r, e.from != 0, flows, flags)
 	}
+}
+
+// community tells whether a record is of a host that is counted as FastNetMon
+// Community does.
+func (t *Table) community(e *found) bool {
+	return t.plan.places[e.from].community || t.plan.places[e.to].community
 }
 
 // addHost counts a record for the host at one of its ends.

@@ -20,7 +20,7 @@ func PlanToProto(p *count.Plan) *pb.Plan {
 		})
 	}
 	for _, g := range p.Groups {
-		out.Groups = append(out.Groups, &pb.PlanGroup{Id: g.ID, Packets: g.Packets, Bytes: g.Bytes, Flows: g.Flows})
+		out.Groups = append(out.Groups, &pb.PlanGroup{Id: g.ID, Packets: g.Packets, Bytes: g.Bytes, Flows: g.Flows, Community: g.Community})
 	}
 	for i := range p.Counters {
 		c := &p.Counters[i]
@@ -62,7 +62,7 @@ func PlanFromProto(in *pb.Plan) (*count.Plan, error) {
 		})
 	}
 	for _, g := range in.GetGroups() {
-		p.Groups = append(p.Groups, count.Group{ID: g.GetId(), Packets: g.GetPackets(), Bytes: g.GetBytes(), Flows: g.GetFlows()})
+		p.Groups = append(p.Groups, count.Group{ID: g.GetId(), Packets: g.GetPackets(), Bytes: g.GetBytes(), Flows: g.GetFlows(), Community: g.GetCommunity()})
 	}
 	for _, c := range in.GetCounters() {
 		counter, err := counterFromProto(c)

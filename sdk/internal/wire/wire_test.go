@@ -38,7 +38,7 @@ func randomPlan(r *rand.Rand) *count.Plan {
 		p.Prefixes = append(p.Prefixes, count.Prefix{
 			Prefix: prefix(), Network: r.Uint32(), Group: r.Uint32(), V6HostLen: 64, CountInternal: r.IntN(2) == 0,
 		})
-		p.Groups = append(p.Groups, count.Group{ID: r.Uint32(), Packets: r.Float64(), Bytes: r.Float64(), Flows: r.Float64()})
+		p.Groups = append(p.Groups, count.Group{ID: r.Uint32(), Packets: r.Float64(), Bytes: r.Float64(), Flows: r.Float64(), Community: r.IntN(2) == 0})
 		p.Counters = append(p.Counters, count.Counter{
 			ID: uint8(r.IntN(64)), Name: "c", Protocols: []uint8{6, 17}, SrcPorts: ports(), DstPorts: ports(),
 			FlagsSet: uint8(r.Uint32()), FlagsClear: uint8(r.Uint32()), Fragment: bools(), Dropped: bools(),

@@ -1943,6 +1943,7 @@ type PlanGroup struct {
 	Packets       float64                `protobuf:"fixed64,2,opt,name=packets,proto3" json:"packets,omitempty"`
 	Bytes         float64                `protobuf:"fixed64,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	Flows         float64                `protobuf:"fixed64,4,opt,name=flows,proto3" json:"flows,omitempty"`
+	Community     bool                   `protobuf:"varint,5,opt,name=community,proto3" json:"community,omitempty"` // its hosts are counted as FastNetMon Community counts
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2003,6 +2004,13 @@ func (x *PlanGroup) GetFlows() float64 {
 		return x.Flows
 	}
 	return 0
+}
+
+func (x *PlanGroup) GetCommunity() bool {
+	if x != nil {
+		return x.Community
+	}
+	return false
 }
 
 type PlanRange struct {
@@ -4869,12 +4877,13 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\anetwork\x18\x03 \x01(\rR\anetwork\x12\x14\n" +
 	"\x05group\x18\x04 \x01(\rR\x05group\x12\x1e\n" +
 	"\vv6_host_len\x18\x05 \x01(\rR\tv6HostLen\x12%\n" +
-	"\x0ecount_internal\x18\x06 \x01(\bR\rcountInternal\"a\n" +
+	"\x0ecount_internal\x18\x06 \x01(\bR\rcountInternal\"\x7f\n" +
 	"\tPlanGroup\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x18\n" +
 	"\apackets\x18\x02 \x01(\x01R\apackets\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x01R\x05bytes\x12\x14\n" +
-	"\x05flows\x18\x04 \x01(\x01R\x05flows\"/\n" +
+	"\x05flows\x18\x04 \x01(\x01R\x05flows\x12\x1c\n" +
+	"\tcommunity\x18\x05 \x01(\bR\tcommunity\"/\n" +
 	"\tPlanRange\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\rR\x02to\"\xcd\x03\n" +
