@@ -66,7 +66,7 @@ bench: go-version ## benchmarks on seeded mixes, with memory figures
 
 .PHONY: bench-peer
 bench-peer: go-version ## install Debian's fastnetmon and compare: same load, same core; ROUNDS=3
-	.ci/install peer
+	.ci/install
 	FASTNETMON_PEER=/usr/sbin/fastnetmon FASTNETMON_PEER_ROUNDS=$(or $(ROUNDS),3) \
 		$(GO) test -run '^$$' -bench '^BenchmarkPeer' -benchtime 1x -timeout 2h ./core/cmd/fastnetmon
 

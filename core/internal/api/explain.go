@@ -37,7 +37,7 @@ type LimitState struct {
 	Limit     float64  `json:"limit"` // in that unit
 	Value     float64  `json:"value"` // average, in that unit
 	Share     float64  `json:"share"` // value by limit
-	Rules     []string `json:"rules"` // any of which fires: average, or ticks and factor as 7x1.5
+	Rules     []string `json:"rules"` // any of which fires: average, ticks and factor as 7x1.5, or fastnetmon
 	Mode      string   `json:"mode"`
 	Actions   []string `json:"actions"`
 	State     string   `json:"state"` // below, above or crossed

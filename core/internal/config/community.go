@@ -68,16 +68,21 @@ func (l *loader) checkCommunity(g *group) {
 			l.errorf(a.NameRange, "Burst rules and FastNetMon Community's rule", "%s, which compares averages once a second and knows no burst rules. Remove burst, or write detection = %q.", since, DetectionDefault)
 		}
 	}
-	complain(g.body, "burst")
+	if !hasWider(g.HostGroup) {
+		complain(g.body, "burst")
+	}
 	own := map[string]*threshold{}
 	for _, t := range g.thresholds {
 		own[t.Name] = t
-		complain(t.body, "burst")
 	}
 	for _, t := range g.Thresholds {
+		if t.Scope != "host" {
+			continue
+		}
 		at, from := hcl.Range{}, ""
 		switch {
 		case own[t.Name] != nil:
+			complain(own[t.Name].body, "burst")
 			at = own[t.Name].Threshold.Range
 		case g.attr("detection") != nil:
 			at, from = g.attr("detection").Expr.Range(), ", which it inherits,"
@@ -86,6 +91,12 @@ func (l *loader) checkCommunity(g *group) {
 		}
 		l.checkCommunityLimits(t, at, from, since)
 	}
+}
+
+// hasWider tells whether a group has thresholds of a wider scope than host,
+// which FastNetMon Community does not know: its rule does not decide them.
+func hasWider(g *HostGroup) bool {
+	return slices.ContainsFunc(g.Thresholds, func(t *Threshold) bool { return t.Scope != "host" })
 }
 
 // checkCommunityLimits complains about limits that the original does not have.
@@ -109,6 +120,9 @@ func communityLimits(g *HostGroup) []string {
 	}
 	var all []ranked
 	for _, t := range g.Thresholds {
+		if t.Scope != "host" {
+			continue
+		}
 		for _, u := range []struct {
 			unit  Unit
 			value float64
@@ -131,6 +145,9 @@ func communityText(g *HostGroup) string {
 	text := fmt.Sprintf("Once a second each host's averages over %s, cut off to whole numbers, bandwidth to whole Mbit/s, are compared", strings.Trim(quotedDuration(g.Average), `"`))
 	if names := communityLimits(g); len(names) > 0 {
 		text += " in this order: " + strings.Join(names, ", ")
+	}
+	if hasWider(g) {
+		return text + ". Limits of wider scopes have averages and burst rules as everywhere."
 	}
 	return text + ". No burst rules."
 }

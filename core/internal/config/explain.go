@@ -144,7 +144,8 @@ func (e *explainer) group() {
 	e.setting("detection", strconv.Quote(g.Detection))
 	if g.Detection == DetectionCommunity {
 		e.line("# %s", communityText(g))
-	} else {
+	}
+	if g.Detection != DetectionCommunity || hasWider(g) {
 		rules := g.Burst
 		if rules == nil {
 			rules = DefaultBurst()
@@ -224,7 +225,7 @@ func (e *explainer) threshold(t *Threshold) {
 			e.line("# no %s: disabled by %s", u.name, e.ofThreshold(t.Name, "disable"))
 		}
 	}
-	if t.Burst != nil && e.g.Detection != DetectionCommunity {
+	if t.Burst != nil && (e.g.Detection != DetectionCommunity || t.Scope != "host") {
 		say("burst", burstList(t.Burst))
 	}
 	if t.Mode != "" {

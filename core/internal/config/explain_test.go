@@ -56,7 +56,7 @@ func compareGroups(t *testing.T, text string, want *HostGroup, c *Config) {
 		a, b := *want, *g
 		a.Base, b.Base = nil, nil
 		switch {
-		case a.Detection == DetectionCommunity: // has none, whatever it inherits
+		case a.Detection == DetectionCommunity && !hasWider(&a): // has none, whatever it inherits
 			a.Burst = nil
 		case a.Burst == nil: // what is left to the default is written out
 			a.Burst = DefaultBurst()

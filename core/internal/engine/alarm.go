@@ -32,6 +32,9 @@ func (e *Engine) Recent(a Alarm, counter uint16, u Unit) (float64, bool) {
 	}
 	_ = e.lutOf(r) // brings the row under the current plan
 	dir, lay := int(al.dir), e.layouts[r.layout]
+	if lay.n[dir] == 0 {
+		return 0, false
+	}
 	e.roll(r, dir, lay)
 	for i := range lay.pair[dir][:lay.n[dir]] {
 		if lay.pair[dir][i].idx != uint8(counter*2)+uint8(u&1) {

@@ -273,6 +273,10 @@ func (e *Engine) gain(r *ringState, w *row, no uint32, g *groupPlan, d *ring.Del
 	if e.clock < r.doubtful {
 		e.mark(w, r)
 	}
+	if g.community != nil && w.kind == uint8(ring.KindHost) {
+		e.tally(r, w, g.community, d)
+		return
+	}
 	dir := int(d.Direction)
 	s := &w.dir[dir]
 	span := d.SpanMs / 50

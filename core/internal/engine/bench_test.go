@@ -9,8 +9,8 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
-func benchApply(b *testing.B, n, size int, limits []Limit) {
-	e := newEngine(b, Options{Seed: 1}, testPlan(1, limits...))
+func benchApply(b *testing.B, n, size int, p *Plan) {
+	e := newEngine(b, Options{Seed: 1}, p)
 	id := e.AddRing(1)
 	flushes := benchFlushes(n, size)
 	number, end := uint64(0), origin
@@ -68,7 +68,7 @@ func benchApply(b *testing.B, n, size int, limits []Limit) {
 
 func BenchmarkApply(b *testing.B) {
 	for _, n := range []int{2_000, 60_000, 1_000_000} {
-		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 4096, benchLimits()) })
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 4096, testPlan(1, benchLimits()...)) })
 	}
 }
 
@@ -76,6 +76,41 @@ func BenchmarkApply(b *testing.B) {
 // captures write when so many hosts have traffic.
 func BenchmarkApplyScopes(b *testing.B) {
 	for _, n := range []int{2_000, 60_000, 1_000_000} {
-		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 1<<15, benchScopes()) })
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 1<<15, testPlan(1, benchScopes()...)) })
 	}
+}
+
+// benchCommunity is a plan whose group decides by FastNetMon Community's rule.
+func benchCommunity() *Plan {
+	p := testPlan(1, communityLimits(1000)...)
+	p.Groups[0].Community = true
+	return p
+}
+
+func BenchmarkApplyCommunity(b *testing.B) {
+	for _, n := range []int{2_000, 60_000, 1_000_000} {
+		b.Run(fmt.Sprintf("hosts=%d", n), func(b *testing.B) { benchApply(b, n, 4096, benchCommunity()) })
+	}
+}
+
+// One twentieth of the hosts, which is what each step ends the periods of.
+func BenchmarkPeriods(b *testing.B) {
+	const n = 1_000_000
+	e := newEngine(b, Options{Seed: 1}, benchCommunity())
+	f := newFeeder(b, e, 1)
+	for _, ds := range benchFlushes(n, 1<<15) {
+		f.flush(origin, ds[1:]...)
+	}
+	end := origin + int64(period)
+	e.Advance(end)
+	if r, _ := e.Rates(hostPrefix(1, false), end); r.Dir[0].Packets[0] == 0 {
+		b.Fatal("nothing was averaged")
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range b.N {
+		end += 50 * ms
+		e.Advance(end)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n/20), "ns/host")
 }

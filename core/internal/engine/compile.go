@@ -39,7 +39,19 @@ func (e *Engine) compileGroup(n *plan, g *Group) (*groupPlan, error) {
 	if g.ID == 0 || n.groups[g.ID] != nil {
 		return nil, fmt.Errorf("its id is 0 or taken")
 	}
-	return e.compileLimits(n, g, func(l *Limit) bool { return l.Scope == ScopeHost })
+	c, err := e.compileLimits(n, g, func(l *Limit) bool { return l.Scope == ScopeHost })
+	if err != nil || !g.Community {
+		return c, err
+	}
+	for _, l := range g.Limits {
+		if l.Scope == ScopeHost && l.Counter < FirstUser && len(l.Rules) > 0 {
+			return nil, fmt.Errorf("limit %d: it has burst rules, which FastNetMon Community's rule does not know", l.ID)
+		}
+	}
+	c.community = e.communityOf(c, time.Duration(c.lut.tau*float64(time.Second)), len(g.Limits))
+	c.layout = e.intern(layout{community: true})
+	c.lay = e.layouts[c.layout]
+	return c, nil
 }
 
 // compileLimits makes the plan of those limits of a group that are wanted.

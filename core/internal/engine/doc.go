@@ -34,6 +34,12 @@
 // guarantee 30 samples. A limit in bytes is taken to guarantee one packet per
 // 9000 bytes. Flow limits have the one average only.
 //
+// # FastNetMon Community's rule
+//
+// The hosts of a group that says so have averages of whole numbers that change
+// once a second, see community.go: between, they are held. Their rows have
+// tallies where others have ticks.
+//
 // # Scopes
 //
 // Networks, hostgroups and totals are derived: each delta is added to one cell

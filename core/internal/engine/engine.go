@@ -287,6 +287,9 @@ func (e *Engine) setClock(s uint32) {
 	e.clock = s
 	// The oldest tick whose end is no more than lateSteps behind.
 	e.open = (s - lateSteps - 1) >> 1
+	if e.cur != nil && e.cur.periodic {
+		e.closePeriods(moved)
+	}
 	e.sweep(moved)
 }
 

@@ -85,11 +85,14 @@ func (e *Engine) weight(r *row, now uint32) float64 {
 	return r.value(l, 0, 0, now) + r.value(l, 1, 0, now)
 }
 
-// lutOf returns the averages' table of a row's group; a row not touched since
-// the plan changed is read as it was.
+// lutOf returns the table by which a row's averages decay; a row not touched
+// since the plan changed is read as it was.
 func (e *Engine) lutOf(r *row) *lut {
 	if r.gen != e.cur.gen {
 		e.refresh(r)
+	}
+	if e.community(r) != nil {
+		return &held
 	}
 	return e.entryOf(r).plan.lut
 }

@@ -52,7 +52,14 @@ func FuzzApply(f *testing.F) {
 				patch(&rec, op)
 			case op < 232:
 				revision++
-				must(t, e.SetPlan(testPlan(revision, fuzzLimits()[op&7:]...)))
+				p := testPlan(revision, fuzzLimits()[op&7:]...)
+				if revision%3 == 2 {
+					p.Groups[0].Community = true
+					for i := range p.Groups[0].Limits {
+						p.Groups[0].Limits[i].Rules = nil
+					}
+				}
+				must(t, e.SetPlan(p))
 				continue
 			case op < 240:
 				e.Advance(e.Clock() + int64(op)*int64(time.Second))

@@ -143,17 +143,23 @@ type Average struct {
 func (e *Engine) Average(a Alarm, limit uint32, now int64) (Average, bool) {
 	al := &e.alarms[a]
 	r := e.row(al.row)
-	dir := int(al.dir)
-	decay := e.lutOf(r)
-	out := Average{At: now, Tau: time.Duration(decay.tau * float64(time.Second)), lut: decay}
-	l := e.entryOf(r).plan.limit(dir, limit)
+	_ = e.lutOf(r) // brings the row under the plan in force
+	g := e.entryOf(r).plan
+	out := Average{At: now, Tau: time.Duration(g.lut.tau * float64(time.Second)), lut: g.lut}
+	l := g.limit(limit)
 	if l == nil {
 		return out, false
 	}
 	out.Limit = l.Value
-	v, last := e.average(r, dir, l)
+	v, last := e.average(r, l)
 	out.Value = v
-	if at := e.stepsAt(now); at > last {
+	switch at := e.stepsAt(now); {
+	case e.periodic(r, l):
+		out.At = e.periodEnd(al.row)
+		if l.Unit == FlowRate {
+			out.lut = g.community.flows
+		}
+	case at > last:
 		out.Value *= out.lut.decayFor(at - last)
 	}
 	return out, true

@@ -77,7 +77,7 @@ func (e *Engine) judge(r *ringState, w *row, no uint32, dir int, g *groupPlan, l
 			continue
 		}
 		if e.averageFires(w, dir, g, l, &c) || e.burstFires(w, dir, g, l, &c) {
-			e.fire(r, w, no, dir, l, c)
+			e.fire(r.end, w, no, dir, l, c)
 		}
 	}
 }
@@ -184,8 +184,8 @@ func (e *Engine) burstFires(w *row, dir int, g *groupPlan, l *limitPlan, c *Cros
 	return false
 }
 
-// fire notes a crossing, once while the alarm is open.
-func (e *Engine) fire(r *ringState, w *row, no uint32, dir int, l *limitPlan, c Crossing) {
+// fire notes a crossing at a step, once while the alarm is open.
+func (e *Engine) fire(at uint32, w *row, no uint32, dir int, l *limitPlan, c Crossing) {
 	a := w.alarm[dir]
 	if a == 0 {
 		if n := len(e.freeAlarm); n > 0 {
@@ -203,10 +203,10 @@ func (e *Engine) fire(r *ringState, w *row, no uint32, dir int, l *limitPlan, c 
 	}
 	e.alarms[a].fired = append(e.alarms[a].fired, firedLimit{id: l.ID})
 	if c.Rule.Ticks > 0 {
-		e.alarms[a].burst(r.end, l, c.Value)
+		e.alarms[a].burst(at, l, c.Value)
 	}
 	c.Alarm, c.Direction = a, ring.Direction(dir)
 	c.Scope, c.Target, c.Network, c.Group = e.place(w)
-	c.Limit, c.Order, c.At, c.Doubt = l.Limit, int(l.order), e.nanos(r.end), e.inDoubt(w)
+	c.Limit, c.Order, c.At, c.Doubt = l.Limit, int(l.order), e.nanos(at), e.inDoubt(w)
 	e.crossings[0] = append(e.crossings[0], c)
 }

@@ -61,9 +61,22 @@ func (e *Engine) refresh(r *row) {
 		return
 	}
 	old := e.layouts[r.layout]
+	if old.community != g.lay.community {
+		e.convert(r, g)
+	}
 	r.layout = g.layout
 	for d := range r.dir {
 		r.dir[d].remap(d, old, g.lay)
+	}
+}
+
+// refreshPeriodic brings rows whose averages are held between periods under the
+// current plan, in which nobody may end their periods.
+func (e *Engine) refreshPeriodic() {
+	for no := range e.rows.top {
+		if r := e.row(no); r.kind != 0 && r.gen != e.cur.gen && e.layouts[r.layout].community {
+			e.refresh(r)
+		}
 	}
 }
 

@@ -13,6 +13,9 @@ type lut struct {
 	gain  []float64 // (1−e^(−k·50ms/τ)) ÷ (k·50ms), per second; [0] is 1/τ
 }
 
+// held is the table of averages that do not decay between periods.
+var held = lut{tau: math.Inf(1)}
+
 const (
 	lutDecay = 4096 // 205 s
 	lutGain  = 64   // 3.2 s

@@ -64,6 +64,9 @@ type Group struct {
 	ID     uint32        // never 0, never reused
 	Tau    time.Duration // of its averages; 0 means 5 s
 	Limits []Limit
+	// Community decides the limits on hosts, user counters apart, as FastNetMon
+	// Community does. They have no burst rules then.
+	Community bool
 }
 
 // Prefix is one entry of the table of our address space.
@@ -93,6 +96,7 @@ type plan struct {
 	scoped   []entry             // by lifetime id of a scope
 	counters [MaxUser]uint32
 	groups   map[uint32]*groupPlan
+	periodic bool // some group decides by periods
 }
 
 type entry struct {
@@ -104,10 +108,11 @@ type entry struct {
 }
 
 type groupPlan struct {
-	lut    *lut
-	layout uint16
-	lay    *layout
-	dirs   [2]dirPlan
+	lut       *lut
+	layout    uint16
+	lay       *layout
+	dirs      [2]dirPlan
+	community *communityPlan // nil: averages and burst rules decide
 }
 
 type dirPlan struct {
@@ -146,6 +151,8 @@ type ruleSet struct {
 
 // layout says what the tick sums of a row belong to.
 type layout struct {
+	community bool // to no tick: they are tallies
+
 	n    [2]uint8
 	pair [2][rowPairs]pairPlan
 }
@@ -204,6 +211,7 @@ func (e *Engine) SetPlan(p *Plan) error {
 			return fmt.Errorf("plan %d, hostgroup %d: %w", p.Revision, p.Groups[i].ID, err)
 		}
 		n.groups[p.Groups[i].ID] = g
+		n.periodic = n.periodic || g.community != nil
 	}
 	if err := e.compilePrefixes(n, p.Prefixes); err != nil {
 		return fmt.Errorf("plan %d: %w", p.Revision, err)
@@ -223,7 +231,11 @@ func (e *Engine) SetPlan(p *Plan) error {
 	}
 	e.gen = n.gen
 	e.plans = append(e.plans, n)
+	was := e.cur
 	e.cur = n
+	if was != nil && was.periodic {
+		e.refreshPeriodic()
+	}
 	e.prunePlans()
 	return nil
 }

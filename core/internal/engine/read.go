@@ -100,17 +100,24 @@ func (e *Engine) Level(a Alarm, limit uint32, factor float64, now int64) (Level,
 	al := &e.alarms[a]
 	r := e.row(al.row)
 	e.lutOf(r) // brings the row under the plan in force
-	l := e.entryOf(r).plan.limit(int(al.dir), limit)
+	l := e.entryOf(r).plan.limit(limit)
 	if l == nil {
 		return Level{}, false
 	}
-	return e.level(r, int(al.dir), l, factor, now), true
+	return e.level(r, l, factor, now), true
 }
 
-func (e *Engine) level(r *row, dir int, l *limitPlan, factor float64, now int64) Level {
-	fast := e.lutOf(r)
+// level reads a limit of a row that is under the plan in force.
+func (e *Engine) level(r *row, l *limitPlan, factor float64, now int64) Level {
 	at := e.stepsAt(now)
 	lv := Level{Limit: l.Value, Quiet: now}
+	if e.periodic(r, l) {
+		if lv.Value = l.average(r); lv.Value >= factor*l.Value {
+			lv.Quiet = now + 1 // at the end of some period; look again
+		}
+		return lv
+	}
+	fast, dir := e.entryOf(r).plan.lut, int(l.Direction)
 	look := func(v float64, last uint32, t *lut) {
 		value := v
 		if at > last {
@@ -127,7 +134,7 @@ func (e *Engine) level(r *row, dir int, l *limitPlan, factor float64, now int64)
 			lv.Quiet = max(lv.Quiet, e.nanos(last)+int64(k)*step)
 		}
 	}
-	v, last := e.average(r, dir, l)
+	v, last := e.average(r, l)
 	look(v, last, fast)
 	if r.dir[dir].sampling != 0 && l.Unit != FlowRate {
 		if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
@@ -137,86 +144,23 @@ func (e *Engine) level(r *row, dir int, l *limitPlan, factor float64, now int64)
 	return lv
 }
 
+// periodic tells whether a limit is compared with averages that are held from
+// the end of one period to that of the next.
+func (e *Engine) periodic(r *row, l *limitPlan) bool {
+	return l.counter < FirstUser && e.community(r) != nil
+}
+
 // average is the average that a limit is compared with, and the step of which it
 // tells.
-func (e *Engine) average(r *row, dir int, l *limitPlan) (v float64, last uint32) {
-	switch {
-	case l.Unit == FlowRate:
-		return r.flows[dir].f(), r.last[dir]
-	case l.counter < FirstUser:
-		return r.dir[dir].avg[l.idx].f(), r.last[dir]
+func (e *Engine) average(r *row, l *limitPlan) (v float64, last uint32) {
+	dir := int(l.Direction)
+	if l.counter < FirstUser {
+		return l.average(r), r.last[dir]
 	}
 	if x := e.findExtra(r, extraKey(dir, l.counter)); x != nil {
 		return x.v[l.Unit&1].f(), x.t
 	}
 	return 0, r.last[dir]
-}
-
-// LimitRate is where a host, or what its traffic counts for, stands with a
-// limit.
-type LimitRate struct {
-	Limit Limit
-	Value float64 // the average; of sampled traffic the larger of both averages
-	Fired bool    // its alarm is open
-}
-
-// LimitRates tells how far a host, and the prefixes, hostgroup and network that
-// its traffic counts for, are from each of their limits at a time: host limits
-// first, then wider ones, each in the order in which they name an attack. The
-// prefix is as for Rates. row is false where the engine has no row for the
-// host: then it stands at 0.
-func (e *Engine) LimitRates(host netip.Prefix, now int64) (out []LimitRate, row bool) {
-	if e.cur == nil || !host.IsValid() {
-		return nil, false
-	}
-	r := e.rowOf(host)
-	ent := &e.cur.entries[e.cur.lookup(host)]
-	out = e.limitRates(out, r, ent.plan, now)
-	if ent.scopes != nil {
-		c := &ent.scopes[host.Addr().BitLen()/128] // IPv4, IPv6
-		for i := range c.refs {
-			out = e.limitRates(out, e.scopeRow(host, &c.refs[i]), e.cur.scoped[c.refs[i].id].plan, now)
-		}
-	}
-	return out, r != nil
-}
-
-// limitRates adds the limits of one row, which may be nil.
-func (e *Engine) limitRates(out []LimitRate, r *row, g *groupPlan, now int64) []LimitRate {
-	var order []uint16
-	first := len(out)
-	for dir := range g.dirs {
-		for _, list := range [2][]limitPlan{g.dirs[dir].limits, g.dirs[dir].user} {
-			for i := range list {
-				l := LimitRate{Limit: list[i].Limit}
-				if r != nil {
-					l.Value = e.level(r, dir, &list[i], 1, now).Value
-					l.Fired = e.hasFired(r.alarm[dir], list[i].ID)
-				}
-				at, _ := slices.BinarySearch(order, list[i].order)
-				order, out = slices.Insert(order, at, list[i].order), slices.Insert(out, first+at, l)
-			}
-		}
-	}
-	return out
-}
-
-// scopeRow is the wider row that a host counts for, nil where there is none.
-func (e *Engine) scopeRow(host netip.Prefix, ref *scopeRef) *row {
-	addr := host.Addr().As16()
-	k0, k1 := words(&addr)
-	k0, k1 = k0&ref.mask[0], k1&ref.mask[1]
-	entry := scopedEntry | ref.id
-	x := &e.idx
-	tag := e.scopeHash(k0, k1, ref.kind, entry)
-	for i := x.home(tag); x.slots[i] != 0; i = (i + 1) % uint32(len(x.slots)) {
-		if uint32(x.slots[i]>>32) == tag {
-			if r := e.row(uint32(x.slots[i]) - 1); r.k0 == k0 && r.k1 == k1 && r.kind == ref.kind && r.entry == entry {
-				return r
-			}
-		}
-	}
-	return nil
 }
 
 // rowOf is the row of a host, nil where it has none.
@@ -235,11 +179,13 @@ func (e *Engine) rowOf(host netip.Prefix) *row {
 	return e.row(no)
 }
 
-func (g *groupPlan) limit(dir int, id uint32) *limitPlan {
-	for _, list := range [2][]limitPlan{g.dirs[dir].limits, g.dirs[dir].user} {
-		for i := range list {
-			if list[i].ID == id {
-				return &list[i]
+func (g *groupPlan) limit(id uint32) *limitPlan {
+	for dir := range g.dirs {
+		for _, list := range [2][]limitPlan{g.dirs[dir].limits, g.dirs[dir].user} {
+			for i := range list {
+				if list[i].ID == id {
+					return &list[i]
+				}
 			}
 		}
 	}

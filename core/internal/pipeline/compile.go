@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -75,7 +77,7 @@ func comparePrefixes(a, b netip.Prefix) int {
 
 // smallestLimits is what decides which rows a capture flushes first.
 func smallestLimits(g *config.HostGroup, id uint32) count.Group {
-	out := count.Group{ID: id}
+	out := count.Group{ID: id, Community: g.Detection == config.DetectionCommunity}
 	least := func(to *float64, limit float64) {
 		if limit > 0 && (*to == 0 || limit < *to) {
 			*to = limit
@@ -184,7 +186,7 @@ func compileEngine(cfg *config.Config, names *idSets, plan *count.Plan) (*engine
 	limits := map[uint32]limit{}
 	owners := networkOwners(cfg, names)
 	for _, g := range cfg.Groups {
-		group := engine.Group{ID: names.groups.of(g.Name), Tau: g.Average}
+		group := engine.Group{ID: names.groups.of(g.Name), Tau: g.Average, Community: g.Detection == config.DetectionCommunity}
 		for _, l := range groupLimits(g, cfg.Exemptions) {
 			for _, d := range directions(l.threshold) {
 				if e := l.exemption; e != nil && (d == ring.Incoming && !e.Incoming || d == ring.Outgoing && !e.Outgoing) {
@@ -258,12 +260,30 @@ func groupLimits(g *config.HostGroup, exemptions []*config.Exemption) []limit {
 			}
 		}
 	}
+	if g.Detection == config.DetectionCommunity {
+		slices.SortStableFunc(out, func(a, b limit) int { return cmp.Compare(a.rank(), b.rank()) })
+	}
 	for _, e := range exemptions {
 		if e.LimitBPS > 0 && (e.Until.IsZero() || e.Until.After(time.Now())) {
 			out = append(out, limit{group: g, name: "exemption", counter: exemptCounter(e), unit: config.BPS, value: e.LimitBPS, exemption: e})
 		}
 	}
 	return out
+}
+
+// rank is the place of a limit among those of a group that decides as
+// FastNetMon Community does: its limits first, in its order.
+func (l limit) rank() int {
+	if !l.community() {
+		return math.MaxInt
+	}
+	return config.CommunityRank(l.counter, l.unit)
+}
+
+// community tells whether a limit is decided as FastNetMon Community decides:
+// it knows no scope but the host, and no exemptions.
+func (l limit) community() bool {
+	return l.group.Detection == config.DetectionCommunity && l.threshold != nil && l.scope() == engine.ScopeHost
 }
 
 func directions(t *config.Threshold) []ring.Direction {
@@ -298,6 +318,9 @@ func engineLimit(l limit, id uint32, d ring.Direction, names *idSets) engine.Lim
 // burstRules are those of a limit's threshold, else of its group, else the
 // default ones.
 func burstRules(l limit) []engine.Rule {
+	if l.community() {
+		return nil
+	}
 	rules := config.DefaultBurst()
 	switch {
 	case l.threshold != nil && l.threshold.Burst != nil:

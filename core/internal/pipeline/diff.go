@@ -98,7 +98,7 @@ func groupChanges(a, b *config.HostGroup, add func(string, ...any)) {
 	if gone+come > 0 {
 		add("hostgroup %s: %d prefixes added, %d removed", b.Name, come, gone)
 	}
-	if a.Average != b.Average || a.Quiet != b.Quiet || a.Mode != b.Mode || a.V6Host != b.V6Host || referenceNames(a.Actions) != referenceNames(b.Actions) || !sameRules(a.Burst, b.Burst) {
+	if a.Average != b.Average || a.Quiet != b.Quiet || a.Mode != b.Mode || a.V6Host != b.V6Host || a.Detection != b.Detection || referenceNames(a.Actions) != referenceNames(b.Actions) || !sameRules(a.Burst, b.Burst) {
 		add("hostgroup %s: settings change", b.Name)
 	}
 	name := func(t *config.Threshold) string { return t.Name }

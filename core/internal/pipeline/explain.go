@@ -39,7 +39,7 @@ type LimitState struct {
 
 	Limit, Value float64  // in the unit
 	Share        float64  // Value ÷ Limit
-	Rules        []string // what fires: average, and burst rules as 7x1.5
+	Rules        []string // what fires: average, and burst rules as 7x1.5; or fastnetmon, that rule
 	Mode         config.Mode
 	Actions      []string
 	State        string // LimitBelow, LimitAbove or LimitCrossed
@@ -150,6 +150,9 @@ func (d *Daemon) limitState(r *engine.LimitRate) LimitState {
 	if r.Limit.Unit == engine.ByteRate {
 		out.Limit, out.Value = 8*out.Limit, 8*out.Value
 	}
+	if l.community() {
+		out.Rules = []string{l.group.Detection}
+	}
 	for _, rule := range r.Limit.Rules {
 		out.Rules = append(out.Rules, rule.String())
 	}
@@ -160,7 +163,7 @@ func (d *Daemon) limitState(r *engine.LimitRate) LimitState {
 	switch {
 	case r.Fired:
 		out.State = LimitCrossed
-	case r.Value > r.Limit.Value:
+	case r.Above:
 		out.State = LimitAbove
 	}
 	return out

@@ -372,6 +372,13 @@ func (r *replay) finish() {
 		l.learner.finish()
 	}
 	l.decide()
+	if period := int64(l.engine.Period()); period > 0 && l.engine.Clock() > 0 {
+		// What decides once a second does so after the last packet too.
+		last := l.engine.Clock() + period
+		l.passTime(last)
+		l.engine.Advance(last)
+		l.decide()
+	}
 	for {
 		next, ok := l.detector.NextDeadline()
 		if !ok {

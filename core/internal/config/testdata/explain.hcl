@@ -104,3 +104,16 @@ hostgroup "community_child" {
   prefixes = ["10.2.3.0/24"]
   average  = "15s"
 }
+
+hostgroup "community_carpet" {
+  base     = hostgroup.community
+  prefixes = ["10.2.4.0/24"]
+  burst    = ["3x5"]
+  threshold "carpet" {
+    scope         = "prefix"
+    prefix_length = [28, 64]
+    counter       = counter.tcp_syn
+    pps           = 300000
+    burst         = ["2x8"]
+  }
+}
