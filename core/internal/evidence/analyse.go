@@ -65,7 +65,6 @@ type tally struct {
 	report *sdk.EvidenceReport
 	ballot *ballot
 
-	sources, destinations *sketch[netip.Addr]
 	sourcePorts, ports    *sketch[uint16]
 	protocols             *sketch[uint8]
 	icmp                  *sketch[[3]uint8]
@@ -81,7 +80,6 @@ type tally struct {
 func newTally(in *Input) *tally {
 	return &tally{
 		in: in, report: &sdk.EvidenceReport{}, ballot: newBallot(),
-		sources: newSketch[netip.Addr](), destinations: newSketch[netip.Addr](),
 		sourcePorts: newSketch[uint16](), ports: newSketch[uint16](), protocols: newSketch[uint8](), icmp: newSketch[[3]uint8](),
 		flags: newSketch[uint8](), sizes: newSketch[uint64](), ttls: newSketch[uint8](), fragments: newSketch[string](),
 		exporters: newSketch[string](), interfaces: newSketch[string](), as: newSketch[string](), countries: newSketch[string](),
@@ -141,8 +139,6 @@ func (t *tally) add(s *sdk.Sample, r *traffic.Record) {
 	t.report.Packets += packets
 	t.report.Bytes += bytes
 	src, dst := r.SrcAddr(), r.DstAddr()
-	t.sources.add(src, packets, bytes)
-	t.destinations.add(dst, packets, bytes)
 	t.protocols.add(r.Protocol, packets, bytes)
 	later := r.Marks&traffic.MarkLater != 0
 	switch {
@@ -205,9 +201,9 @@ func fragment(r *traffic.Record) string {
 func (t *tally) tops() (out []sdk.Top) {
 	all := t.report.Packets
 	number := func(n uint16) string { return strconv.Itoa(int(n)) }
-	list(&out, "sources", all, t.sources, netip.Addr.Compare, netip.Addr.String)
+	list(&out, "sources", all, t.ballot.targets[1], netip.Addr.Compare, netip.Addr.String)
 	list(&out, "source_ports", all, t.sourcePorts, cmp.Compare, number)
-	list(&out, "destinations", all, t.destinations, netip.Addr.Compare, netip.Addr.String)
+	list(&out, "destinations", all, t.ballot.targets[0], netip.Addr.Compare, netip.Addr.String)
 	list(&out, "destination_ports", all, t.ports, cmp.Compare, number)
 	list(&out, "protocols", all, t.protocols, cmp.Compare, traffic.ProtocolName)
 	list(&out, "icmp_types", all, t.icmp, func(a, b [3]uint8) int { return strings.Compare(string(a[:]), string(b[:])) },
@@ -245,7 +241,7 @@ func (t *tally) entropy() float64 {
 		return 0
 	}
 	h := 0.0
-	for _, e := range t.sources.top(sketchSize, netip.Addr.Compare) { // in order: sums of floats depend on it
+	for _, e := range t.ballot.targets[1].top(sketchSize, netip.Addr.Compare) { // in order: sums of floats depend on it
 		p := float64(e.samples) / n
 		h -= p * math.Log2(p)
 	}
@@ -263,7 +259,7 @@ func (t *tally) spoofed(label string) string {
 		return "likely"
 	case strings.HasSuffix(label, "_reflection"), t.entropy() < 0.6:
 		return "unlikely"
-	case strings.HasSuffix(label, "_flood") && float64(len(t.sources.cells)) > 0.95*float64(n):
+	case strings.HasSuffix(label, "_flood") && float64(len(t.ballot.targets[1].cells)) > 0.95*float64(n):
 		return "likely"
 	}
 	return "unknown"

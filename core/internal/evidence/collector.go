@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 const (
@@ -24,7 +25,12 @@ const (
 	// atOnce is how many attacks are sampled at a time, maxWaiting how many
 	// more may wait for that.
 	atOnce     = 256
-	maxWaiting = 4096
+	maxWaiting = 768
+	// maxDump bounds the samples that events carry and inspectors get: a message
+	// is limited, and so is what open attacks may hold.
+	maxDump = 1000
+	// flowsPerPacket is how many flow records count as one packet.
+	flowsPerPacket = 8
 )
 
 // Source is a capture that may see an attack's packets.
@@ -78,6 +84,8 @@ type collection struct {
 	mu       sync.Mutex
 	event    sdk.Event // the newest
 	samples  []sdk.Sample
+	taken    int // of them, a flow record counting one and a packet flowsPerPacket
+	enough   bool
 	timeline []sdk.TimelinePoint
 	problems []string
 	findings []sdk.Finding
@@ -237,11 +245,17 @@ func (x *collection) sample(ctx context.Context, s Source, e *sdk.Event) {
 	err := s.Sample(ctx, req, func(got sdk.Sample) error {
 		x.mu.Lock()
 		defer x.mu.Unlock()
-		if len(x.samples) >= x.c.opt.Packets {
+		if x.enough {
 			return context.Canceled
 		}
 		x.samples = append(x.samples, got)
-		if len(x.samples) == x.c.opt.Packets {
+		if r, ok := got.Packet(); ok && r.Marks&traffic.MarkFlow != 0 {
+			x.taken++
+		} else {
+			x.taken += flowsPerPacket
+		}
+		if x.taken > flowsPerPacket*(x.c.opt.Packets-1) {
+			x.enough = true
 			close(x.full)
 		}
 		return nil
@@ -264,7 +278,7 @@ func (x *collection) problem(text string) {
 func (x *collection) analyse(complete bool) Finding {
 	x.mu.Lock()
 	in := Input{
-		Event: x.event, Samples: slices.Clone(x.samples), Timeline: slices.Clone(x.timeline), Geo: x.c.opt.Geo, Dump: x.c.opt.Packets,
+		Event: x.event, Samples: slices.Clone(x.samples), Timeline: slices.Clone(x.timeline), Geo: x.c.opt.Geo, Dump: min(x.c.opt.Packets, maxDump),
 	}
 	findings, problems := slices.Clone(x.findings), slices.Clone(x.problems)
 	x.mu.Unlock()
@@ -299,7 +313,7 @@ func (x *collection) publish(ctx context.Context, complete, tell bool) {
 		return
 	}
 	if tell {
-		x.inspect(ctx, sdk.Evidence{Event: e, Frames: samples})
+		x.inspect(ctx, sdk.Evidence{Event: e, Frames: samples[:min(len(samples), maxDump)]})
 	}
 	f := x.analyse(complete)
 	if f.Report == nil {

@@ -233,6 +233,33 @@ func TestConfusion(t *testing.T) {
 	}
 }
 
+// A limit of a wider scope that many hosts have crossed together is a carpet,
+// one that a single host has filled is what that one gets.
+func TestCarpet(t *testing.T) {
+	addr := netip.MustParseAddr("203.0.113.1")
+	for kind, want := range map[gen.Kind]string{gen.Carpet: labelCarpet, gen.SSDPAmplification: "ssdp_reflection"} {
+		s := &gen.Scenario{
+			Seed: 1, Duration: time.Second, Networks: networks,
+			Attacks: []gen.Attack{{Kind: kind, Target: addr, PPS: 2000}},
+		}
+		in := &Input{Event: attackEvent(), Dump: 10}
+		in.Event.Scope, in.Event.Target = "prefix", netip.MustParsePrefix("203.0.113.0/24")
+		if err := s.Packets(func(p *gen.Packet) bool {
+			in.Samples = append(in.Samples, sample(&p.Record, p.Frame, time.Unix(0, p.Time)))
+			return len(in.Samples) < 100
+		}); err != nil {
+			t.Fatal(err)
+		}
+		f := Analyse(in)
+		if f.Label != want || want == labelCarpet && (len(f.Report.Parts) != 1 || f.Report.Parts[0].Label != labelUDP) {
+			t.Errorf("%s: %s %v, %v", kind, f.Label, f.Report.Parts, f.Report.Reasons)
+		}
+		if label, _, _ := FromCounters(&in.Event); label != labelCarpet {
+			t.Errorf("by counters it is %s", label)
+		}
+	}
+}
+
 // TestBenign holds ordinary loads at twice a limit against the labels: none is
 // a reflection.
 func TestBenign(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ const (
 	partShare     = 0.10 // of one of several: it is a part
 	mixedShare    = 0.75 // of the parts together: the label is mixed
 	ordinaryShare = 0.60 // of ordinary traffic: there is no label
+	oneTarget     = 0.50 // of one address of a wider target: the attack is on that one
 	askedShare    = 0.30 // of the target's own packets to those it gets: it has asked
 	dataShare     = 0.20 // of TCP packets with data to bare ACKs: these belong to connections
 	amplifies     = 8    // times as many octets as who asks sends: a reflector
@@ -58,15 +60,21 @@ type ballot struct {
 	ordinary []weight // by ordinary
 	later    weight   // later fragments, which have no ports
 	all      weight
+	targets  [2]*sketch[netip.Addr] // destinations and sources
 }
 
 func newBallot() *ballot {
-	return &ballot{vectors: make([]weight, len(vectors)), ordinary: make([]weight, len(ordinary))}
+	return &ballot{
+		vectors: make([]weight, len(vectors)), ordinary: make([]weight, len(ordinary)),
+		targets: [2]*sketch[netip.Addr]{newSketch[netip.Addr](), newSketch[netip.Addr]()},
+	}
 }
 
 // add counts one sample. payload is that of its UDP datagram, where it is known.
 func (b *ballot) add(r *traffic.Record, payload []byte) {
 	b.all.add(r)
+	b.targets[0].add(r.DstAddr(), r.Packets, r.Bytes)
+	b.targets[1].add(r.SrcAddr(), r.Packets, r.Bytes)
 	if r.Marks&traffic.MarkLater != 0 {
 		b.later.add(r)
 		return
@@ -140,16 +148,29 @@ func (b *ballot) judge(e *sdk.Event, flows int) verdict {
 	if v.basis == "flows" {
 		v.confidence *= 0.9 // flags and lengths are those of whole flows
 	}
-	if !e.Target.IsSingleIP() && e.Scope != "host" && v.label != labelUnknown {
-		b.carpet(&v, shares)
+	if e.Scope != "host" && v.label != labelUnknown {
+		if share := b.busiest(e.Direction); share < oneTarget {
+			v.label, v.parts = labelCarpet, shares
+			v.because("the packets are spread over many of our addresses")
+		} else {
+			v.because("one address has %s of the packets, so that they are not spread", percent(share))
+		}
 	}
 	return v
 }
 
-// carpet names what is spread over a prefix, and keeps what it consists of.
-func (b *ballot) carpet(v *verdict, shares []sdk.LabelPart) {
-	v.label, v.parts = labelCarpet, shares
-	v.because("the packets go to many addresses of a prefix")
+// busiest is the share of packets that the one of our addresses has that has
+// most of them.
+func (b *ballot) busiest(direction string) float64 {
+	ours := b.targets[0]
+	if direction == "outgoing" {
+		ours = b.targets[1]
+	}
+	top := ours.top(1, netip.Addr.Compare)
+	if len(top) == 0 {
+		return 0
+	}
+	return float64(top[0].packets) / float64(max(1, b.all.packets))
 }
 
 func (b *ballot) ordinaryPackets() (n uint64) {
@@ -267,9 +288,9 @@ func rateOf(rates []sdk.CounterRate, counter string) sdk.CounterRate {
 // fromCounters is the label that the counters alone give.
 func fromCounters(e *sdk.Event) verdict {
 	v := verdict{label: labelUnknown, basis: "counters"}
-	if !e.Target.IsSingleIP() && e.Scope != "host" {
-		v.label, v.confidence = labelCarpet, 0.6
-		v.because("the limit is of a %s: its hosts together have crossed it", e.Scope)
+	if e.Scope == "prefix" {
+		v.label, v.confidence = labelCarpet, 0.5
+		v.because("the limit is of a prefix: its hosts together have crossed it")
 		return v
 	}
 	for _, c := range e.Crossed {

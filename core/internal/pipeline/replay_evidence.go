@@ -31,6 +31,8 @@ const (
 	maxHeld = 50000
 	// earlyReplay is when evidence is told that is not complete, as live.
 	earlyReplay = 4 * time.Second
+	// maxReplayDump bounds the samples that an event carries.
+	maxReplayDump = 1000
 	// beforeReplay is how far before an attack packets are wanted, and
 	// beforeShare how many of all at most.
 	beforeReplay = time.Second
@@ -124,7 +126,7 @@ func (r *replay) attested(events []sdk.Event, t *trail, geo *evidence.Geo) (out 
 	if full {
 		told = t.samples[want-1].Time.Add(100 * time.Millisecond).Truncate(100 * time.Millisecond)
 	}
-	in := evidence.Input{Event: t.event, Samples: append(slices.Clone(t.prefix), t.samples...), Timeline: t.timeline, Geo: geo, Dump: want}
+	in := evidence.Input{Event: t.event, Samples: append(slices.Clone(t.prefix), t.samples...), Timeline: t.timeline, Geo: geo, Dump: min(want, maxReplayDump)}
 	f := evidence.Analyse(&in)
 	if f.Report == nil {
 		return events
