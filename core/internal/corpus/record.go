@@ -36,7 +36,7 @@ const (
 	// atOnce is how many tools run at a time.
 	atOnce = 4
 	// patience is for one tool, on a machine that does much else.
-	patience = time.Minute
+	patience = 3 * time.Minute
 )
 
 // job records one class with one tool.

@@ -46,16 +46,12 @@ ip addr add ` + otherHost + `/24 dev out
 ip link set out up
 $inside ip addr add ` + ourHost + `/24 dev in
 $inside ip link set in up
-dumpcap -q -P -i out -w "$file" -c "$frames" 2>/dev/null & recorder=$!
+(dumpcap -q -P -i out -w "$file" -c "$frames" 2>/dev/null; : >"$file.done") &
 while ! [ -s "$file" ]; do sleep 0.02; done
 if [ -n "$server" ]; then $inside $server >/dev/null 2>&1 & fi
 if [ "$where" = in ]; then client="$inside $client"; fi
-(sleep 40; kill $recorder) 2>/dev/null &
-# The server may not listen yet.
-until $client >/dev/null 2>&1 || ! kill -0 $recorder 2>/dev/null; do sleep 0.2; done
-sleep 0.1
-kill $recorder 2>/dev/null || true
-wait $recorder || true
+# The server may not listen yet, and one transfer may not be enough.
+until [ -e "$file.done" ]; do $client >/dev/null 2>&1 || sleep 0.2; done
 `
 
 // frames are recorded of an attack, talk of a conversation.
@@ -98,7 +94,7 @@ func conversation(where, server, client string) func(context.Context, string, st
 // iperfJobs are transfers between two machines, most of it towards ours.
 func iperfJobs() []job {
 	iperf := func(use gen.Use, args string) job {
-		return job{string(use), "iperf3", conversation("out", "iperf3 -s -1", "iperf3 -c "+ourHost+" "+args)}
+		return job{string(use), "iperf3", conversation("out", "iperf3 -s", "iperf3 -c "+ourHost+" "+args)}
 	}
 	return []job{
 		iperf(gen.Backup, "-n 1M"),
