@@ -30,6 +30,16 @@ type Block struct {
 	Deduplicate string         `hcl:"deduplicate"` // exporters with the same word here see the same traffic
 }
 
+// Names returns the names of blocks, for udp.NewForwarder: it counts exporters
+// as Exporter.Block does.
+func Names(blocks []Block) []string {
+	names := make([]string, len(blocks))
+	for i := range blocks {
+		names[i] = blocks[i].Name
+	}
+	return names
+}
+
 // Directions of Block.Count.
 const (
 	CountIngress = "ingress"
@@ -39,6 +49,7 @@ const (
 // block is a Block made ready.
 type block struct {
 	Block
+	number           int               // among its set's, from 1
 	include, exclude []span            // interfaces by number
 	names            map[string]wanted // interfaces by name
 	restricted       bool              // some are included: the others are not

@@ -17,7 +17,9 @@ func (s *Set) Table(name string, conns []*udp.Conn, f *udp.Forwarder) (sdk.Rows,
 	case TableExporters:
 		return s.Rows(), nil
 	case TableDoctor:
-		return s.Doctor(conns), nil
+		rows := s.Doctor(conns)
+		rows.Rows = append(rows.Rows, forwards(f)...)
+		return rows, nil
 	case TableAddresses:
 		return s.Addresses(), nil
 	case TableForward:
@@ -59,6 +61,10 @@ func (s *Set) Doctor(conns []*udp.Conn) sdk.Rows {
 	return sdk.Rows{Columns: []string{"check", "state", "detail"}, Rows: d.rows}
 }
 
+// recent is how long ago a loss is a warning: what is over for longer is told,
+// but nothing is to be done about it.
+const recent = 10 * time.Minute
+
 // checkup collects the rows of the table "doctor".
 type checkup struct {
 	now  int64
@@ -70,108 +76,16 @@ func (d *checkup) say(check, state, format string, args ...any) {
 	d.rows = append(d.rows, []string{check, state, fmt.Sprintf(format, args...)})
 }
 
-// listen tells which sockets are open: without them the plugin would not run.
-func (d *checkup) listen(conns []*udp.Conn) {
-	if len(conns) == 0 {
-		d.say("bound", StateFault, "no socket is open")
-		return
-	}
-	at := map[string]bool{}
-	var names []string
-	for _, c := range conns {
-		if a := c.LocalAddr().String(); !at[a] {
-			at[a] = true
-			names = append(names, a)
-		}
-	}
-	d.say("bound", StateOK, "listening on %s", strings.Join(names, ", "))
-}
-
-// arrive tells whether datagrams come, and if not what may keep them.
-func (d *checkup) arrive(s *Set, conns []*udp.Conn) {
-	var datagrams uint64
-	newest := int64(0)
-	for _, e := range d.all {
-		datagrams += e.datagrams.Load()
-		newest = max(newest, e.seen.Load())
-	}
-	refused, full, latest := s.strangers.seen()
-	for _, x := range latest {
-		newest = max(newest, x.last)
-	}
-	all, silence := datagrams+refused+full, time.Duration(d.now-newest)
-	for _, c := range conns {
-		if n, ago := c.Received(); n > 0 { // what is no telemetry comes from no exporter
-			all, silence = max(all, n), min(silence, ago)
-		}
-	}
-	var silent string
-	switch {
-	case all == 0:
-		silent = "no datagram has arrived"
-	case silence > time.Duration(minute):
-		silent = fmt.Sprintf("no datagram has arrived for %s", seconds(int64(silence)))
-	default:
-		d.say("datagrams", StateOK, "%d datagrams from %d exporters", all, len(d.all))
-		return
-	}
-	dropped, strict := reversePath()
-	d.reversePath(s.dropped, dropped, strict)
-	port := uint16(0)
-	if len(conns) > 0 {
-		port = conns[0].LocalAddr().Port()
-	}
-	d.say("datagrams", StateFault, "%s: let the devices export to this machine and port, and see whether they reach it: tcpdump -ni any udp port %d; "+
-		"if tcpdump shows them, a firewall of this machine (nft list ruleset) or rp_filter drops them", silent, port)
-}
-
-// reversePath tells of the reverse path filter where nothing comes. It is at
-// fault only if it has dropped something since the capture started.
-func (d *checkup) reversePath(before, dropped uint64, strict string) {
-	state, when := StateWarn, "since the start of this machine"
-	switch {
-	case dropped == 0:
-		return
-	case dropped > before:
-		state, when, dropped = StateFault, "since this capture started", dropped-before
-	}
-	d.say("rp_filter", state, "the reverse path filter has dropped %d packets %s%s: exporters that this machine would answer by another interface are cut off; "+
-		"route them back the way they come, or make it loose: sysctl -w net.ipv4.conf.all.rp_filter=2 (and of the interface)", dropped, when, strict)
-}
-
-// lost tells what the sockets lost.
-func (d *checkup) lost(conns []*udp.Conn) {
-	var lost, received uint64
-	advice := ""
-	for _, c := range conns {
-		lost += c.Lost()
-		n, _ := c.Received()
-		received += n
-		if a := c.Advice(); a != "" {
-			advice = a
-		}
-	}
-	state := StateWarn
-	if lost > received/100 {
-		state = StateFault
-	}
-	switch {
-	case lost > 0 && advice != "":
-		d.say("receive buffer", state, "%d datagrams were lost because the receive buffer was full, beside %d that were read; %s", lost, received, advice)
-	case lost > 0:
-		d.say("receive buffer", state, "%d datagrams were lost because the receive buffer was full, beside %d that were read: raise receive_buffer or workers in the capture's block", lost, received)
-	case advice != "": // nothing has come of it yet: not to be named before what is wrong
-		d.say("buffer size", StateWarn, "%s", advice)
-	}
-}
-
 // listed tells of exporters that were refused.
 func (d *checkup) listed(s *Set) {
 	refused, full, latest := s.strangers.seen()
 	if refused > 0 && len(latest) > 0 {
 		state := StateWarn
-		if len(d.all) == 0 {
+		switch {
+		case len(d.all) == 0:
 			state = StateFault
+		case d.now-latest[0].last > int64(recent):
+			state = StateOK
 		}
 		var from []string
 		for _, x := range latest {

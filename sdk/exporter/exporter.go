@@ -119,6 +119,15 @@ func (e *Exporter) Site() string {
 // Listed reports whether a block of the configuration names the exporter.
 func (e *Exporter) Listed() bool { return e.block != nil }
 
+// Block is the number, from 1, of the block that names the exporter among
+// those that its set was made with (udp.Datagram.Exporter); 0 if none does.
+func (e *Exporter) Block() int {
+	if e.block == nil {
+		return 0
+	}
+	return e.block.number
+}
+
 // Gone reports whether the set has evicted the exporter: what a decoder keeps
 // for it may go too.
 func (e *Exporter) Gone() bool { return e.gone.Load() }

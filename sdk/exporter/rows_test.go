@@ -208,31 +208,57 @@ func TestDoctorMissesNamedExporters(t *testing.T) {
 	}
 }
 
-func TestDoctorBlamesTheReversePathFilterOnlyForDrops(t *testing.T) {
-	for _, c := range []struct {
-		before, dropped uint64
-		state, part     string
+// What may keep datagrams away is at fault only for what it has dropped since
+// the capture started.
+func TestDoctorOnTheWayToTheSocket(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, now path
+		want        []string
 	}{
-		{0, 0, "", ""},
-		{7, 7, StateWarn, "7 packets since the start of this machine and is strict on eth0"},
-		{7, 9, StateFault, "2 packets since this capture started"},
+		"nothing": {path{reverse: 0}, path{}, []string{"datagrams fault no datagram has arrived: "}},
+		"long ago": {
+			path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99}, path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99},
+			[]string{"rp_filter warn the reverse path filter has dropped 7 packets since the start of this machine and is strict on eth0", "datagrams fault "},
+		},
+		"reverse path": {
+			path{reverse: 7}, path{reverse: 9},
+			[]string{"rp_filter fault the reverse path filter has dropped 2 packets since this capture started", "datagrams fault "},
+		},
+		"firewall": {
+			path{vanished: [2]int64{-40, 3}}, path{vanished: [2]int64{-20, 4}},
+			[]string{"firewall fault no datagram has arrived, but 21 packets have reached this machine", "datagrams fault "},
+		},
+		"a few are nothing": {path{}, path{vanished: [2]int64{enough - 1, -5}}, []string{"datagrams fault "}},
+		"another port":      {path{}, path{noPort: 12}, []string{"datagrams fault "}},
 	} {
 		d := &checkup{}
-		d.reversePath(c.before, c.dropped, " and is strict on eth0")
-		if len(d.rows) != min(len(c.state), 1) || len(d.rows) > 0 && (d.rows[0][1] != c.state || !strings.Contains(d.rows[0][2], c.part)) {
-			t.Errorf("%+v: %q", c, d.rows)
+		d.path(&c.before, c.now, " and is strict on eth0", "no datagram has arrived", 2055)
+		if len(d.rows) != len(c.want) {
+			t.Errorf("%s: %q", name, d.rows)
+			continue
+		}
+		for i, want := range c.want {
+			if got := strings.Join(d.rows[i], " "); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		if got := d.rows[len(d.rows)-1][2]; strings.Contains(got, "12 datagrams have come to ports") != (name == "another port") {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }
 
-func TestCounter(t *testing.T) {
-	text := []byte("TcpExt: A IPReversePathFilter B\nTcpExt: 1 77 3\nIpExt: C\nIpExt: 5\n")
-	if n := counter(text, "IPReversePathFilter"); n != 77 {
-		t.Error(n)
+func TestPathOf(t *testing.T) {
+	four := []byte("Ip: InReceives InHdrErrors InDelivers ReasmReqds ReasmOKs\nIp: 100 5 60 10 4\nUdp: InDatagrams NoPorts\nUdp: 5 11\n" +
+		"TcpExt: A IPReversePathFilter B\nTcpExt: 1 7 3\nIpExt: InNoRoutes InMcastPkts\nIpExt: 2 3\n")
+	six := []byte("Ip6InReceives                   \t50\nIp6InDelivers                   \t30\nUdp6NoPorts                     \t4\n")
+	want := path{reverse: 7, vanished: [2]int64{100 + 4 - 7 - 5 - 60 - 10 - 2 - 3, 20}, noPort: 15}
+	if got := pathOf(four, six); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
 	}
-	for _, bad := range []string{"", "A", "A\n", "IPReversePathFilter\nx", "TcpExt: IPReversePathFilter\nTcpExt:"} {
-		if n := counter([]byte(bad), "IPReversePathFilter"); n != 0 {
-			t.Errorf("%q: %d", bad, n)
+	for _, bad := range []string{"", "A", "Ip:", "Ip: InReceives", "Ip: InReceives\nIp:", "Ip: InReceives\nIp: x", "Ip: InReceives\nUdp: 7", "\n\n\n"} {
+		if got := pathOf([]byte(bad), []byte(bad)); got != (path{}) {
+			t.Errorf("%q: %+v", bad, got)
 		}
 	}
 }

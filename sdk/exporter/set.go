@@ -65,7 +65,7 @@ type Set struct {
 	learned    atomic.Int64 // sampling rates and interface names held, of all exporters
 	fullUntil  atomic.Int64 // until then no new exporter finds room
 	began      int64        // monotonic nanoseconds
-	dropped    uint64       // packets that the reverse path filter had dropped before
+	path       path         // of packets to sockets, as it was then
 
 	mu      sync.Mutex
 	byID    map[ID]*Exporter
@@ -97,6 +97,7 @@ func NewSet(o Options) (*Set, error) {
 	for i, b := range o.Blocks {
 		c, problems := compile(b, diag.Path{}.Attr("exporters").Index(i))
 		ds = append(ds, problems...)
+		c.number = i + 1
 		if word := b.Deduplicate; word != "" {
 			if groups[word] == nil {
 				groups[word] = newGroup(word)
@@ -107,7 +108,7 @@ func NewSet(o Options) (*Set, error) {
 	}
 	s.match = newMatcher(blocks)
 	s.began = s.now()
-	s.dropped, _ = reversePath()
+	s.path = pathNow()
 	return s, ds.Err()
 }
 

@@ -25,7 +25,7 @@ func TestKeepsTheSource(t *testing.T) {
 	six, toSix := sink(t, "[::1]:0")
 	blocks := []Forward{{Name: "a", Target: to, KeepSource: true}, {Name: "b", Target: toSix, KeepSource: true}}
 	if !canSpoof(t) {
-		f, err := NewForwarder(blocks, nil)
+		f, err := NewForwarder(blocks, nil, nil)
 		if f.Close(); !errors.Is(err, os.ErrPermission) {
 			t.Fatalf("without the capability: %v", err)
 		}

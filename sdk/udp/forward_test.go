@@ -3,6 +3,7 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand"
 	"net"
 	"net/netip"
@@ -38,7 +39,7 @@ func next(t *testing.T, c *net.UDPConn) ([]byte, netip.AddrPort) {
 
 func forwarder(t *testing.T, blocks ...Forward) *Forwarder {
 	t.Helper()
-	f, err := NewForwarder(blocks, nil)
+	f, err := NewForwarder(blocks, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,6 +72,50 @@ func TestForwardsToAll(t *testing.T) {
 	}
 	if r := f.Rows(); len(r.Rows) != 2 || len(r.Rows[0]) != len(r.Columns) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A target gets what it selects, in order, and nothing of it is copied for the
+// others.
+func TestForwardSelects(t *testing.T) {
+	names := []string{"r1", "r2", "r3"}
+	from := func(list ...string) (out []Exporter) {
+		for _, n := range list {
+			out = append(out, Exporter{n})
+		}
+		return out
+	}
+	// Of each exporter, 0 being nobody that is known, four datagrams in turn.
+	var batch []Datagram
+	for i := range 16 {
+		batch = append(batch, Datagram{Data: fmt.Appendf(nil, "%d/%d", i%4, i/4), From: exporterAt, Exporter: i % 4})
+	}
+	for name, c := range map[string]struct {
+		block Forward
+		want  string
+	}{
+		"all":             {Forward{}, "0/0 1/0 2/0 3/0 0/1 1/1 2/1 3/1 0/2 1/2 2/2 3/2 0/3 1/3 2/3 3/3"},
+		"these":           {Forward{Only: from("r3", "r1")}, "1/0 3/0 1/1 3/1 1/2 3/2 1/3 3/3"},
+		"all but these":   {Forward{Except: from("r1")}, "0/0 2/0 3/0 0/1 2/1 3/1 0/2 2/2 3/2 0/3 2/3 3/3"},
+		"one in five":     {Forward{OneIn: 5}, "0/0 1/1 2/2 3/3"},
+		"one in 3 of one": {Forward{Only: from("r2"), OneIn: 3}, "2/0 2/3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.block.Name, c.block.Target = "a", exporterAt
+			w := &target{Forward: c.block, queue: newQueue(minQueue), wanted: c.block.selection(names)}
+			(&Forwarder{targets: []*target{w}}).Forward(batch)
+			w.queue.close()
+			var got []string
+			for out := w.queue.take(64); out != nil; out = w.queue.take(64) {
+				for _, e := range out {
+					got = append(got, string(e.data))
+				}
+				w.queue.release(out)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("got %v, want %s", got, c.want)
+			}
+		})
 	}
 }
 
@@ -160,14 +205,18 @@ func TestForwardRefuses(t *testing.T) {
 		{[]Forward{{Name: "a", Target: netip.MustParseAddrPort("192.0.2.1:0")}}, "Invalid target"},
 		{[]Forward{{Name: "a", Target: to, KeepSource: true, AddSource: true}}, "Contradiction"},
 		{[]Forward{{Name: "a", Target: to, Queue: 1}}, "Queue out of range"},
+		{[]Forward{{Name: "a", Target: to, OneIn: -1}}, "Number out of range"},
+		{[]Forward{{Name: "a", Target: to, Only: []Exporter{{"r1"}}, Except: []Exporter{{"r2"}}}}, "Contradiction"},
+		{[]Forward{{Name: "a", Target: to, Only: []Exporter{{"r3"}}}}, "Exporter not listened to"},
+		{[]Forward{{Name: "a", Target: to, Except: []Exporter{{"r3"}}}}, "Exporter not listened to"},
 	} {
-		f, err := NewForwarder(c.blocks, nil)
+		f, err := NewForwarder(c.blocks, []string{"r1", "r2"}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v, want %q", c.blocks, err, c.want)
 		}
 		f.Close()
 	}
-	if f, err := NewForwarder(nil, nil); f != nil || err != nil {
+	if f, err := NewForwarder(nil, nil, nil); f != nil || err != nil {
 		t.Errorf("no blocks: %v, %v", f, err)
 	}
 	var none *Forwarder

@@ -3,6 +3,7 @@ package udp
 import (
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -37,7 +38,8 @@ type overflow struct {
 	last  uint32 // the kernel's counter when it was last read; it wraps
 	total uint64
 	told  uint64 // of total, by Overflow
-	ended bool   // the socket is closed
+	grown time.Time
+	ended bool // the socket is closed
 }
 
 // Overflow returns how many datagrams the kernel has dropped at this socket
@@ -54,12 +56,14 @@ func (c *Conn) Overflow() uint64 {
 }
 
 // Lost returns how many datagrams the kernel has dropped at this socket since
-// it was opened.
-func (c *Conn) Lost() uint64 {
+// it was opened, and how long ago that was noticed last; 0 and 0 if none.
+func (c *Conn) Lost() (datagrams uint64, ago time.Duration) {
 	c.overflow.mu.Lock()
 	defer c.overflow.mu.Unlock()
-	c.count()
-	return c.overflow.total
+	if c.count(); c.overflow.total > 0 {
+		ago = max(1, time.Since(c.overflow.grown))
+	}
+	return c.overflow.total, ago
 }
 
 // count reads the kernel's counter; the caller holds the lock. Where it cannot
@@ -73,7 +77,9 @@ func (c *Conn) count() {
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(c.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	if errno == 0 && size >= uint32(unsafe.Sizeof(info)) {
-		c.overflow.total += uint64(info[index] - c.overflow.last)
-		c.overflow.last = info[index]
+		if more := info[index] - c.overflow.last; more > 0 {
+			c.overflow.total += uint64(more)
+			c.overflow.last, c.overflow.grown = info[index], time.Now()
+		}
 	}
 }

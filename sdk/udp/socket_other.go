@@ -43,8 +43,9 @@ func bufferAdvice(asked int) string {
 func (c *Conn) Overflow() uint64 { return 0 }
 
 // Lost returns how many datagrams the kernel has dropped at this socket since
-// it was opened; this system does not tell.
-func (c *Conn) Lost() uint64 { return 0 }
+// it was opened, and how long ago that was noticed last; this system does not
+// tell.
+func (c *Conn) Lost() (datagrams uint64, ago time.Duration) { return 0, 0 }
 
 // receiver receives one datagram at a time.
 type receiver struct {

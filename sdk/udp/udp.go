@@ -38,4 +38,8 @@ type Datagram struct {
 	Data      []byte         // the payload, valid until the next Receive on the same Conn; what lies behind it up to its capacity is free to use
 	From      netip.AddrPort // its source; an IPv4 address is never an IPv6-mapped one
 	Truncated bool           // it was longer than MaxDatagram and lost its end
+	// Exporter is for whoever forwards by exporter: the number, from 1, among
+	// those that the plugin listens to; 0, as Receive leaves it, is none of
+	// them.
+	Exporter int
 }

@@ -32,8 +32,13 @@ type Exporter struct {
 
 // exportersName is the attribute of a capture's block that takes references to
 // exporters. A capture that describes it as a list of objects reads datagrams
-// that anybody can forge, and so needs the list in mode enforce.
-const exportersName = "exporters"
+// that anybody can forge, and so needs the list in mode enforce. Attributes
+// whose names end in exportersSuffix take such references too, and so does
+// either in the blocks inside it.
+const (
+	exportersName   = "exporters"
+	exportersSuffix = "_exporters"
+)
 
 // readExporters reads the devices that captures refer to.
 func (l *loader) readExporters() {
@@ -184,7 +189,7 @@ func (e *Exporter) value() cty.Value {
 
 // takesExporters reports whether an attribute is for references to exporters.
 func takesExporters(a *host.Attribute) bool {
-	return a.Name == exportersName && a.Type.IsListType() && a.Type.ElementType().IsObjectType()
+	return (a.Name == exportersName || strings.HasSuffix(a.Name, exportersSuffix)) && a.Type.IsListType() && a.Type.ElementType().IsObjectType()
 }
 
 // decodeExporters turns references into the exporters they name.
@@ -202,7 +207,7 @@ func (l *loader) decodeExporters(a *hclsyntax.Attribute, schema *host.Attribute)
 		}
 	}
 	if t, ok := unwrap(a.Expr).(*hclsyntax.TupleConsExpr); ok && len(t.Exprs) == 0 {
-		l.errorf(a.Expr.Range(), "Empty list", "%q is empty, so every device would be refused. Name the exporters to listen to, or remove it to listen to all.", a.Name)
+		l.errorf(a.Expr.Range(), "Empty list", "%q is empty, and so means no device at all. Name exporters, or remove it to mean all.", a.Name)
 	}
 	if len(list) == 0 {
 		return null
@@ -220,7 +225,8 @@ func (l *loader) decodeExporters(a *hclsyntax.Attribute, schema *host.Attribute)
 func (l *loader) checkAllowList(p *Plugin, schema *host.Block) {
 	takes := false
 	for i := range schema.Attributes {
-		takes = takes || takesExporters(&schema.Attributes[i])
+		a := &schema.Attributes[i]
+		takes = takes || a.Name == exportersName && takesExporters(a)
 	}
 	if p.Kind != "capture" || !takes || !l.conf.canEnforce(p) {
 		return

@@ -115,6 +115,41 @@ func TestExportersReachTheCapture(t *testing.T) {
 	}
 }
 
+// Blocks inside a plugin's may name exporters too, under a name of their own.
+func TestExportersInBlocks(t *testing.T) {
+	c := loadExporters(t, "monitor", "monitor", `exporters = [exporter.fra_r1, exporter.plain]
+  forward "a" {
+    exporters = [exporter.plain]
+  }
+  forward "b" {
+    except_exporters = [exporter.fra_r1, exporter.plain]
+  }`)
+	schema := flowSchema()
+	names := cty.List(cty.Object(map[string]cty.Type{"name": cty.String}))
+	schema.Blocks = []host.NestedBlock{{Name: "forward", Labels: []string{"name"}, Block: host.Block{Attributes: []host.Attribute{
+		{Name: "exporters", Type: names}, {Name: "except_exporters", Type: names},
+	}}}}
+	v, diags := c.Decode(c.Captures[0], schema)
+	noDiagnostics(t, c, diags)
+	of := func(list ...string) cty.Value {
+		var out []cty.Value
+		for _, n := range list {
+			out = append(out, cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal(n)}))
+		}
+		if out == nil {
+			return cty.NullVal(names)
+		}
+		return cty.ListVal(out)
+	}
+	want := cty.ListVal([]cty.Value{
+		cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal("a"), "exporters": of("plain"), "except_exporters": of()}),
+		cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal("b"), "exporters": of(), "except_exporters": of("fra_r1", "plain")}),
+	})
+	if got := v.GetAttr("forward"); !got.RawEquals(want) {
+		t.Errorf("got %#v", got)
+	}
+}
+
 func TestAllowListIsNeededToEnforce(t *testing.T) {
 	for _, c := range []struct {
 		mode, action, exporters string

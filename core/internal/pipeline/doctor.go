@@ -28,7 +28,7 @@ type Diagnosis struct {
 // checkOrder is the order in which data passes what is checked. What plugins
 // check beyond it comes last.
 var checkOrder = []string{
-	"daemon", "running", "restarts", "bound", "rp_filter", "datagrams", "traffic", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
+	"daemon", "running", "restarts", "bound", "rp_filter", "firewall", "datagrams", "traffic", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
 	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward", "buffer size",
 }
 

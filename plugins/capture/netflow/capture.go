@@ -78,7 +78,7 @@ func (c *capture) Start(context.Context) error {
 		return errors.Join(err, c.close())
 	}
 	var err error
-	if c.forward, err = udp.NewForwarder(c.cfg.Forward, c.log); err != nil {
+	if c.forward, err = udp.NewForwarder(c.cfg.Forward, exporter.Names(c.cfg.Exporters), c.log); err != nil {
 		return errors.Join(err, c.close())
 	}
 	if c.cfg.Templates != "" {

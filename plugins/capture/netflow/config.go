@@ -60,7 +60,7 @@ func (c *capture) Validate(context.Context) error {
 	cfg, root := &c.cfg, diag.Path{}
 	var ds diag.Diagnostics
 	ds = append(ds, udp.CheckListen(cfg.Listen, "NetFlow and IPFIX usually go", defaultListen[0])...)
-	ds = append(ds, udp.CheckForward(cfg.Forward)...)
+	ds = append(ds, udp.CheckForward(cfg.Forward, exporter.Names(cfg.Exporters))...)
 	if n := cfg.Workers; n < 1 || n > maxWorkers {
 		ds = append(ds, diag.Errorf(root.Attr("workers"), "Workers out of range",
 			"%d is not from 1 to %d. One worker takes some millions of records a second; more help only where there are more exporters and cores.", n, maxWorkers))

@@ -89,20 +89,21 @@ func newDecoder(o *output, st *store, v *exporter.View, h *hold) *decoder {
 }
 
 // datagram decodes one datagram. now is monotonic, wall the time of day; both
-// in nanoseconds. Whatever does not become a record is counted in lost.
-func (d *decoder) datagram(data []byte, from netip.AddrPort, now, wall int64) {
+// in nanoseconds. Whatever does not become a record is counted in lost. It
+// returns who has sent it, nil if that is nobody to listen to.
+func (d *decoder) datagram(data []byte, from netip.AddrPort, now, wall int64) *exporter.Exporter {
 	d.now, d.wall = now, wall
 	if len(data) < 2 {
 		d.lost[lostShort]++
-		return
+		return nil
 	}
 	id, why := identify(data, from)
 	if id.Version == 0 {
 		d.lost[why]++
-		return
+		return nil
 	}
 	if !d.find(id) {
-		return
+		return nil
 	}
 	data = d.roomy(data)
 	d.src.e.Datagram(len(data))
@@ -119,6 +120,7 @@ func (d *decoder) datagram(data []byte, from netip.AddrPort, now, wall int64) {
 		r := &o.records[o.n-1]
 		d.view.Observe(&r.Src, &r.Dst)
 	}
+	return d.src.e
 }
 
 // roomy sees to it that there is room for a window behind a datagram: the last

@@ -302,6 +302,51 @@ func TestForward(t *testing.T) {
 	}
 }
 
+// block is an exporter as the core hands it over, known by its domain.
+func block(name string, domain int) string {
+	return fmt.Sprintf("{ name = %q, source = [\"127.0.0.0/8\"], agent = [], domain = [%d], site = \"\", sampling = 0, count = \"\", interfaces = [], deduplicate = \"\" }", name, domain)
+}
+
+// Of two routers behind one address each target gets those that it selects,
+// and an unlisted one goes to none but the target for all.
+func TestForwardByExporter(t *testing.T) {
+	blocks := ""
+	sinks := map[string]*net.UDPConn{}
+	for name, selects := range map[string]string{
+		"all": "", "first": "exporters = [{ name = \"r1\" }]", "others": "except_exporters = [{ name = \"r1\" }]",
+	} {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		sinks[name] = c
+		blocks += fmt.Sprintf("forward %q {\n  target = %q\n  %s\n}\n", name, c.LocalAddr(), selects)
+	}
+	at := freePort(t, "127.0.0.1")
+	h := sdktest.New(t, plugin(), hclOf(at, "exporters = ["+block("r1", 1)+", "+block("r2", 2)+"]", blocks))
+	h.StartCapture(sdktest.Plan("10.10.0.0/16"))
+	s := sender(t, at)
+	for domain := range uint32(4) { // 0 and 3 are not listed
+		send(t, s, message(true, 0, domain, set(999, []byte("of nobody knows what"))))
+	}
+	for name, want := range map[string][]byte{"all": {0, 1, 2, 3}, "first": {1}, "others": {0, 2, 3}} {
+		buf := make([]byte, 2000)
+		for _, domain := range want {
+			if err := sinks[name].SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := sinks[name].Read(buf); err != nil || n < 16 || buf[15] != domain {
+				t.Errorf("%s: got domain %d of %d octets, %v; want %d", name, buf[15], n, err, domain)
+			}
+		}
+	}
+	rows, err := h.Table("forward")
+	if err != nil || len(rows.Rows) != 3 {
+		t.Errorf("%+v, %v", rows, err)
+	}
+}
+
 func waitFor(t *testing.T, ready func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ready(); time.Sleep(5 * time.Millisecond) {

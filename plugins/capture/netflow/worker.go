@@ -107,7 +107,9 @@ func (x *worker) decode(batch []udp.Datagram, now, wall int64) {
 		if g.Truncated {
 			x.d.lost[lostCutDatagram]++
 		}
-		x.d.datagram(g.Data, g.From, now, wall)
+		if e := x.d.datagram(g.Data, g.From, now, wall); e != nil && x.forward != nil {
+			g.Exporter = e.Block()
+		}
 	}
 	x.forward.Forward(batch)
 	x.stats.datagrams.Add(uint64(len(batch)))

@@ -67,7 +67,7 @@ func (c *capture) Start(ctx context.Context) error {
 	}
 	err := c.listen()
 	if err == nil {
-		c.forward, err = udp.NewForwarder(c.cfg.Forward, c.log)
+		c.forward, err = udp.NewForwarder(c.cfg.Forward, exporter.Names(c.cfg.Exporters), c.log)
 	}
 	if err != nil {
 		return errors.Join(err, c.Close(ctx))
@@ -113,8 +113,8 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 		if err != nil {
 			return err
 		}
-		c.forward.Forward(batch)
 		_, now := c.clock.Read()
 		k.batch(batch, now, conn.Overflow())
+		c.forward.Forward(batch) // who sent what is known now
 	}
 }

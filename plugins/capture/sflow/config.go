@@ -61,7 +61,7 @@ func (c *config) ports() (out []uint16) {
 // Validate checks what the schema cannot.
 func (c *capture) Validate(context.Context) error {
 	cfg, root := &c.cfg, diag.Path{}
-	ds := append(udp.CheckListen(cfg.Listen, "sFlow usually goes", defaultListen[0]), udp.CheckForward(cfg.Forward)...)
+	ds := append(udp.CheckListen(cfg.Listen, "sFlow usually goes", defaultListen[0]), udp.CheckForward(cfg.Forward, exporter.Names(cfg.Exporters))...)
 	fault := func(attr, summary, format string, args ...any) {
 		ds = append(ds, diag.Errorf(root.Attr(attr), summary, format, args...))
 	}

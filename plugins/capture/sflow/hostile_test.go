@@ -144,7 +144,7 @@ func TestHostileLive(t *testing.T) {
 	}
 }
 
-// Datagrams are passed on as they came.
+// Datagrams are passed on as they came, those of the agent that is asked for.
 func TestForward(t *testing.T) {
 	to, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -152,13 +152,16 @@ func TestForward(t *testing.T) {
 	}
 	defer to.Close()
 	address := freePort(t, "127.0.0.1")
+	agent := `{ name = "r1", source = [], agent = ["192.0.2.1/32"], domain = [], site = "", sampling = 0, count = "", interfaces = [], deduplicate = "" }`
 	h := sdktest.New(t, plugin(), `listen = ["`+address+`"]
+exporters = [`+agent+`]
 forward "copy" {
-  target = "`+to.LocalAddr().String()+`"
+  target    = "`+to.LocalAddr().String()+`"
+  exporters = [{ name = "r1" }]
 }`)
 	h.StartCapture(sdktest.Plan("10.0.0.0/8"))
 	want := specimens()["mixed"]
-	dial(t, address).send(want)
+	dial(t, address).send([]byte("of another agent"), want)
 	buf := make([]byte, 9000)
 	if err := to.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)

@@ -176,6 +176,7 @@ func (k *worker) identify(dg *udp.Datagram) bool {
 	}
 	e.Datagram(len(dg.Data))
 	e.Sequence(k.sequence, 1)
+	dg.Exporter = e.Block()
 	k.exporter, k.index = e, e.Index()
 	k.filtered, k.deduped, k.revision = e.Filtered(), e.Deduplicated(), e.RateRevision()
 	k.tally = tally{}
