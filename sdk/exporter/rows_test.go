@@ -217,15 +217,18 @@ func TestDoctorOnTheWayToTheSocket(t *testing.T) {
 	}{
 		"nothing": {path{reverse: 0}, path{}, []string{"datagrams fault no datagram has arrived: "}},
 		"long ago": {
-			path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99}, path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99},
+			path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99},
+			path{reverse: 7, vanished: [2]int64{50, 50}, noPort: 99},
 			[]string{"rp_filter warn the reverse path filter has dropped 7 packets since the start of this machine and is strict on eth0", "datagrams fault "},
 		},
 		"reverse path": {
-			path{reverse: 7}, path{reverse: 9},
+			path{reverse: 7},
+			path{reverse: 9},
 			[]string{"rp_filter fault the reverse path filter has dropped 2 packets since this capture started", "datagrams fault "},
 		},
 		"firewall": {
-			path{vanished: [2]int64{-40, 3}}, path{vanished: [2]int64{-20, 4}},
+			path{vanished: [2]int64{-40, 3}},
+			path{vanished: [2]int64{-20, 4}},
 			[]string{"firewall fault no datagram has arrived, but 21 packets have reached this machine", "datagrams fault "},
 		},
 		"a few are nothing": {path{}, path{vanished: [2]int64{enough - 1, -5}}, []string{"datagrams fault "}},

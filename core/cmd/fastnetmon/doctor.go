@@ -29,7 +29,11 @@ func doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say why no traffic, or not the right one, is seen, and what to do",
 		Long: `Doctor follows the data from the sockets to the limits and says what it finds, a line each: faults first, then warnings, each in the
-order in which data passes. The exit status is 0 when there is no fault (there may be warnings), 1 when there is one or no daemon answers.`,
+order in which data passes. The exit status is 1 when there is a fault or no daemon answers, 3 when there are warnings only, and 0 when all is
+well.
+
+A fault keeps traffic from being seen, or much of it. A warning is what may be as it is meant, or shows attacks late or not in full: an
+unknown sampling rate, a clock that is off, limits too low for the sampling rate, flows that are reported later than a hostgroup's average.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return askDaemon(cmd, &flags, func(ctx context.Context, c *api.Client) error {
@@ -45,17 +49,29 @@ order in which data passes. The exit status is 0 when there is no fault (there m
 				if err != nil {
 					return failure(err)
 				}
-				for _, c := range checks {
-					if c.State == exporter.StateFault {
-						return shown(exitFailure)
-					}
-				}
-				return nil
+				return exitOf(checks)
 			})
 		},
 	}
 	flags.add(cmd)
 	return cmd
+}
+
+// exitOf is the exit status that checks give.
+func exitOf(checks []api.Check) error {
+	code := 0
+	for _, c := range checks {
+		switch c.State {
+		case exporter.StateFault:
+			return shown(exitFailure)
+		case exporter.StateWarn:
+			code = exitWarning
+		}
+	}
+	if code == 0 {
+		return nil
+	}
+	return shown(code)
 }
 
 func printChecks(w io.Writer, checks []api.Check) error {

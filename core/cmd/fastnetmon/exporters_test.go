@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -54,6 +55,23 @@ func TestFaultsGiveAnExitCode(t *testing.T) {
 		_, code, err := ask(t.Context(), &out, command, "--socket", socket)
 		if code != exitFailure || !strings.Contains(err.Error(), says) || !strings.Contains(out.String(), "EXPORTER") && !strings.HasPrefix(out.String(), "STATE") {
 			t.Errorf("%s: exit status %d, %v\n%s", command, code, err, out.String())
+		}
+	}
+}
+
+func TestExitOf(t *testing.T) {
+	for states, want := range map[string]int{"": 0, "ok": 0, "ok warn ok": exitWarning, "warn fault ok": exitFailure, "fault": exitFailure} {
+		var checks []api.Check
+		for state := range strings.FieldsSeq(states) {
+			checks = append(checks, api.Check{State: state})
+		}
+		code := 0
+		var coded *exitError
+		if errors.As(exitOf(checks), &coded) {
+			code = coded.code
+		}
+		if code != want {
+			t.Errorf("%q: exit status %d, want %d", states, code, want)
 		}
 	}
 }

@@ -22,6 +22,7 @@ var version = "devel"
 const (
 	exitFailure = 1 // something went wrong while running
 	exitConfig  = 2 // the configuration or the command line is at fault
+	exitWarning = 3 // doctor: nothing is at fault, but it warns
 )
 
 // exitError carries an exit code; its text has been shown already when empty.
