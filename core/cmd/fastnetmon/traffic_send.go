@@ -36,6 +36,8 @@ func (f *sendFlags) add(cmd *cobra.Command) {
 	flags.DurationVar(&f.Active, "active", time.Minute, "with --send: flows that last longer are cut (active timeout)")
 	flags.DurationVar(&f.Inactive, "inactive", 15*time.Second, "with --send: flows without packets for so long are over (inactive timeout)")
 	flags.DurationVar(&f.Templates, "templates", 30*time.Second, "with --send: time between templates")
+	flags.BoolVar(&f.Expanded, "expanded", false, "with --send sflow: samples in their expanded form")
+	flags.DurationVar(&f.Counters, "counters", 0, "with --send sflow: time between counter samples, which tell the names uplink and downlink too; 0: none")
 	flags.Uint32Var(&f.Domain, "domain", 1, "with --send: NetFlow 5 engine, NetFlow 9 source id, IPFIX domain, sFlow sub-agent")
 	flags.StringVar(&f.agent, "agent", "192.0.2.1", "with --send sflow: the agent's address")
 	flags.BoolVar(&f.even, "even", false, "all hosts have the same rate, not a few of them most of the traffic")
@@ -275,7 +277,7 @@ func (t *telemetrySender) loop(ctx context.Context, pool *gen.Pool) error {
 		}
 		at := began.Add(now).UnixNano()
 		if pool.Templates != nil && since >= nextTemplates {
-			nextTemplates = since + max(t.Templates, time.Millisecond)
+			nextTemplates = since + max(t.Every(), time.Millisecond)
 			t.stamp.Stamp(pool.Templates, at)
 			if err := t.out.Send([][]byte{pool.Templates.Data}); err != nil {
 				return err

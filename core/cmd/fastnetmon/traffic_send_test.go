@@ -81,11 +81,17 @@ func sendTo(t *testing.T, args ...string) (string, []arrived) {
 // and octets that the command says. They are few: what is sent at once must fit
 // into the buffer that any system grants.
 func TestTsharkAgrees(t *testing.T) {
+	cases := map[string][]string{"sflow expanded, with counters": {"sflow", "--expanded", "--counters", "300ms"}}
 	for _, protocol := range gen.Protocols() {
-		t.Run(string(protocol), func(t *testing.T) {
+		cases[string(protocol)] = []string{string(protocol)}
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			out, all := sendTo(t, "--send", string(protocol), "--duration", "2s", "--pps", "300", "--active", "700ms", "--inactive", "400ms", "--sampling", "2",
-				"--attack", "syn_flood,target=203.0.113.7,pps=100", "--attack", "dns_amplification,target=2001:db8::7,pps=60", "--attack", "icmp_flood,target=203.0.113.8,pps=30")
+			protocol := gen.Protocol(c[0])
+			out, all := sendTo(t, append([]string{"--send", c[0], "--duration", "2s", "--pps", "300", "--active", "700ms", "--inactive", "400ms", "--sampling", "2",
+				"--attack", "syn_flood,target=203.0.113.7,pps=100", "--attack", "dns_amplification,target=2001:db8::7,pps=60", "--attack", "icmp_flood,target=203.0.113.8,pps=30"},
+				c[1:]...)...)
 			want := parseSent(t, out)
 			got := tsharkTelemetry(t, protocol, all)
 			if got != want || want.packets < 350 {

@@ -171,7 +171,8 @@ func (f *flow) icmpPort(port uint16) uint16 {
 }
 
 // TemplatesOf returns the datagram with an exporter's templates and, where it
-// samples, its sampling rate; nil where its protocol has no templates.
+// samples, its sampling rate; of sFlow the counters of its interfaces, if they
+// are asked for. It is nil where there is nothing of the kind.
 func TemplatesOf(t *Telemetry) *Datagram {
 	var b []byte
 	var header int
@@ -182,6 +183,8 @@ func TemplatesOf(t *Telemetry) *Datagram {
 	case IPFIX:
 		b, header = headIPFIX(nil, t.Domain), headerIPFIX
 		templates, options = 2, 3
+	case SFlow:
+		return countersOf(t)
 	default:
 		return nil
 	}

@@ -10,6 +10,9 @@ type Stamper struct {
 	records   uint32
 	samples   uint32
 	pool      uint32
+	counters  uint32
+	packets   uint64 // told of, scaled
+	octets    uint64
 }
 
 // uptimeAtFirst is for how long the exporter has been up at the first
@@ -45,16 +48,50 @@ func (s *Stamper) Stamp(d *Datagram, at int64) {
 	case SFlow:
 		be.PutUint32(b[16:], s.datagrams+1)
 		be.PutUint32(b[20:], uint32(uptime))
-		for _, at := range d.samples {
-			s.samples++
-			s.pool += d.rate
-			sample := b[at : at+samplePool+4]
-			be.PutUint32(sample[sampleSeq:], s.samples)
-			be.PutUint32(sample[samplePool:], s.pool)
+		if d.Records == 0 {
+			s.count(d)
+		} else {
+			s.sample(d)
 		}
 	}
 	s.datagrams++
 	s.records += uint32(d.Records + d.options)
+}
+
+// sample numbers flow samples: each stands for as many packets that could have
+// been sampled as the rate says.
+func (s *Stamper) sample(d *Datagram) {
+	be := binary.BigEndian
+	pool := uint16(samplePool)
+	if d.expanded {
+		pool += expandedSource
+	}
+	for _, at := range d.samples {
+		s.samples++
+		s.pool += d.rate
+		sample := d.Data[at : at+pool+4]
+		be.PutUint32(sample[sampleSeq:], s.samples)
+		be.PutUint32(sample[pool:], s.pool)
+	}
+	s.packets += d.Packets * uint64(d.rate)
+	s.octets += d.Bytes * uint64(d.rate)
+}
+
+// count sets the counters of the interfaces: all has come in by the first and
+// left by the second.
+func (s *Stamper) count(d *Datagram) {
+	be := binary.BigEndian
+	s.counters++
+	body, at := uint16(countersBody), [2]uint16{ifInOctets, ifOutOctets}
+	if d.expanded {
+		body += expandedSource
+	}
+	for i, from := range d.samples {
+		be.PutUint32(d.Data[from+sampleSeq:], s.counters)
+		b := d.Data[from+body+at[i]:]
+		be.PutUint64(b, s.octets)
+		be.PutUint32(b[8:], uint32(s.packets))
+	}
 }
 
 // shift32 moves the records' times of 32 bits to another clock.

@@ -36,6 +36,8 @@ type Telemetry struct {
 	Agent     netip.Addr    // sFlow's agent address, IPv4; invalid: 192.0.2.1
 	PerPacket int           // flow records or samples in a datagram at most; 0: as many as fit
 	Cache     int           // flows in the exporter's cache, the oldest leaves; 0: 65536
+	Expanded  bool          // sFlow: samples in their expanded form
+	Counters  time.Duration // sFlow: time between counter samples of its interfaces; 0: none
 }
 
 // Told is what datagrams tell of.
@@ -52,7 +54,7 @@ type Told struct {
 type Datagram struct {
 	Time    int64  // when the exporter sends it, nanoseconds since the Unix epoch
 	Data    []byte // at most 1464 octets
-	Records int    // flow records or samples; 0: templates
+	Records int    // flow records or samples; 0: templates, or counter samples
 	Packets uint64 // packets that they tell of
 	Bytes   uint64 // octets by the IP header
 
@@ -63,6 +65,7 @@ type Datagram struct {
 	stride   int      // from one record to the next
 	samples  []uint16 // sFlow: offsets of the samples
 	rate     uint32   // sFlow
+	expanded bool     // sFlow
 }
 
 // clone copies a datagram that is to stay.
@@ -97,6 +100,12 @@ func (t Telemetry) complete() (Telemetry, error) {
 	}
 	if !t.Agent.Is4() {
 		return t, fmt.Errorf("telemetry: agent %v; an IPv4 address is needed", t.Agent)
+	}
+	if t.Protocol != SFlow && (t.Expanded || t.Counters != 0) {
+		return t, fmt.Errorf("telemetry: %s has no expanded samples and no counter samples; sFlow has", t.Protocol)
+	}
+	if t.Counters < 0 {
+		return t, fmt.Errorf("telemetry: %v between counter samples; it must not be negative", t.Counters)
 	}
 	if t.PerPacket < 0 || t.Cache < 0 {
 		return t, errors.New("telemetry: records in a datagram and flows in the cache must not be negative")
@@ -158,14 +167,22 @@ type output struct {
 	Telemetry
 	yield     func(*Datagram) bool
 	told      Told
-	templates int64 // when templates were sent last
+	templates int64 // when templates, or counters, were sent last
 	started   bool
 	stopped   bool
 }
 
-// send gives a datagram away, after templates that are due.
+// Every is the time between the datagrams of TemplatesOf.
+func (t *Telemetry) Every() time.Duration {
+	if t.Protocol == SFlow {
+		return t.Counters
+	}
+	return t.Templates
+}
+
+// send gives a datagram away, after templates or counters that are due.
 func (o *output) send(d *Datagram) {
-	if t := TemplatesOf(&o.Telemetry); t != nil && (!o.started || d.Time-o.templates >= int64(o.Templates)) {
+	if t := TemplatesOf(&o.Telemetry); t != nil && (!o.started || d.Time-o.templates >= int64(o.Every())) {
 		t.Time = d.Time
 		o.templates = d.Time
 		o.stopped = o.stopped || !o.yield(t)
@@ -183,7 +200,7 @@ func (o *output) send(d *Datagram) {
 
 // Pool is datagrams that are sent over and over.
 type Pool struct {
-	Templates *Datagram // to be sent before the first one and now and then; nil: none
+	Templates *Datagram // of TemplatesOf, to be sent before the first one and every so often; nil: none
 	Datagrams []*Datagram
 	Told      Told // by all of them
 }

@@ -102,20 +102,34 @@ func TestSamplesParse(t *testing.T) {
 	}
 	var truth []traffic.Record
 	_ = s.Packets(func(p *Packet) bool { truth = append(truth, p.Record); return true })
-	x := Telemetry{Protocol: SFlow}
+	t.Run("compact", func(t *testing.T) { samplesParse(t, s, truth, Telemetry{Protocol: SFlow}) })
+	t.Run("expanded", func(t *testing.T) {
+		samplesParse(t, s, truth, Telemetry{Protocol: SFlow, Expanded: true, Counters: 100 * time.Millisecond})
+	})
+}
+
+func samplesParse(t *testing.T, s *Scenario, truth []traffic.Record, x Telemetry) {
 	var parser traffic.Parser
-	n := 0
+	n, counters, head := 0, 0, 0
+	if x.Expanded {
+		head = expandedHead - sampleHead
+	}
 	be := binary.BigEndian
 	_, err := x.Datagrams(s, func(d *Datagram) bool {
+		if d.Records == 0 {
+			counters++
+			return true
+		}
 		if be.Uint32(d.Data) != 5 || int(be.Uint32(d.Data[24:])) != d.Records {
 			t.Fatalf("header % x", d.Data[:headerSFlow])
 		}
 		at := headerSFlow
 		for range d.Records {
 			sample := d.Data[at : at+8+int(be.Uint32(d.Data[at+4:]))]
-			length, captured := int(be.Uint32(sample[52:])), int(be.Uint32(sample[60:]))
+			raw := sample[sampleHead+head:]
+			length, captured := int(be.Uint32(raw[12:])), int(be.Uint32(raw[20:]))
 			var r traffic.Record
-			o := parser.Ethernet(&r, sample[64:64+captured], length-frameCheck)
+			o := parser.Ethernet(&r, raw[rawHead:rawHead+captured], length-frameCheck)
 			r.Time = truth[n].Time
 			if want := truth[n]; o != traffic.OK || r != want {
 				t.Fatalf("sample %d: %v\n got %+v\nwant %+v", n, o, r, want)
@@ -130,6 +144,9 @@ func TestSamplesParse(t *testing.T) {
 	})
 	if err != nil || n != len(truth) {
 		t.Errorf("%d samples of %d packets, %v", n, len(truth), err)
+	}
+	if want := x.Counters != 0; want != (counters >= 10) {
+		t.Errorf("%d datagrams of counters in %v", counters, s.Duration)
 	}
 }
 
@@ -262,6 +279,9 @@ func TestTelemetryRefuses(t *testing.T) {
 		{Protocol: IPFIX, Active: -1},
 		{Protocol: SFlow, Agent: netip.MustParseAddr("::1")},
 		{Protocol: IPFIX, PerPacket: -1},
+		{Protocol: IPFIX, Expanded: true},
+		{Protocol: NetFlow5, Counters: time.Second},
+		{Protocol: SFlow, Counters: -1},
 	} {
 		if _, err := x.Datagrams(everything(), func(*Datagram) bool { return true }); err == nil {
 			t.Errorf("%+v is taken", x)
