@@ -333,7 +333,9 @@ func startAs(t *testing.T, words ...string) *live {
 	go func() { l.done <- l.cmd.Wait() }()
 	t.Cleanup(func() {
 		_ = l.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		<-l.done
+		if err := <-l.done; err != nil && t.Failed() {
+			t.Logf("%q: %v\n%s", words, err, l.stderr)
+		}
 	})
 	return l
 }

@@ -12,6 +12,38 @@ type tally struct {
 	dropped  int64  // samples that the device says it has dropped
 	counters uint64 // counter samples
 	discards uint64 // notices of drops
+	pool     pool
+}
+
+// pool is how many packets samples were chosen among, by the device's own
+// count, and how many that would be by the rate it tells.
+type pool struct{ samples, packets, told uint64 }
+
+func (p *pool) add(more pool) {
+	p.samples += more.samples
+	p.packets += more.packets
+	p.told += more.told
+}
+
+// fewPooled is how many samples say something; of poolMemory and more the older
+// half is forgotten.
+const (
+	fewPooled  = 4 * poolSpan
+	poolMemory = 1 << 16
+)
+
+// rate is the sampling rate that the pool shows; 0 not known.
+func (p *pool) rate() uint64 {
+	if p.samples < fewPooled {
+		return 0
+	}
+	return max((p.packets+p.samples/2)/p.samples, 1)
+}
+
+// differs reports whether the rate that the device tells is far from that:
+// more than twice as high or as low.
+func (p *pool) differs() bool {
+	return p.rate() != 0 && p.told != 0 && (p.packets > 2*p.told || p.told > 2*p.packets)
 }
 
 func (t *tally) add(more *tally) {
@@ -19,6 +51,10 @@ func (t *tally) add(more *tally) {
 	t.dropped += more.dropped
 	t.counters += more.counters
 	t.discards += more.discards
+	t.pool.add(more.pool)
+	if t.pool.samples >= poolMemory {
+		t.pool = pool{t.pool.samples / 2, t.pool.packets / 2, t.pool.told / 2}
+	}
 }
 
 // agents keeps a tally for each exporter, for people. Workers come by only

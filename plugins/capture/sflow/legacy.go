@@ -107,7 +107,7 @@ func (d *decoder) flow4(c *cursor, r *traffic.Record, s *sample) result {
 	source := be.Uint32(h[4:])
 	*s = sample{
 		flow: true, sequence: be.Uint32(h), source: uint64(source>>24)<<32 | uint64(source&0xffffff),
-		rate: be.Uint32(h[8:]), drops: be.Uint32(h[16:]), in: be.Uint32(h[20:]), out: be.Uint32(h[24:]),
+		rate: be.Uint32(h[8:]), pool: be.Uint32(h[12:]), drops: be.Uint32(h[16:]), in: be.Uint32(h[20:]), out: be.Uint32(h[24:]),
 	}
 	if s.out>>31 != 0 { // so many interfaces
 		s.out = 0

@@ -28,6 +28,7 @@ type sample struct {
 	source   uint64 // of the data source: its class in the upper half, its index in the lower
 	sequence uint32 // of the samples of this source
 	rate     uint32 // 1 in rate packets is sampled; 0 the device does not say
+	pool     uint32 // packets that this one was chosen among, ever, modulo 2^32
 	drops    uint32 // samples that the device has dropped for lack of resources, modulo 2^32
 	in, out  uint32 // ifIndex, 0 unknown or several
 	flow     bool   // it is a flow sample or a discard: the fields above are set
@@ -183,7 +184,7 @@ func (d *decoder) skip(cause int, also *uint64) {
 func (s *sample) compact(h *[32]byte) {
 	source, in, out := be.Uint32(h[4:]), be.Uint32(h[20:]), be.Uint32(h[24:])
 	s.sequence, s.source = be.Uint32(h[:]), uint64(source>>24)<<32|uint64(source&0xffffff)
-	s.rate, s.drops = be.Uint32(h[8:]), be.Uint32(h[16:])
+	s.rate, s.pool, s.drops = be.Uint32(h[8:]), be.Uint32(h[12:]), be.Uint32(h[16:])
 	s.flow, s.dropped, s.discard = true, false, false
 	s.in, s.out = in, out
 	if in >= ifInternal || out >= ifInternal {
@@ -195,7 +196,7 @@ func (s *sample) compact(h *[32]byte) {
 // expanded reads what an expanded flow sample has before its records.
 func (s *sample) expanded(h *[44]byte) {
 	s.sequence, s.source = be.Uint32(h[:]), be.Uint64(h[4:])
-	s.rate, s.drops = be.Uint32(h[12:]), be.Uint32(h[20:])
+	s.rate, s.pool, s.drops = be.Uint32(h[12:]), be.Uint32(h[16:]), be.Uint32(h[20:])
 	s.flow, s.dropped, s.discard = true, false, false
 	s.input(be.Uint32(h[24:]), be.Uint32(h[28:]), 0xffffffff)
 	s.output(be.Uint32(h[32:]), be.Uint32(h[36:]), 0xffffffff)
@@ -204,7 +205,7 @@ func (s *sample) expanded(h *[44]byte) {
 // notice reads what the notice of a drop has before its records.
 func (s *sample) notice(h []byte) {
 	s.sequence, s.source = be.Uint32(h), be.Uint64(h[4:])
-	s.rate, s.drops = 1, be.Uint32(h[12:])
+	s.rate, s.pool, s.drops = 1, 0, be.Uint32(h[12:])
 	s.input(0, be.Uint32(h[16:]), 0xffffffff)
 	s.output(0, be.Uint32(h[20:]), 0xffffffff)
 	s.flow, s.dropped, s.discard = true, true, true

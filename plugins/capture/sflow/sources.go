@@ -27,7 +27,10 @@ type source struct {
 	suspect lapse // taken for missing and dropped at the last step, which may have been one to the other direction
 }
 
-type expected struct{ next, drops uint32 }
+type expected struct {
+	next, drops uint32
+	from, pool  uint32 // number and pool of the sample from which on the pool is compared with the rate
+}
 
 type lapse struct{ missing, dropped int32 }
 
@@ -80,10 +83,11 @@ func (e *source) surprise(s *sample, fresh bool, t *tally) {
 	var step lapse
 	switch {
 	case fresh:
+		e.from, e.pool = s.sequence, s.pool
 	case gap != 0 && s.sequence == e.other.next: // the other direction
 		t.missing -= int64(e.suspect.missing)
 		t.dropped += int64(more(e.other.drops, s.drops)) - int64(e.suspect.dropped)
-		e.other = e.expected
+		e.other, e.expected = e.expected, e.other
 	case gap < 0 && gap >= -maxLate:
 		t.missing--
 		return
@@ -96,9 +100,24 @@ func (e *source) surprise(s *sample, fresh bool, t *tally) {
 		e.other = e.expected
 	default:
 		e.other = e.expected
+		e.from, e.pool = s.sequence, s.pool
 	}
 	e.suspect = step
-	e.expected = expected{s.sequence + 1, s.drops}
+	e.next, e.drops = s.sequence+1, s.drops
+}
+
+// poolSpan is over how many samples of a source the pool is compared with the
+// rate: the share of packets that chance picks is then right to some 6 %.
+const poolSpan = 256
+
+// compare takes into t how many packets poolSpan samples and more were chosen
+// among. Over much longer ones the numbers may be those of something else.
+func (e *source) compare(s *sample, t *tally) {
+	samples, packets := s.sequence-e.from, s.pool-e.pool
+	e.from, e.pool = s.sequence, s.pool
+	if samples < 2*poolSpan && packets > 0 && packets < 1<<31 { // 0: the device does not fill it in
+		t.pool.add(pool{samples: uint64(samples), packets: uint64(packets), told: uint64(samples) * uint64(s.rate)})
+	}
 }
 
 // more is by how much a count of drops has grown.

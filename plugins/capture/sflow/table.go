@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
@@ -25,6 +26,7 @@ func (c *capture) Table(_ context.Context, name string) (sdk.Rows, error) {
 		c.addTallies(&rows)
 	case name == exporter.TableDoctor:
 		c.addChecks(&rows)
+		c.addPools(&rows)
 	}
 	return rows, nil
 }
@@ -42,11 +44,18 @@ func (c *capture) addTallies(rows *sdk.Rows) {
 		tallies[k] = c.agents.get(e)
 	}
 	column := func(name string) int { return slices.Index(rows.Columns, name) }
-	address, agent, domain := column("address"), column("agent"), column("domain")
-	rows.Columns = append(slices.Clone(rows.Columns), "samples lost", "agent drops", "discards", "counter samples")
+	address, agent, domain, notes := column("address"), column("agent"), column("domain"), column("notes")
+	rows.Columns = append(slices.Clone(rows.Columns), "pool sampling", "samples lost", "agent drops", "discards", "counter samples")
 	for i, row := range rows.Rows {
 		t := tallies[key{row[address], row[agent], row[domain]}]
-		rows.Rows[i] = append(row, strconv.FormatInt(max(t.missing, 0), 10),
+		observed := ""
+		if n := t.pool.rate(); n > 0 {
+			observed = strconv.FormatUint(n, 10)
+		}
+		if t.pool.differs() {
+			row[notes] = strings.TrimPrefix(row[notes]+"; sampling_differs_from_pool", "; ")
+		}
+		rows.Rows[i] = append(row, observed, strconv.FormatInt(max(t.missing, 0), 10),
 			strconv.FormatInt(max(t.dropped, 0), 10), strconv.FormatUint(t.discards, 10), strconv.FormatUint(t.counters, 10))
 	}
 }
@@ -85,6 +94,27 @@ func (c *capture) addChecks(rows *sdk.Rows) {
 		add("samples", exporter.StateWarn, "%d samples are missing beside %d that came: they are lost on the way here", of.missing, t.samples)
 	default:
 		add("samples", exporter.StateOK, "%d samples have come, %d of them count; %d are missing, %d the devices have dropped", t.samples, t.records, max(of.missing, 0), max(of.dropped, 0))
+	}
+}
+
+// addPools adds to doctor's rows the devices whose samples do not bear out the
+// rate that they tell.
+func (c *capture) addPools(rows *sdk.Rows) {
+	n, first := 0, ""
+	for _, e := range c.set.All() {
+		p := c.agents.get(e).pool
+		if !p.differs() {
+			continue
+		}
+		if n++; n == 1 {
+			first = fmt.Sprintf("%s says that its sampling rate is %d, but by its own count one packet of %d was sampled", e.Name(), (p.told+p.samples/2)/p.samples, p.rate())
+		}
+	}
+	if n > 1 {
+		first += fmt.Sprintf("; and %d exporters more", n-1)
+	}
+	if n > 0 {
+		rows.Rows = append(rows.Rows, []string{"sampling", exporter.StateWarn, first + ": what it tells is what counts, so compare its rates with the interface's own counters"})
 	}
 }
 

@@ -214,6 +214,9 @@ func (k *worker) source(s *sample) *source {
 	} else {
 		src.next++
 	}
+	if s.sequence-src.from >= poolSpan {
+		src.compare(s, &k.tally)
+	}
 	if s.discard {
 		k.tally.discards++
 	}

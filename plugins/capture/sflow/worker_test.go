@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -253,6 +254,73 @@ func TestSequenceBothWays(t *testing.T) {
 	}
 }
 
+// What a device counts itself is held against the rate it tells, whatever is
+// lost on the way; where it counts nothing, nothing is.
+func TestPool(t *testing.T) {
+	f := someFrames(1, false)[0]
+	for name, c := range map[string]struct {
+		samples, rate int
+		pool          func(i int) int
+		lose          func(i int) bool
+		want          string
+		differs       bool
+	}{
+		"right":          {2000, 100, func(i int) int { return 100 * i }, nil, "100", false},
+		"half are lost":  {4000, 100, func(i int) int { return 100 * i }, func(i int) bool { return i%2 == 0 }, "100", false},
+		"backed off":     {2000, 100, func(i int) int { return 800 * i }, nil, "800", true},
+		"too many":       {2000, 1000, func(i int) int { return 10 * i }, nil, "10", true},
+		"somewhat off":   {2000, 100, func(i int) int { return 150 * i }, nil, "150", false},
+		"not filled in":  {2000, 100, func(int) int { return 0 }, nil, "", false},
+		"too few":        {500, 100, func(i int) int { return 800 * i }, nil, "", false},
+		"it wraps":       {2000, 100, func(i int) int { return 1<<32 - 50_000 + 100*i }, nil, "100", false},
+		"starts again":   {4000, 100, func(i int) int { return 100 * (i % 1000) }, nil, "100", false},
+		"gap in between": {3000, 100, func(i int) int { return 100 * i }, func(i int) bool { return i > 1000 && i < 1900 }, "100", false},
+	} {
+		b := newBench(t, defaults())
+		number := uint32(0)
+		for i := range c.samples {
+			sequence := uint32(i)
+			if name == "starts again" {
+				sequence = uint32(i%1000) + 1
+			}
+			if c.lose != nil && c.lose(i) {
+				continue
+			}
+			number++
+			s := flowSample{sequence: sequence, index: 1, rate: uint32(c.rate), pool: uint32(c.pool(i)), records: [][]byte{header(1, 64, f)}}
+			b.give(datagram{agent: agent4, sequence: number, samples: [][]byte{s.compact()}}.bytes())
+		}
+		if got, notes := b.cell(t, "pool sampling"), b.cell(t, "notes"); got != c.want || notes == "sampling_differs_from_pool" != c.differs {
+			t.Errorf("%s: sampling by the pool %q, notes %q; want %q", name, got, notes, c.want)
+		}
+		rows, err := b.Table(t.Context(), exporter.TableDoctor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		warned := slices.ContainsFunc(rows.Rows, func(r []string) bool { return r[0] == "sampling" && r[1] == exporter.StateWarn })
+		if warned != c.differs {
+			t.Errorf("%s: doctor says %q", name, rows.Rows)
+		}
+	}
+}
+
+// Two directions numbered apart have pools of their own.
+func TestPoolBothWays(t *testing.T) {
+	b := newBench(t, defaults())
+	f := someFrames(1, false)[0]
+	for i := range uint32(3000) {
+		var samples [][]byte
+		for k, begin := range []uint32{100, 7_000_000} {
+			s := flowSample{sequence: begin + i, index: 1, rate: 10, pool: uint32(k)<<30 + 10*i, records: [][]byte{header(1, 64, f)}}
+			samples = append(samples, s.compact())
+		}
+		b.give(datagram{agent: agent4, sequence: i, samples: samples}.bytes())
+	}
+	if got := b.cell(t, "pool sampling"); got != "10" {
+		t.Errorf("sampling by the pool %q", got)
+	}
+}
+
 // The counters of a device are shown, its interfaces' names are learned: by
 // them a block chooses what counts.
 func TestInterfaces(t *testing.T) {
@@ -376,14 +444,25 @@ func TestDoctor(t *testing.T) {
 
 // What the project's own generator tells is counted to the octet.
 func TestGenerated(t *testing.T) {
+	generated(t, gen.Telemetry{Protocol: gen.SFlow, Sampling: 8, Domain: 3}, 0)
+	generated(t, gen.Telemetry{Protocol: gen.SFlow, Sampling: 8, Domain: 3, Expanded: true, Counters: 100 * time.Millisecond}, 20)
+}
+
+func generated(t *testing.T, telemetry gen.Telemetry, counters int) {
+	t.Helper()
 	s := gen.Scenario{
 		Seed: 1, Duration: time.Second, Networks: []netip.Prefix{netip.MustParsePrefix(ourNetwork4), netip.MustParsePrefix(ourNetwork6)},
 		Benign:  gen.Benign{PPS: 20_000, IPv6: 0.3, VLAN: 0.2},
 		Attacks: []gen.Attack{{Kind: gen.DNSAmplification, Target: dst4, PPS: 10_000}},
 	}
-	b := newBench(t, defaults())
-	telemetry := gen.Telemetry{Protocol: gen.SFlow, Sampling: 8, Domain: 3}
+	cfg := defaults()
+	if counters > 0 { // the names that come with the counters choose what counts
+		cfg.Exporters = []exporter.Block{{Name: "r1", Agent: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, Interfaces: []string{"uplink", "!other"}}}
+	}
+	b := newBench(t, cfg)
+	var stamp gen.Stamper
 	told, err := telemetry.Datagrams(&s, func(d *gen.Datagram) bool {
+		stamp.Stamp(d, d.Time)
 		b.give(d.Data)
 		return true
 	})
@@ -397,5 +476,14 @@ func TestGenerated(t *testing.T) {
 	}
 	if told.Records == 0 || packets != 8*told.Packets || octets != 8*told.Bytes || b.out.lost != [causes]uint64{} {
 		t.Errorf("%d packets, %d octets, lost %v; told of %+v", packets, octets, losses(&b.out.lost), told)
+	}
+	if n, err := strconv.Atoi(b.cell(t, "counter samples")); err != nil || n < counters*9/10 || n > counters+4 {
+		t.Errorf("%d counter samples, want %d", n, counters)
+	}
+	if got := b.cell(t, "pool sampling"); got != "8" {
+		t.Errorf("sampling by the pool %q", got)
+	}
+	if got := b.cell(t, "samples lost"); got != "0" {
+		t.Errorf("%s samples lost", got)
 	}
 }
