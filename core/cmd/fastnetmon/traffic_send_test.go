@@ -89,8 +89,10 @@ func TestTsharkAgrees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			protocol := gen.Protocol(c[0])
-			out, all := sendTo(t, append([]string{"--send", c[0], "--duration", "2s", "--pps", "300", "--active", "700ms", "--inactive", "400ms", "--sampling", "2",
-				"--attack", "syn_flood,target=203.0.113.7,pps=100", "--attack", "dns_amplification,target=2001:db8::7,pps=60", "--attack", "icmp_flood,target=203.0.113.8,pps=30"},
+			out, all := sendTo(t, append([]string{
+				"--send", c[0], "--duration", "2s", "--pps", "300", "--active", "700ms", "--inactive", "400ms", "--sampling", "2",
+				"--attack", "syn_flood,target=203.0.113.7,pps=100", "--attack", "dns_amplification,target=2001:db8::7,pps=60", "--attack", "icmp_flood,target=203.0.113.8,pps=30",
+			},
 				c[1:]...)...)
 			want := parseSent(t, out)
 			got := tsharkTelemetry(t, protocol, all)
