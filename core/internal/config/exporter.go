@@ -289,22 +289,37 @@ func (c *Config) acts(p *Pipeline, g *HostGroup, t *Threshold) bool {
 	return false
 }
 
-// checkExporters warns about exporters that no capture names.
+// checkExporters warns about exporters that no capture names, and of captures
+// that count the same traffic each.
 func (l *loader) checkExporters() {
 	if l.replay {
 		return
 	}
-	used := map[string]bool{}
+	used := map[string][]*Plugin{}
 	for _, p := range l.conf.Captures {
 		if b, ok := p.Body.(*hclsyntax.Body); ok && b.Attributes[exportersName] != nil {
 			for _, t := range b.Attributes[exportersName].Expr.Variables() {
-				used[nameUnder("exporter", t)] = true
+				name := nameUnder("exporter", t)
+				used[name] = append(used[name], p)
 			}
 		}
 	}
+	first := map[string]*Plugin{} // capture that de-duplicates by a word
 	for _, e := range l.conf.Exporters {
-		if !used[e.Name] {
+		if len(used[e.Name]) == 0 {
 			l.hint(e.Range, "Unused exporter", "No capture names exporter.%s, so it has no effect. Name it in the captures that it sends to: exporters = [exporter.%s].", e.Name, e.Name)
+		}
+		for _, p := range used[e.Name] {
+			if e.Deduplicate == "" {
+				break
+			}
+			if one := first[e.Deduplicate]; one == nil {
+				first[e.Deduplicate] = p
+			} else if one != p {
+				l.hint(e.Range, "De-duplicated in each capture apart", "exporter.%s and others with deduplicate = %q send to capture.%s.%s and to capture.%s.%s, each of which counts their traffic once: together they count it twice. "+
+					"Let all of them send to one capture.", e.Name, e.Deduplicate, one.Name, one.Instance, p.Name, p.Instance)
+				break
+			}
 		}
 	}
 }
