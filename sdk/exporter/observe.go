@@ -10,18 +10,21 @@ const (
 	observeEvery = 8   // one of so many calls of Observe is looked at
 	observeMost  = 64  // and no more than so many in a tick
 	sketchSize   = 256 // prefixes remembered
+	lastSize     = 256 // records remembered
 )
 
 // sketch remembers which prefixes records come from and go to, for "doctor":
 // traffic of which no address is inside our networks is the commonest reason
 // to see nothing. It has a fixed size: a new prefix takes the place of the
 // rarest one and inherits its count (Metwally, space-saving), so that frequent
-// ones are always there.
+// ones are always there. How many records have an address inside networks of
+// many prefixes only the last records tell.
 type sketch struct {
 	mu    sync.Mutex
 	total uint64
 	used  int
 	cells [sketchSize]cell
+	last  [lastSize][2]netip.Prefix // a ring: source and destination
 }
 
 type cell struct {
@@ -44,9 +47,11 @@ func (v *View) Observe(src, dst *[16]byte) {
 	s := &v.set.sketch
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	from, to := prefixOf(src), prefixOf(dst)
+	s.last[s.total%lastSize] = [2]netip.Prefix{from, to}
 	s.total++
-	s.add(prefixOf(src))
-	s.add(prefixOf(dst))
+	s.add(from)
+	s.add(to)
 }
 
 // prefixOf is the /24 or /48 around an address.
@@ -78,17 +83,17 @@ func (s *sketch) add(p netip.Prefix) {
 	s.cells[least] = cell{p, s.cells[least].count + 1}
 }
 
-// top returns the prefixes, the most frequent first, and how many records
-// were looked at.
-func (s *sketch) top() (out []cell, total uint64) {
+// top returns the prefixes, the most frequent first, how many records were
+// looked at, and the last of these.
+func (s *sketch) top() (out []cell, total uint64, last [][2]netip.Prefix) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out = slices.Clone(s.cells[:s.used])
+	out, last = slices.Clone(s.cells[:s.used]), slices.Clone(s.last[:min(s.total, lastSize)])
 	slices.SortStableFunc(out, func(a, b cell) int {
 		if a.count != b.count {
 			return int(min(max(int64(b.count)-int64(a.count), -1), 1))
 		}
 		return a.prefix.Addr().Compare(b.prefix.Addr())
 	})
-	return out, s.total
+	return out, s.total, last
 }

@@ -177,13 +177,18 @@ func (e *Exporter) notes(now int64) string {
 	return out
 }
 
-// Addresses is the table "addresses": the prefixes (/24, /48) that records
-// come from and go to, of a sample (View.Observe), the most frequent first.
+// Addresses is the table "addresses": of a sample of records (View.Observe) the
+// prefixes (/24, /48) that they come from and go to, the most frequent first,
+// with how many records had them of so many; and behind them the source and
+// destination prefixes of the last records, each its own row.
 func (s *Set) Addresses() sdk.Rows {
-	rows := sdk.Rows{Columns: []string{"prefix", "records", "of"}}
-	cells, total := s.sketch.top()
+	rows := sdk.Rows{Columns: []string{"prefix", "records", "of", "source", "destination"}}
+	cells, total, last := s.sketch.top()
 	for _, c := range cells[:min(len(cells), 64)] {
-		rows.Rows = append(rows.Rows, []string{c.prefix.String(), number(c.count), number(total)})
+		rows.Rows = append(rows.Rows, []string{c.prefix.String(), number(c.count), number(total), "", ""})
+	}
+	for _, r := range last {
+		rows.Rows = append(rows.Rows, []string{"", "", "", r[0].String(), r[1].String()})
 	}
 	return rows
 }

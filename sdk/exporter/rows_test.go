@@ -46,8 +46,11 @@ func TestTopPrefixesStayInTheSketch(t *testing.T) {
 		v.Observe(&src, to)
 	}
 	r := s.Addresses()
-	if len(r.Rows) != 64 || r.Rows[0][0] != "198.51.100.0/24" || r.Rows[1][0] != "2001:db8:1::/48" {
+	if len(r.Rows) != 64+lastSize || r.Rows[0][0] != "198.51.100.0/24" || r.Rows[1][0] != "2001:db8:1::/48" {
 		t.Errorf("%v", r.Rows[:2])
+	}
+	if last := r.Rows[64+lastSize-1]; last[0] != "" || !strings.HasSuffix(last[3], "/24") || last[4] != "198.51.100.0/24" && last[4] != "2001:db8:1::/48" {
+		t.Errorf("the last record: %v", last)
 	}
 	if s.sketch.used > sketchSize {
 		t.Error("the sketch grows")

@@ -189,33 +189,50 @@ const (
 // addresses compares where records come from and go to with our networks.
 func (x *examination) addresses(tables []PluginTable) {
 	for _, t := range tables {
-		var total, inside uint64
-		var unmatched []string
-		for i := range t.Rows.Rows {
-			p, err := netip.ParsePrefix(t.cell(i, "prefix"))
-			n, _ := strconv.ParseUint(t.cell(i, "records"), 10, 64) // 0 where it is no number
-			of, _ := strconv.ParseUint(t.cell(i, "of"), 10, 64)
-			total = max(total, of)
-			switch {
-			case err != nil:
-			case x.isOurs(p):
-				inside += n
-			case len(unmatched) < shownPrefixes:
-				unmatched = append(unmatched, fmt.Sprintf("%s (%d %%)", p, 100*n/max(of, 1)))
-			}
+		inside, all := x.inside(&t)
+		if all < enoughRecords {
+			continue
 		}
-		switch {
-		case total < enoughRecords:
+		switch share := 100 * inside / all; {
 		case inside == 0:
 			x.say(t.Plugin, "addresses", exporter.StateFault, "none of its records has an address inside our networks; the most frequent prefixes are %s: write yours in a network block",
-				strings.Join(unmatched, ", "))
-		case inside < total/2:
+				x.unmatched(&t))
+		case share < 50:
 			x.say(t.Plugin, "addresses", exporter.StateWarn, "only about %d %% of its records have an address inside our networks; the most frequent other prefixes are %s: "+
-				"if some are yours, write them in a network block", 100*inside/total, strings.Join(unmatched, ", "))
+				"if some are yours, write them in a network block", share, x.unmatched(&t))
 		default:
-			x.say(t.Plugin, "addresses", exporter.StateOK, "its records have addresses inside our networks")
+			x.say(t.Plugin, "addresses", exporter.StateOK, "about %d %% of its records have an address inside our networks", share)
 		}
 	}
+}
+
+// inside counts, of a plugin's last records, those with an address of ours.
+func (x *examination) inside(t *PluginTable) (inside, all int) {
+	for i := range t.Rows.Rows {
+		from, err1 := netip.ParsePrefix(t.cell(i, "source"))
+		to, err2 := netip.ParsePrefix(t.cell(i, "destination"))
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		if all++; x.isOurs(from) || x.isOurs(to) {
+			inside++
+		}
+	}
+	return inside, all
+}
+
+// unmatched lists the most frequent prefixes that are not ours.
+func (x *examination) unmatched(t *PluginTable) string {
+	var list []string
+	for i := range t.Rows.Rows {
+		p, err := netip.ParsePrefix(t.cell(i, "prefix"))
+		n, _ := strconv.ParseUint(t.cell(i, "records"), 10, 64) // 0 where it is no number
+		of, _ := strconv.ParseUint(t.cell(i, "of"), 10, 64)
+		if err == nil && !x.isOurs(p) && len(list) < shownPrefixes {
+			list = append(list, fmt.Sprintf("%s (%d %%)", p, 100*n/max(of, 1)))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // isOurs reports whether a prefix and our networks have addresses in common.

@@ -46,20 +46,29 @@ func (x *examination) only(t *testing.T, name string) (state, detail string) {
 
 func TestDoctorComparesAddresses(t *testing.T) {
 	for _, c := range []struct {
-		rows        []string
+		prefixes    []string
+		ours, other int // of the last records
 		state, part string
 	}{
-		{[]string{"198.51.100.0/24|19|19"}, "", ""}, // too few to tell
-		{[]string{"198.51.100.0/24|70|100", "2001:db9::/48|40|100"}, "fault", "198.51.100.0/24 (70 %), 2001:db9::/48 (40 %)"},
-		{[]string{"198.51.100.0/24|100|100", "203.0.113.0/24|100|100"}, "ok", ""},
-		{[]string{"2001:db8:7::/48|60|100"}, "ok", ""},
-		{[]string{"198.51.100.0/24|90|100", "203.0.113.0/24|10|100"}, "warn", "10 %"},
-		{[]string{"nonsense|x|y", "|100|100"}, "fault", "are :"},
+		{[]string{"198.51.100.0/24|19|19||"}, 0, 19, "", ""}, // too few to tell
+		{[]string{"198.51.100.0/24|70|100||", "2001:db9::/48|40|100||"}, 0, 20, "fault", "198.51.100.0/24 (70 %), 2001:db9::/48 (40 %)"},
+		{[]string{"198.51.100.0/24|100|100||", "203.0.113.0/24|100|100||"}, 100, 0, "ok", "100 %"},
+		// Of networks with many prefixes none is frequent.
+		{[]string{"198.51.100.0/24|1|100||"}, 60, 40, "ok", "60 %"},
+		{[]string{"198.51.100.0/24|90|100||", "203.0.113.0/24|10|100||"}, 10, 90, "warn", "10 % of its records have an address inside our networks; the most frequent other prefixes are 198.51.100.0/24 (90 %):"},
+		{[]string{"nonsense|x|y|x|y", "|100|100||"}, 0, 20, "fault", "are :"},
 	} {
 		x := examinationOf()
-		x.addresses(table("prefix|records|of", c.rows...))
+		rows := c.prefixes
+		for i := range c.ours {
+			rows = append(rows, []string{"|||198.51.100.0/24|203.0.113.0/24", "|||2001:db8:7::/48|2001:db9::/48"}[i%2])
+		}
+		for range c.other {
+			rows = append(rows, "|||198.51.100.0/24|192.0.2.0/24")
+		}
+		x.addresses(table("prefix|records|of|source|destination", rows...))
 		if state, detail := x.only(t, "addresses"); state != c.state || !strings.Contains(detail, c.part) {
-			t.Errorf("%v: %s %q, want %s %q", c.rows, state, detail, c.state, c.part)
+			t.Errorf("%v: %s %q, want %s %q", c.prefixes, state, detail, c.state, c.part)
 		}
 	}
 }
