@@ -354,6 +354,7 @@ func (c *community) stop(b *testing.B) {
 type itself struct {
 	script string
 	limit  int // as the peer's
+	more   string // in the capture's block
 	cmd    *exec.Cmd
 	config string
 	log    logBuffer
@@ -380,6 +381,7 @@ hostgroup "default" {
 
 capture "%[3]s" "flows" {
   listen = ["127.0.0.1:%[4]d"]
+  %[8]s
 }
 
 %[6]s
@@ -400,7 +402,7 @@ func (c *itself) start(b *testing.B, protocol string, port int) {
 		limit, name = cmp.Or(c.limit, detectionLimit), "action.script.notify"
 		action = fmt.Sprintf("action \"script\" \"notify\" {\n  role    = \"notify\"\n  command = [%q]\n}\n", c.script)
 	}
-	c.config = write(b, "peer.hcl", fmt.Sprintf(itselfConfig, dir, peerNetwork, kind, port, limit, action, name))
+	c.config = write(b, "peer.hcl", fmt.Sprintf(itselfConfig, dir, peerNetwork, kind, port, limit, action, name, c.more))
 	c.cmd = pinned(b, &c.log, program, "run", "--config", c.config)
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(c.log.String(), "running: captures"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
