@@ -353,7 +353,7 @@ func (c *community) stop(b *testing.B) {
 // itself is this program with its plugin.
 type itself struct {
 	script string
-	limit  int // as the peer's
+	limit  int    // as the peer's
 	more   string // in the capture's block
 	cmd    *exec.Cmd
 	config string
