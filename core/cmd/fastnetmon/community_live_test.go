@@ -18,7 +18,7 @@ import (
 // and when: both programs get the same datagrams at the same time.
 
 const (
-	communityPlay  = 17 * time.Second // 1.08 times a limit is seen after 13 s, of 50 Mbit/s after 14.5 s
+	communityPlay  = 15 * time.Second // 1.12 times 50 Mbit/s is seen after 12.2 s
 	communitySlice = 100 * time.Millisecond
 	// communityLate is a period, and what a busy machine may add on the way to a
 	// log line.
@@ -76,7 +76,18 @@ type communityHost struct {
 	addr    netip.Addr
 	what    string
 	streams []*communityStream
-	ban     bool // it must be banned
+	ban     bool          // it must be banned
+	near    time.Duration // for which its average is within 5 % of the limit
+}
+
+// nearLimit is for how long the average of a steady multiple of a limit is
+// within 5 % of it on its way up: there a second that was a little longer, as
+// the original's are on a busy machine, decides.
+func nearLimit(multiple, averageTime float64) time.Duration {
+	if multiple <= 1.05 {
+		return communityPlay
+	}
+	return time.Duration(averageTime * math.Log((multiple-0.95)/(multiple-1.05)) * float64(time.Second))
 }
 
 // communityStream is what a host gets or sends.
@@ -102,17 +113,17 @@ func communityHosts(groups []communityGroup) (hosts []*communityHost) {
 		if g.name == "sflow" {
 			continue
 		}
-		for n, multiple := range []float64{0.3, 0.6, 0.8, 0.9, 1.08, 1.12, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10, 30} {
+		for n, multiple := range []float64{0.3, 0.6, 0.8, 0.9, 1.12, 1.15, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10, 30} {
 			if g.name == "flows" && multiple > 5 {
 				continue // a record each: more than a busy machine takes in without loss
 			}
 			s := &communityStream{outgoing: n%3 == 2, flows: g.name == "flows", proto: g.proto, size: g.size, rate: steady(multiple * g.packets())}
-			hosts = append(hosts, &communityHost{g.host(n), fmt.Sprintf("%g times %s", multiple, g.name), []*communityStream{s}, multiple > 1})
+			hosts = append(hosts, &communityHost{g.host(n), fmt.Sprintf("%g times %s", multiple, g.name), []*communityStream{s}, multiple > 1, nearLimit(multiple, 5)})
 		}
 	}
 	pps, flows := &groups[0], &groups[2]
 	add := func(n int, what string, ban bool, streams ...*communityStream) {
-		hosts = append(hosts, &communityHost{pps.host(100 + n), what, streams, ban})
+		hosts = append(hosts, &communityHost{pps.host(100 + n), what, streams, ban, time.Second})
 	}
 	udp := func(out bool, size, multiple float64) *communityStream {
 		return &communityStream{outgoing: out, proto: records.ProtoUDP, size: size, rate: steady(multiple * pps.limit)}
@@ -144,7 +155,7 @@ func communityHosts(groups []communityGroup) (hosts []*communityHost) {
 	add(7, "long flows, told of in lumps", true, lumps)
 	hosts = append(hosts, &communityHost{flows.host(100), "flows of ICMP", []*communityStream{
 		{flows: true, proto: records.ProtoICMP, size: 84, rate: steady(2 * flows.limit)},
-	}, false})
+	}, false, 0})
 	return hosts
 }
 
@@ -192,7 +203,7 @@ func communitySFlow(g *communityGroup) (*gen.Scenario, []*communityHost) {
 			a.Direction = gen.Outgoing
 		}
 		s.Attacks = append(s.Attacks, a)
-		hosts = append(hosts, &communityHost{a.Target, fmt.Sprintf("%g times the limit in samples", multiple), nil, multiple > 1})
+		hosts = append(hosts, &communityHost{a.Target, fmt.Sprintf("%g times the limit in samples", multiple), nil, multiple > 1, nearLimit(multiple, 5)})
 	}
 	return s, hosts
 }
@@ -232,7 +243,7 @@ func TestCommunityRule(t *testing.T) {
 
 func compareJudges(t *testing.T, hosts []*communityHost, both [2]*judge, began time.Time) {
 	bans := [2]map[netip.Addr]ban{both[0].bans(t), both[1].bans(t)}
-	banned := 0
+	banned, within := 0, 0
 	for _, h := range hosts {
 		theirs, ours := bans[0][h.addr], bans[1][h.addr]
 		text := fmt.Sprintf("%v, %s: the original bans %v, this program %v", h.addr, h.what, theirs.since(began), ours.since(began))
@@ -242,14 +253,20 @@ func compareJudges(t *testing.T, hosts []*communityHost, both [2]*judge, began t
 			t.Errorf("%s: the original must ban it: %v", text, h.ban)
 		case theirs.direction != ours.direction:
 			t.Error(text)
-		case h.ban && apart > communityLate:
+		case h.ban && apart > communityLate+h.near:
 			t.Errorf("%s: %v apart", text, apart)
 		case h.ban:
 			banned++
+			if apart <= communityLate {
+				within++
+			}
 			t.Log(text)
 		}
 	}
-	t.Logf("%d of %d hosts are banned by both", banned, len(hosts))
+	t.Logf("%d of %d hosts are banned by both, %d within %v", banned, len(hosts), within, communityLate)
+	if within < banned*9/10 {
+		t.Errorf("only %d of %d bans are within %v of each other", within, banned, communityLate)
+	}
 }
 
 // since is a ban as people read it.
