@@ -54,6 +54,9 @@ var tsharkGivesUp = map[string]string{
 // TestTshark compares every record of every fixture with what tshark makes of
 // it, templates of a device first.
 func TestTshark(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts tshark once for each device, which takes minutes on a busy machine")
+	}
 	files := fixtures(t)
 	if _, err := exec.LookPath("tshark"); err != nil {
 		if os.Getenv("CI") == "true" {
