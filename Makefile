@@ -55,6 +55,7 @@ quick: lint ## lint and unit tests, no servers: under three minutes
 test: go-version ## install what the tests need, then run them all, race detector on
 	.ci/install
 	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) ./...
+	@$(GO) test -count=1 -run '^TestCorpusLabels$$' -v ./core/cmd/fastnetmon | grep -v '^=== ' # what attacks were called
 
 .PHONY: soak
 soak: go-version ## full counts of the long tests; AREA=name picks a package path

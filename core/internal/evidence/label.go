@@ -42,13 +42,13 @@ func (v *verdict) because(format string, args ...any) {
 // weight is what some of the samples stand for.
 type weight struct {
 	samples, packets, bytes uint64
-	first                   uint64 // packets that are first fragments
+	first, firstBytes       uint64 // of packets that are first fragments
 }
 
 func (w *weight) add(r *traffic.Record) {
 	w.samples, w.packets, w.bytes = w.samples+1, w.packets+r.Packets, w.bytes+r.Bytes
 	if r.Marks&traffic.MarkFragment != 0 {
-		w.first += r.Packets
+		w.first, w.firstBytes = w.first+r.Packets, w.firstBytes+r.Bytes
 	}
 }
 
@@ -180,25 +180,40 @@ func (b *ballot) ordinaryPackets() (n uint64) {
 	return n
 }
 
-// splitFragments gives later fragments, which have no ports, to the vectors
-// that the first ones belong to. Without enough of those they are a flood of
-// fragments.
+// splitFragments gives later fragments, which have no ports, to the reflections
+// that the first ones belong to: large answers come in pieces. What else is in
+// pieces is a flood of fragments, first ones and all.
 func (b *ballot) splitFragments(v *verdict) {
-	first := uint64(0)
+	first, others := uint64(0), uint64(0)
 	for i := range b.vectors {
-		first += b.vectors[i].first
+		w := &b.vectors[i]
+		first += w.first
+		if vectors[i].services == nil {
+			others += w.first
+		}
 	}
 	if b.later.packets == 0 || float64(first) < firstShare*float64(b.later.packets) {
 		return
 	}
+	later := b.later
+	b.later = weight{}
+	share := func(part uint64) (packets, bytes uint64) {
+		x := float64(part) / float64(first)
+		return uint64(x * float64(later.packets)), uint64(x * float64(later.bytes))
+	}
 	for i := range b.vectors {
 		w := &b.vectors[i]
-		part := float64(w.first) / float64(first)
-		w.packets += uint64(part * float64(b.later.packets))
-		w.bytes += uint64(part * float64(b.later.bytes))
+		packets, bytes := share(w.first)
+		if vectors[i].services != nil {
+			w.packets, w.bytes = w.packets+packets, w.bytes+bytes
+			continue
+		}
+		w.packets, w.bytes = w.packets-w.first, w.bytes-w.firstBytes
+		b.later.packets, b.later.bytes = b.later.packets+packets+w.first, b.later.bytes+bytes+w.firstBytes
 	}
-	v.because("%s of the packets are later fragments, counted with the first ones", percent(float64(b.later.packets)/float64(b.all.packets)))
-	b.later = weight{}
+	if first > others {
+		v.because("%s of the packets are later fragments, counted with the first ones", percent(float64(later.packets)/float64(b.all.packets)))
+	}
 }
 
 // shares lists what the packets are, in packets, the most first, and adds to
@@ -245,7 +260,7 @@ func (b *ballot) shares(e *sdk.Event, own *uint64, v *verdict) (out []sdk.LabelP
 		add(label, what, w)
 	}
 	if b.later.packets > 0 {
-		add(labelFragments, "later fragments without their first ones", &b.later)
+		add(labelFragments, "fragments", &b.later)
 	}
 	slices.SortStableFunc(out, func(a, b sdk.LabelPart) int {
 		return cmp.Or(cmp.Compare(b.Share, a.Share), strings.Compare(a.Label, b.Label))
