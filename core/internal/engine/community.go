@@ -120,7 +120,7 @@ func (e *Engine) tally(r *ringState, w *row, p *communityPlan, d *ring.Delta) {
 	// it need not wait for the period's end.
 	for i := tallied; i < len(s.avg); i += 2 {
 		if vp, vb := d.CounterPackets[i/2-1], d.CounterBytes[i/2-1]; vp|vb != 0 {
-			s.avg[i], s.avg[i+1] = s.avg[i].plus(float64(vp)*(1-p.keep)), s.avg[i+1].plus(float64(vb)*(1-p.keep))
+			s.avg[i], s.avg[i+1] = s.avg[i].plus(float64(float64(vp)*(1-p.keep))), s.avg[i+1].plus(float64(float64(vb)*(1-p.keep)))
 		}
 	}
 	if s.sampling != 0 || d.Sampling > 1 {
