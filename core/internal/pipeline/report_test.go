@@ -25,6 +25,7 @@ var ruleVariants = []ruleVariant{
 	{"4x3", `burst = ["4x3"]`},
 	{"2x8", `burst = ["2x8"]`},
 	{"all three, the default", ``},
+	{"FastNetMon Community's rule", `detection = "fastnetmon"`},
 	{"half as long: 4x1.5, 2x3, 1x8", `burst = ["4x1.5", "2x3", "1x8"]`},
 }
 
