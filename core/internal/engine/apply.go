@@ -38,98 +38,124 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 	return r.err
 }
 
-// group is a few deltas on their way through applyRun.
-type group struct {
-	deltas []ring.Delta
-	tags   [groupSize]uint32
-	rows   [groupSize]candidate
+// ahead is how many deltas come between asking for an index slot and reading it,
+// and as many again before the row that it leads to is used: long enough for
+// memory, few enough for the processor to have asked for all of them.
+const (
+	ahead  = 32
+	window = 4 * ahead // more than are on their way, and a power of 2
+)
+
+// coming are the deltas on their way through applyRun.
+type coming struct {
+	tags [window]uint32
+	rows [window]candidate
 }
 
 // candidate is the first row that the index gives for a tag. It may be
 // another's: the keys decide.
 type candidate struct {
-	row *row // nil: none
-	no  uint32
+	row  *row // nil: none
+	no   uint32
+	wide uint16 // what may be the number + 1 of the sum of its prefix: see wider
 }
 
-// applyRun takes deltas in groups, three at a time: while one is applied, the
-// rows of the next and the index slots of the one after are on their way from
-// memory.
+// applyRun takes deltas one after the other: while one is applied, the rows of
+// those after it and the index slots of those further behind are on their way
+// from memory.
 func (e *Engine) applyRun(r *ringState, ds []ring.Delta) {
-	var groups [3]group
-	for at := 0; at < len(ds)+2*groupSize && r.err == nil; at += groupSize {
-		i := at / groupSize
-		e.hashGroup(&groups[i%3], ds[min(at, len(ds)):min(at+groupSize, len(ds))])
-		e.findGroup(&groups[(i+2)%3])
-		e.applyGroup(r, &groups[(i+1)%3])
-	}
-}
-
-// hashGroup computes the tags of a group and asks for its index slots.
-func (e *Engine) hashGroup(g *group, ds []ring.Delta) {
-	g.deltas = ds
-	var lines [groupSize]uintptr
-	n := 0
-	for i := range ds {
-		d := &ds[i]
-		g.tags[i] = 0
-		if d.Kind != ring.KindHost && d.Kind != ring.KindPrefix && d.Kind != ring.KindCounter {
-			continue
-		}
-		k0, k1 := words(&d.Addr)
-		g.tags[i] = e.idx.hash(k0, k1, rowKind(d), d.PrefixLen)
-		lines[n] = uintptr(unsafe.Pointer(&e.idx.slots[e.idx.home(g.tags[i])]))
-		n++
-	}
-	cache.Prefetch(lines[:n])
-}
-
-// findGroup looks the rows of a group up and asks for them.
-func (e *Engine) findGroup(g *group) {
-	var lines [3 * groupSize]uintptr
-	n := 0
-	for i := range g.deltas {
-		g.rows[i].row = nil
-		no := e.idx.peek(g.tags[i])
-		if no == 0 {
-			continue
-		}
-		w := e.row(no - 1)
-		g.rows[i] = candidate{w, no - 1}
-		s := &w.dir[g.deltas[i].Direction&1]
-		lines[n] = uintptr(unsafe.Pointer(w))
-		lines[n+1] = uintptr(unsafe.Pointer(s))
-		lines[n+2] = uintptr(unsafe.Pointer(&s.sums))
-		n += 3
-	}
-	cache.Prefetch(lines[:n])
-}
-
-// applyGroup adds the deltas of a group.
-func (e *Engine) applyGroup(r *ringState, g *group) {
+	var c coming
 	came := uint64(0)
-	for i := range g.deltas {
-		d := &g.deltas[i]
-		switch d.Kind {
-		case ring.KindHost, ring.KindPrefix:
-			came += uint64(d.Samples)
-			e.applyRow(r, d, g.tags[i], g.rows[i])
-		case ring.KindCounter:
-			e.applyCounter(r, d, g.tags[i], g.rows[i])
-		case ring.KindTotal:
-			came += uint64(d.Samples)
-			e.applyTotal(r, d)
-		case ring.KindLoss:
-			r.ledger.DroppedBy[d.ID] += d.Packets
-			r.ledger.Deltas++
-		default:
-			_ = r.lie("record of kind %d where a delta must stand", d.Kind)
-			return
+	for i := 0; i < len(ds)+2*ahead && r.err == nil; i++ {
+		var lines [7]uintptr
+		n := 0
+		if i < len(ds) {
+			n = e.hash(&c, i, &ds[i], &lines)
+		}
+		if k := uint(i - ahead); k < uint(len(ds)) {
+			n = e.look(&c, int(k), &ds[k], &lines, n)
+		}
+		if k := uint(i - ahead - ahead/2); k < uint(len(ds)) && e.cur.wide {
+			n = e.reach(&c.rows[k%window], &ds[k], &lines, n)
+		}
+		cache.Prefetch(lines[:n])
+		if k := uint(i - 2*ahead); k < uint(len(ds)) {
+			came += e.applyOne(r, &ds[k], c.tags[k%window], c.rows[k%window])
 		}
 	}
 	r.came += came
-	e.stats.Deltas += uint64(len(g.deltas))
-	g.deltas = nil
+	e.stats.Deltas += uint64(len(ds))
+}
+
+// hash computes the tag of delta i and asks for its index slot.
+func (e *Engine) hash(c *coming, i int, d *ring.Delta, lines *[7]uintptr) int {
+	c.tags[i%window], c.rows[i%window].row = 0, nil
+	if d.Kind != ring.KindHost && d.Kind != ring.KindPrefix && d.Kind != ring.KindCounter {
+		return 0
+	}
+	k0, k1 := words(&d.Addr)
+	tag := e.idx.hash(k0, k1, rowKind(d), d.PrefixLen)
+	c.tags[i%window] = tag
+	lines[0] = uintptr(unsafe.Pointer(&e.idx.slots[e.idx.home(tag)]))
+	return 1
+}
+
+// look looks the row of delta i up and asks for it; n lines have been asked for.
+func (e *Engine) look(c *coming, i int, d *ring.Delta, lines *[7]uintptr, n int) int {
+	no := e.idx.peek(c.tags[i%window])
+	if no == 0 {
+		return n
+	}
+	w := e.row(no - 1)
+	c.rows[i%window] = candidate{w, no - 1, 0}
+	s := &w.dir[d.Direction&1]
+	lines[n] = uintptr(unsafe.Pointer(w))
+	lines[n+1] = uintptr(unsafe.Pointer(s))
+	lines[n+2] = uintptr(unsafe.Pointer(&s.sums))
+	return n + 3
+}
+
+// reach asks for the sum that a delta is for.
+func (e *Engine) reach(c *candidate, d *ring.Delta, lines *[7]uintptr, n int) int {
+	w := c.row
+	if w == nil || w.gen != e.cur.gen || isScoped(w.kind) {
+		return n
+	}
+	sc := e.cur.entries[w.entry].scopes
+	if sc == nil || d.Kind == ring.KindCounter {
+		return n
+	}
+	key, at := sc[family(d)].key(d, 0)
+	if at < 0 {
+		return n
+	}
+	x := &e.wider
+	if c.wide = x.slots[x.home(&key)]; c.wide == 0 {
+		return n
+	}
+	sum := uintptr(unsafe.Pointer(unsafe.SliceData(x.items))) + uintptr(c.wide-1)*unsafe.Sizeof(wide{})
+	lines[n], lines[n+1], lines[n+2] = sum, sum+cache.Line, sum+2*cache.Line
+	return n + 3
+}
+
+// applyOne adds a delta; it returns the raw samples that came with it.
+func (e *Engine) applyOne(r *ringState, d *ring.Delta, tag uint32, c candidate) uint64 {
+	switch d.Kind {
+	case ring.KindHost, ring.KindPrefix:
+		e.applyRow(r, d, tag, c)
+		return uint64(d.Samples)
+	case ring.KindCounter:
+		e.applyCounter(r, d, tag, c)
+	case ring.KindTotal:
+		e.applyTotal(r, d)
+		return uint64(d.Samples)
+	case ring.KindLoss:
+		r.ledger.DroppedBy[d.ID] += d.Packets
+		r.ledger.Deltas++
+	default:
+		_ = r.lie("record of kind %d where a delta must stand", d.Kind)
+	}
+	return 0
 }
 
 // rowKind is the kind of the row that a delta speaks of.
@@ -243,29 +269,29 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 		return
 	}
 	r.ledger.Deltas++
-	dir := int(d.Direction)
-	e.addCell(ent.cell[family(d)], dir+2*int(d.Flags&ring.FlagInternalRow>>3), d)
 	if r.tick < e.open {
 		r.ledger.Late++
 		e.stats.Late++
 	}
+	now := e.entryOfDelta(d, w)
+	counted := ent.cell[family(d)]
+	if now.scopes == nil || !e.widen(r, d, &now.scopes[family(d)], 0, c.wide, counted) {
+		e.addCell(counted, laneOf(d.Direction, d.Flags), d)
+	}
 	if w == nil {
 		e.stats.NoRow++
-		e.widenRowless(r, d, 0)
 		return
-	}
-	now := &e.cur.entries[w.entry]
-	if now.scopes != nil {
-		e.widen(r, d, &now.scopes[family(d)], 0)
 	}
 	e.gain(r, w, no, now.plan, d)
 }
 
-// widenRowless counts for the wider rows what a host without a row gained.
-func (e *Engine) widenRowless(r *ringState, d *ring.Delta, counter uint32) {
-	if ent := &e.cur.entries[e.cur.lookup(d.Prefix())]; ent.scopes != nil {
-		e.widen(r, d, &ent.scopes[family(d)], counter)
+// entryOfDelta is the entry in force of a delta's row, or of its prefix where it
+// has none.
+func (e *Engine) entryOfDelta(d *ring.Delta, w *row) *entry {
+	if w == nil {
+		return &e.cur.entries[e.cur.lookup(d.Prefix())]
 	}
+	return &e.cur.entries[w.entry]
 }
 
 // gain adds a delta to a row and compares it with its limits.
@@ -357,13 +383,12 @@ func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag uint32, c candida
 	v := &u[d.Direction][family(d)]
 	v.Packets += d.Packets
 	v.Bytes += d.Bytes
-	if w == nil {
-		e.widenRowless(r, d, FirstUser+id)
-		return
-	}
-	now := &e.cur.entries[w.entry]
+	now := e.entryOfDelta(d, w)
 	if now.scopes != nil {
-		e.widen(r, d, &now.scopes[family(d)], FirstUser+id)
+		e.widen(r, d, &now.scopes[family(d)], FirstUser+id, 0, nil)
+	}
+	if w == nil {
+		return
 	}
 	e.gainUser(r, w, no, now.plan, d, FirstUser+id)
 }

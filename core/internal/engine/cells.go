@@ -59,14 +59,14 @@ func (e *Engine) cell(network, group uint32, family uint8) *cell {
 	return c
 }
 
-// add counts a delta in a lane.
+// laneOf is the lane of host and prefix deltas.
+func laneOf(dir ring.Direction, flags ring.Flags) int {
+	return int(dir) + 2*int(flags&ring.FlagInternalRow>>3)
+}
+
+// addCell counts a delta in a lane.
 func (e *Engine) addCell(c *cell, at int, d *ring.Delta) {
-	if !c.dirty {
-		c.dirty = true
-		e.dirty = append(e.dirty, c)
-	}
-	l := &c.lanes[at]
-	l.touched = true
+	l := e.touch(c, at)
 	l.packets[0] += d.Packets
 	l.bytes[0] += d.Bytes
 	for i := range d.CounterPackets {
@@ -76,8 +76,31 @@ func (e *Engine) addCell(c *cell, at int, d *ring.Delta) {
 	l.flows += uint64(d.Flows)
 }
 
+// addSum counts the sum of many deltas in a lane.
+func (e *Engine) addSum(c *cell, at int, w *wide) {
+	l := e.touch(c, at)
+	l.packets[0] += w.packets
+	l.bytes[0] += w.bytes
+	for i := range w.counterPackets {
+		l.packets[1+i] += w.counterPackets[i]
+		l.bytes[1+i] += w.counterBytes[i]
+	}
+	l.flows += w.flows
+}
+
+func (e *Engine) touch(c *cell, at int) *lane {
+	if !c.dirty {
+		c.dirty = true
+		e.dirty = append(e.dirty, c)
+	}
+	l := &c.lanes[at]
+	l.touched = true
+	return l
+}
+
 // foldCells moves what arrived since the last step into the averages.
 func (e *Engine) foldCells() {
+	e.foldWider()
 	gain := e.scope.gainFor(1)
 	for _, c := range e.dirty {
 		c.dirty = false

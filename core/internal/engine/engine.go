@@ -219,7 +219,6 @@ func (e *Engine) setBase(s int64) { e.base = (s - newClock) &^ 1 }
 // rebase follows a jump of years, which only a recording makes: 32 bits do not
 // hold the steps between, and no average or tick outlives them.
 func (e *Engine) rebase(s int64) {
-	e.foldWider()
 	e.foldCells()
 	e.setBase(s)
 	e.clock = newClock
@@ -281,7 +280,6 @@ func (e *Engine) Advance(now int64) {
 }
 
 func (e *Engine) setClock(s uint32) {
-	e.foldWider()
 	e.foldCells()
 	moved := s - e.clock
 	e.clock = s

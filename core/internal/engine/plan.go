@@ -94,6 +94,7 @@ type plan struct {
 	table    *bart.Table[uint32] // prefix → entry
 	entries  []entry             // [0]: addresses that are not ours
 	scoped   []entry             // by lifetime id of a scope
+	wide     bool                // some entry has scopes
 	counters [MaxUser]uint32
 	groups   map[uint32]*groupPlan
 	periodic bool // some group decides by periods

@@ -61,6 +61,7 @@ type scopeRefs [2]chain
 // after the next may be others.
 type chain struct {
 	no   uint32
+	cell *cell
 	refs []scopeRef
 }
 
@@ -120,7 +121,8 @@ func (e *Engine) compileScopes(n *plan, p *Plan) error {
 			return fmt.Errorf("hostgroup %d has prefixes of %d lengths; at most %d fit", n.entries[i].group, max(len(s[0].refs), len(s[1].refs)), maxChain-2)
 		}
 	}
-	if len(all) > 0 && e.wider.items == nil {
+	n.wide = len(all) > 0
+	if n.wide && e.wider.items == nil {
 		e.wider = newWider(&e.mem, e.idx.seed)
 	}
 	return nil
@@ -215,7 +217,7 @@ func refsOf(no int, ent *entry, all []scopeOf, refs map[scopeKey]scopeRef) *scop
 	var out scopeRefs
 	for family := range out {
 		c := &out[family]
-		c.no = uint32(2*no + family)
+		c.no, c.cell = uint32(2*no+family), ent.cell[family]
 		for _, s := range all {
 			id := ent.group
 			if s.kind == ScopeNetwork {

@@ -19,7 +19,7 @@ type wider struct {
 	ring  *ringState
 	items []wide
 	slots []uint16 // number + 1 in items
-	seed  uint64
+	seed  [2]uint64
 
 	deepest uint8 // place in a chain among the items
 	spare   wide
@@ -44,12 +44,20 @@ type wideKey struct {
 	k0, k1  uint64 // masked address
 	place   uint32 // number of the chain and place in it
 	counter uint32 // of a user counter; 0: the built-in ones
-	what    uint64 // direction, span, smeared or not
+	what    uint64 // direction, span, smeared or not; of the narrowest row also internal or not, and apart
 }
 
+const (
+	keptFlags = ring.FlagSmeared | ring.FlagInternalRow
+	// apart marks sums that do not count for the cell of their chain.
+	apart = 1 << 15
+	// joined is what tells sums of the narrowest row from each other only.
+	joined = apart | uint64(ring.FlagInternalRow)<<1
+)
+
 func (k *wideKey) direction() ring.Direction { return ring.Direction(k.what & 1) }
-func (k *wideKey) flags() ring.Flags         { return ring.Flags(k.what>>1) & ring.FlagSmeared }
-func (k *wideKey) spanMs() uint32            { return uint32(k.what >> 8) }
+func (k *wideKey) flags() ring.Flags         { return ring.Flags(k.what>>1) & keptFlags }
+func (k *wideKey) spanMs() uint32            { return uint32(k.what >> 16) }
 
 const maxChain = 64 // rows that one host counts for
 
@@ -59,51 +67,74 @@ func newWider(mem *budget, seed [3]uint64) wider {
 	n := min(max(mem.limit>>14, 64), wideItems)
 	slots := uint64(1) << bits.Len64(2*n-1)
 	mem.used += n*uint64(unsafe.Sizeof(wide{})) + 2*slots
-	return wider{items: make([]wide, 0, n), slots: make([]uint16, slots), seed: seed[2]}
+	return wider{items: make([]wide, 0, n), slots: make([]uint16, slots), seed: [2]uint64{seed[1], seed[2]}}
 }
 
-// widen adds a delta to the sum of the narrowest wider row that it counts for;
-// counter is that of a user counter's delta, else 0.
-func (e *Engine) widen(r *ringState, d *ring.Delta, c *chain, counter uint32) {
+// key names the sum of the narrowest wider row that a delta counts for; counter
+// is that of a user counter's delta, else 0. Its place in the chain is below 0
+// where it counts for none.
+func (c *chain) key(d *ring.Delta, counter uint32) (wideKey, int) {
 	at := 0
 	for at < len(c.refs) && d.PrefixLen < c.refs[at].plen {
 		at++ // of a folded row nobody knows which of the prefixes had it
 	}
 	if at == len(c.refs) || counter != 0 && !c.refs[at].user {
-		return
+		return wideKey{}, -1
 	}
 	k0, k1 := words(&d.Addr)
 	mask := &c.refs[at].mask
-	key := wideKey{
+	return wideKey{
 		k0: k0 & mask[0], k1: k1 & mask[1], place: c.no*maxChain + uint32(at), counter: counter,
-		what: uint64(d.Direction) | uint64(d.Flags&ring.FlagSmeared)<<1 | uint64(d.SpanMs)<<8,
+		what: uint64(d.Direction) | uint64(d.Flags&keptFlags)<<1 | uint64(d.SpanMs)<<16,
+	}, at
+}
+
+// widen adds a delta to its sum, of which hint may be the number + 1, and sees to
+// it that it counts for its cell: with the sum where that is of the narrowest row,
+// which many deltas share. It is false where there is no sum for it.
+func (e *Engine) widen(r *ringState, d *ring.Delta, c *chain, counter uint32, hint uint16, cell *cell) bool {
+	key, at := c.key(d, counter)
+	if at < 0 {
+		return false
 	}
-	w := e.wider.find(&key, c)
-	if w == nil {
+	if counter == 0 && (at > 0 || cell != c.cell) {
+		e.addCell(cell, laneOf(d.Direction, d.Flags), d)
+		key.what |= apart
+	}
+	x := &e.wider
+	var w *wide
+	if i := int(hint) - 1; uint(i) < uint(len(x.items)) && x.items[i].wideKey == key {
+		w = &x.items[i]
+	} else if w = x.find(&key, c); w == nil {
 		e.foldWider()
-		w = e.wider.find(&key, c)
+		w = x.find(&key, c)
 	}
-	e.wider.ring = r
+	x.ring = r
 	w.sampling = max(w.sampling, d.Sampling)
 	w.packets += d.Packets
 	w.bytes += d.Bytes
 	if counter != 0 {
-		return
+		return true
 	}
 	w.flows += uint64(d.Flows)
 	for k := range d.CounterPackets {
 		w.counterPackets[k] += uint64(d.CounterPackets[k])
 		w.counterBytes[k] += uint64(d.CounterBytes[k])
 	}
+	return true
+}
+
+// home is the first slot in which a sum may stand.
+func (x *wider) home(key *wideKey) uint32 {
+	hi, lo := bits.Mul64(key.k0^key.what<<20^x.seed[0], key.k1^uint64(key.place)<<32^uint64(key.counter)^x.seed[1])
+	return uint32((hi^lo)>>32) & uint32(len(x.slots)-1)
 }
 
 // find returns a sum, beginning it where there is none; nil when there is no
 // room.
 func (x *wider) find(key *wideKey, c *chain) *wide {
-	hi, lo := bits.Mul64(key.k0^key.what<<20^x.seed, key.k1^uint64(key.place)<<32^uint64(key.counter)^0x9e3779b97f4a7c15)
-	hi, lo = bits.Mul64(hi^lo, x.seed)
 	mask := uint32(len(x.slots) - 1)
-	at := uint32((hi^lo)>>32) & mask
+	at := x.home(key)
 	for ; x.slots[at] != 0; at = (at + 1) & mask {
 		if w := &x.items[x.slots[at]-1]; w.wideKey == *key {
 			return w
@@ -166,6 +197,9 @@ func (e *Engine) foldGroup(items []wide, at uint8) {
 		if items[i].at != at {
 			continue
 		}
+		if w := &items[i]; at == 0 && w.counter == 0 && w.what&apart == 0 {
+			e.addSum(w.chain.cell, laneOf(w.direction(), w.flags()), w)
+		}
 		e.foldWide(e.wider.ring, &items[i], tags[i])
 		for w := e.foldUp(&items[i]); w != nil; w = e.foldUp(w) {
 			e.foldWide(e.wider.ring, w, e.scopeTag(w))
@@ -182,6 +216,7 @@ func (e *Engine) foldUp(w *wide) *wide {
 	}
 	key, mask := w.wideKey, &w.chain.refs[next].mask
 	key.k0, key.k1, key.place = key.k0&mask[0], key.k1&mask[1], key.place+1
+	key.what = key.what &^ joined
 	to := e.wider.find(&key, w.chain)
 	if to == nil {
 		e.wider.spare = *w
