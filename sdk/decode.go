@@ -72,7 +72,28 @@ func eventOf(m *pb.Event) (Event, error) {
 	for _, c := range m.GetCrossed() {
 		e.Crossed = append(e.Crossed, crossingOf(c))
 	}
+	if e.Summary, err = summaryOf(m.GetSummary()); err != nil {
+		return Event{}, fmt.Errorf("event %s: %w", m.GetId(), err)
+	}
 	return e, nil
+}
+
+func summaryOf(m *pb.Summary) (*Summary, error) {
+	if m == nil {
+		return nil, nil
+	}
+	s := &Summary{Attacks: int(m.GetAttacks()), Open: int(m.GetOpen())}
+	for _, p := range m.GetParts() {
+		target, err := prefixOf(p.GetTarget())
+		if err != nil {
+			return nil, fmt.Errorf("part %s: target: %w", p.GetId(), err)
+		}
+		s.Parts = append(s.Parts, Part{
+			ID: p.GetId(), Target: target, HostGroup: p.GetHostgroup(), Threshold: p.GetThreshold(), AttackType: p.GetAttackType(),
+			PeakPPS: p.GetPeakPps(), Started: instant(p.GetStartedUnixNano()), Ended: instant(p.GetEndedUnixNano()),
+		})
+	}
+	return s, nil
 }
 
 func eventsOf(in []*pb.Event) ([]Event, error) {

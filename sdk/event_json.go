@@ -32,6 +32,9 @@ import (
 //	                    parts, tops {NAME: {distinct, at_least, rows}},
 //	                    source_entropy, spoofed, timeline, findings, pcap,
 //	                    report, problems
+//	summary             {"attacks", "open", "parts": [{"id", "target", "hostgroup",
+//	                    "threshold", "attack_type", "peak_pps", "started", "ended"}]},
+//	                    only where the event stands for many attacks
 //
 // Unset times and targets are empty strings.
 func (e Event) MarshalJSON() ([]byte, error) {
@@ -50,7 +53,36 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Rates: jsonRates{counterRates(e.Incoming), counterRates(e.Outgoing)},
 		Flows: jsonFlows{jsonNumber(e.Flows[0]), jsonNumber(e.Flows[1])},
 		Loss:  jsonNumber(e.LossRatio), Evidence: evidenceJSON(e.Evidence),
+		Summary: summaryJSON(e.Summary),
 	})
+}
+
+type jsonSummary struct {
+	Attacks int          `json:"attacks"`
+	Open    int          `json:"open"`
+	Parts   []jsonMember `json:"parts"`
+}
+
+type jsonMember struct {
+	ID         string     `json:"id"`
+	Target     string     `json:"target"`
+	HostGroup  string     `json:"hostgroup"`
+	Threshold  string     `json:"threshold"`
+	AttackType string     `json:"attack_type"`
+	PeakPPS    jsonNumber `json:"peak_pps"`
+	Started    jsonTime   `json:"started"`
+	Ended      jsonTime   `json:"ended"`
+}
+
+func summaryJSON(s *Summary) *jsonSummary {
+	if s == nil {
+		return nil
+	}
+	out := &jsonSummary{Attacks: s.Attacks, Open: s.Open, Parts: make([]jsonMember, len(s.Parts))}
+	for i, p := range s.Parts {
+		out.Parts[i] = jsonMember{p.ID, targetText(p.Target), p.HostGroup, p.Threshold, p.AttackType, jsonNumber(p.PeakPPS), jsonTime(p.Started), jsonTime(p.Ended)}
+	}
+	return out
 }
 
 type jsonEvent struct {
@@ -81,6 +113,7 @@ type jsonEvent struct {
 	Flows      jsonFlows      `json:"flows"`
 	Loss       jsonNumber     `json:"loss_ratio"`
 	Evidence   *jsonEvidence  `json:"evidence,omitempty"`
+	Summary    *jsonSummary   `json:"summary,omitempty"`
 }
 
 type jsonCrossing struct {

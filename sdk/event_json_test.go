@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,6 +37,20 @@ func TestEventJSON(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestEventJSONSummary(t *testing.T) {
+	b, err := json.Marshal(Event{Summary: &Summary{Attacks: 7, Open: 1, Parts: []Part{{
+		ID: "a", Target: netip.MustParsePrefix("10.0.0.1/32"), HostGroup: "g", Threshold: "flood", AttackType: "udp_flood", PeakPPS: 1.5, Started: time.Unix(0, 0),
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `"summary":{"attacks":7,"open":1,"parts":[{"id":"a","target":"10.0.0.1","hostgroup":"g","threshold":"flood",` +
+		`"attack_type":"udp_flood","peak_pps":1.5,"started":"1970-01-01T00:00:00Z","ended":""}]}}`
+	if !strings.HasSuffix(string(b), want) {
+		t.Errorf("got\n%s\nwant at the end\n%s", b, want)
 	}
 }
 

@@ -148,6 +148,7 @@ func everything() sdk.Event {
 		SourceEntropy: 0.5, Spoofed: "likely", Timeline: []sdk.TimelinePoint{{Second: 1, PPS: 2, BPS: 3}},
 		Findings: []sdk.Finding{{Label: "dns", Confidence: 0.5, Detail: "ANY"}}, PCAP: "/a.pcap", Report: "/a.txt", Problems: []string{"disk full"},
 	}
+	e.Summary = &sdk.Summary{Attacks: 5, Open: 4, Parts: []sdk.Part{{ID: "a", Target: e.Target, HostGroup: "g", Threshold: "flood", AttackType: "udp_flood", PeakPPS: 1, Started: now}}}
 	return e
 }
 
@@ -171,7 +172,7 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%v\n%s", err, b)
 		}
 	}
-	for _, part := range []struct{ at, def string }{{"event", "attack"}, {"event.evidence", "evidence"}, {"event.thresholds_crossed[0]", "crossing"}, {"event.evidence.tops.sources", "top"}} {
+	for _, part := range []struct{ at, def string }{{"event", "attack"}, {"event.evidence", "evidence"}, {"event.summary", "summary"}, {"event.thresholds_crossed[0]", "crossing"}, {"event.evidence.tops.sources", "top"}} {
 		for name := range root.Defs[part.def].Properties {
 			if !used[part.at+"."+name] {
 				t.Errorf("%s.%s is in the schema, and in no event", part.at, name)

@@ -52,6 +52,31 @@ type Event struct {
 	// wait for it: an attack.updated brings it, and later events keep it. Nil
 	// where there is none.
 	Evidence *EvidenceReport
+	// Summary is set where the event stands for many attacks, which are not told
+	// by themselves. Only notifiers see such events. Target is the prefix that they
+	// lie in, invalid where they only began within a short time; Crossing and
+	// Crossed are those of the largest one; rates and powers are sums. HostGroup,
+	// Network, Threshold, AttackType and Protocol are empty where they differ.
+	Summary *Summary
+}
+
+// Summary is what many attacks have in common.
+type Summary struct {
+	Attacks int    // in all so far
+	Open    int    // of them, those that go on
+	Parts   []Part // the largest by PeakPPS, 100 at most, those that go on first
+}
+
+// Part is one attack of a summary.
+type Part struct {
+	ID         string
+	Target     netip.Prefix
+	HostGroup  string
+	Threshold  string
+	AttackType string
+	PeakPPS    float64
+	Started    time.Time
+	Ended      time.Time // zero while it goes on
 }
 
 // Crossing is one limit and the value that crossed it.

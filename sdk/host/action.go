@@ -204,5 +204,21 @@ func eventToProto(e *sdk.Event) *pb.Event {
 	for i := range e.Crossed {
 		out.Crossed = append(out.Crossed, crossingToProto(&e.Crossed[i]))
 	}
+	out.Summary = summaryToProto(e.Summary)
+	return out
+}
+
+func summaryToProto(s *sdk.Summary) *pb.Summary {
+	if s == nil {
+		return nil
+	}
+	out := &pb.Summary{Attacks: uint32(s.Attacks), Open: uint32(s.Open)}
+	for i := range s.Parts {
+		p := &s.Parts[i]
+		out.Parts = append(out.Parts, &pb.Part{
+			Id: p.ID, Target: prefixToProto(p.Target), Hostgroup: p.HostGroup, Threshold: p.Threshold, AttackType: p.AttackType,
+			PeakPps: p.PeakPPS, StartedUnixNano: nanos(p.Started), EndedUnixNano: nanos(p.Ended),
+		})
+	}
 	return out
 }

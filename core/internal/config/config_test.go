@@ -60,6 +60,8 @@ func TestFull(t *testing.T) {
 	}{
 		{"language", c.Language, 1},
 		{"daemon", c.Daemon, Daemon{Enforce, "/srv/state", "/srv/run", 2 << 30, 7 * 24 * time.Hour}},
+		{"summary", c.Summary, Summary{7, 90 * time.Second, [2]uint8{22, 40}, 10 * time.Minute}},
+		{"summaries", c.Actions[0].Process.Single, true},
 		{"networks", c.Networks, []*Network{
 			{
 				Name: "customers", Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32"),

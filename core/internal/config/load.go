@@ -204,6 +204,7 @@ func (l *loader) resolve() {
 	l.readLocals()
 	l.readDaemon()
 	l.readEvidence()
+	l.readSummary()
 	l.readNetworks()
 	l.readCounters()
 	l.readExemptions()

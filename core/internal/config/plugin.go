@@ -10,7 +10,7 @@ import (
 // those that one kind has.
 var (
 	processAttrs = []string{"path", "env", "user", "capabilities", "memory", "backoff", "max_backoff", "start_timeout", "timeout"}
-	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode"}, "export": {"period"}}
+	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries"}, "export": {"period"}}
 )
 
 // capabilities of Linux (capabilities(7)) that a plugin may be given.
@@ -114,6 +114,9 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 	case "action":
 		pr.Mode = b.mode("mode")
 		p.Mode = pr.Mode
+		if v := b.boolean("summaries"); v != nil {
+			pr.Single = !*v
+		}
 	case "export":
 		pr.Period, _ = b.duration("period")
 	}

@@ -11,7 +11,7 @@ import (
 // topBlocks are the blocks of the language, laterBlocks those that only a
 // later version reads.
 var (
-	topBlocks   = []string{"locals", "daemon", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "pipeline"}
+	topBlocks   = []string{"locals", "daemon", "summary", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "pipeline"}
 	laterBlocks = []string{"required_plugins", "guard"}
 )
 
@@ -126,6 +126,38 @@ func (l *loader) readDaemon() {
 			b.l.errorf(b.attr("baseline").Expr.Range(), "Duration out of range", "baseline takes 1h to 90d: for so long it is known how rates were, from which \"fastnetmon suggest\" makes limits.")
 		} else if ok {
 			d.Baseline = v
+		}
+	}
+}
+
+// Defaults of Summary.
+const (
+	summaryAttacks = 3
+	summaryWithin  = time.Minute
+	summaryUpdate  = 5 * time.Minute
+)
+
+// readSummary reads the summary block, which may be missing.
+func (l *loader) readSummary() {
+	s := &l.conf.Summary
+	*s = Summary{Attacks: summaryAttacks, Within: summaryWithin, PrefixLen: [2]uint8{24, 48}, Update: summaryUpdate}
+	for _, blk := range l.blocks["summary"] {
+		b := l.open(blk, "the summary block", nil, shape{attrs: []string{"attacks", "within", "prefix_length", "update"}})
+		if i, ok := b.one("attacks"); ok {
+			n, fits := whole(i.Value, 0, 1_000_000)
+			if !fits {
+				l.errorf(i.at, "Invalid number", "%s is not a number of attacks: it takes 0 to 1000000, 0 meaning that each attack is told by itself.", i.text())
+			}
+			s.Attacks = int(n)
+		}
+		if d, ok := b.duration("within"); ok {
+			s.Within = d
+		}
+		if d, ok := b.duration("update"); ok {
+			s.Update = d
+		}
+		if n := b.prefixLengths("prefix_length"); n != [2]uint8{} {
+			s.PrefixLen = n
 		}
 	}
 }

@@ -19,6 +19,7 @@ type Config struct {
 	Dir        string // absolute; relative paths start here, those in plugin blocks too
 	Revision   string // hex, 16 digits: hash of the files' bytes, names apart
 	Daemon     Daemon
+	Summary    Summary
 	Networks   []*Network // in order of declaration, as everything below
 	Counters   []*Counter
 	Exemptions []*Exemption
@@ -57,6 +58,14 @@ type Daemon struct {
 	RuntimeDir  string
 	MemoryLimit uint64        // bytes, of the engine's tables; 0 means the default
 	Baseline    time.Duration // for how long it is known how rates were
+}
+
+// Summary says when notifying actions are told of many attacks at once.
+type Summary struct {
+	Attacks   int           // as many are told by themselves; 0 means that all are
+	Within    time.Duration // in which they start
+	PrefixLen [2]uint8      // or in which they are open at a time: lengths in IPv4 and IPv6
+	Update    time.Duration // until the first update of a summary in which nothing changes
 }
 
 // Network is prefixes that are ours.
@@ -177,6 +186,7 @@ type Process struct {
 	StartTimeout time.Duration
 	Timeout      time.Duration // of one call
 	Mode         Mode
+	Single       bool // actions: is told of each attack by itself
 	Range        hcl.Range
 }
 

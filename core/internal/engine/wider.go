@@ -216,7 +216,7 @@ func (e *Engine) foldUp(w *wide) *wide {
 	}
 	key, mask := w.wideKey, &w.chain.refs[next].mask
 	key.k0, key.k1, key.place = key.k0&mask[0], key.k1&mask[1], key.place+1
-	key.what = key.what &^ joined
+	key.what &^= joined
 	to := e.wider.find(&key, w.chain)
 	if to == nil {
 		e.wider.spare = *w

@@ -42,11 +42,12 @@ type Daemon struct {
 
 	// Of the loop's goroutine.
 	cfg       *config.Config
-	limits    map[uint32]limit  // what the engine's limit ids stand for
-	spared    *spared           // targets that are never acted on
-	told      map[string][]call // by attack: the actions that know of it
-	retired   []*capture        // replaced, while they drain
-	past      []sdk.LedgerRow   // of those that have
+	limits    map[uint32]limit   // what the engine's limit ids stand for
+	spared    *spared            // targets that are never acted on
+	told      map[string][]call  // by attack: the actions that know of it
+	summers   map[string]*summer // by action
+	retired   []*capture         // replaced, while they drain
+	past      []sdk.LedgerRow    // of those that have
 	loss      lossMeter
 	wall      wallClock
 	offset    time.Duration // of the time of day from the monotonic clock, a second ago
@@ -300,6 +301,7 @@ func (d *Daemon) everySecond(ctx context.Context) {
 			d.watchRates()
 			deltas := d.sys.loop.engine.Stats().Deltas
 			d.deltaRate, d.deltas = float64(deltas-d.deltas), deltas
+			d.summarize(d.sys.loop.engine.Clock())
 		})
 		if d.opt.OnRates == nil {
 			continue

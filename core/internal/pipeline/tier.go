@@ -76,7 +76,7 @@ func (d *Daemon) tell(e *detect.Event, seen *sdk.Event) {
 			told := *seen
 			told.Type = kind
 			d.setMode(&told, e, c.limit, c.block)
-			a.queue.offer(told)
+			d.offer(a, &told, e.Time)
 		}
 	}
 	over := e.Type == detect.Ended

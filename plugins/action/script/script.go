@@ -214,6 +214,9 @@ func (s *script) environment(e sdk.Event, action string) []string {
 	for _, name := range slices.Sorted(maps.Keys(s.cfg.Environment)) {
 		env = append(env, name+"="+s.cfg.Environment[name])
 	}
+	if e.Summary != nil {
+		env = append(env, "FASTNETMON_ATTACKS="+strconv.Itoa(e.Summary.Attacks))
+	}
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	return append(env,
 		"FASTNETMON_ACTION="+action,

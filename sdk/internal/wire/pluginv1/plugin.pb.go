@@ -2904,6 +2904,7 @@ type Event struct {
 	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`
 	Confidence      float64                `protobuf:"fixed64,28,opt,name=confidence,proto3" json:"confidence,omitempty"` // of the label, 0 … 1
 	Evidence        *Evidence              `protobuf:"bytes,29,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Summary         *Summary               `protobuf:"bytes,30,opt,name=summary,proto3" json:"summary,omitempty"` // the event stands for many attacks
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3141,6 +3142,173 @@ func (x *Event) GetEvidence() *Evidence {
 	return nil
 }
 
+func (x *Event) GetSummary() *Summary {
+	if x != nil {
+		return x.Summary
+	}
+	return nil
+}
+
+type Summary struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attacks       uint32                 `protobuf:"varint,1,opt,name=attacks,proto3" json:"attacks,omitempty"`
+	Open          uint32                 `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	Parts         []*Part                `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Summary) Reset() {
+	*x = Summary{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Summary) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Summary) ProtoMessage() {}
+
+func (x *Summary) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Summary.ProtoReflect.Descriptor instead.
+func (*Summary) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Summary) GetAttacks() uint32 {
+	if x != nil {
+		return x.Attacks
+	}
+	return 0
+}
+
+func (x *Summary) GetOpen() uint32 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
+func (x *Summary) GetParts() []*Part {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+type Part struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Target          string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Hostgroup       string                 `protobuf:"bytes,3,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"`
+	Threshold       string                 `protobuf:"bytes,4,opt,name=threshold,proto3" json:"threshold,omitempty"`
+	AttackType      string                 `protobuf:"bytes,5,opt,name=attack_type,json=attackType,proto3" json:"attack_type,omitempty"`
+	PeakPps         float64                `protobuf:"fixed64,6,opt,name=peak_pps,json=peakPps,proto3" json:"peak_pps,omitempty"`
+	StartedUnixNano int64                  `protobuf:"varint,7,opt,name=started_unix_nano,json=startedUnixNano,proto3" json:"started_unix_nano,omitempty"`
+	EndedUnixNano   int64                  `protobuf:"varint,8,opt,name=ended_unix_nano,json=endedUnixNano,proto3" json:"ended_unix_nano,omitempty"` // 0 while it goes on
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Part) Reset() {
+	*x = Part{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Part) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Part) ProtoMessage() {}
+
+func (x *Part) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Part.ProtoReflect.Descriptor instead.
+func (*Part) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *Part) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Part) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Part) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+func (x *Part) GetThreshold() string {
+	if x != nil {
+		return x.Threshold
+	}
+	return ""
+}
+
+func (x *Part) GetAttackType() string {
+	if x != nil {
+		return x.AttackType
+	}
+	return ""
+}
+
+func (x *Part) GetPeakPps() float64 {
+	if x != nil {
+		return x.PeakPps
+	}
+	return 0
+}
+
+func (x *Part) GetStartedUnixNano() int64 {
+	if x != nil {
+		return x.StartedUnixNano
+	}
+	return 0
+}
+
+func (x *Part) GetEndedUnixNano() int64 {
+	if x != nil {
+		return x.EndedUnixNano
+	}
+	return 0
+}
+
 // What is known of an attack's packets.
 type Evidence struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3171,7 +3339,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3183,7 +3351,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3196,7 +3364,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Evidence) GetSamples() uint32 {
@@ -3356,7 +3524,7 @@ type LabelPart struct {
 
 func (x *LabelPart) Reset() {
 	*x = LabelPart{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3368,7 +3536,7 @@ func (x *LabelPart) String() string {
 func (*LabelPart) ProtoMessage() {}
 
 func (x *LabelPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3381,7 +3549,7 @@ func (x *LabelPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelPart.ProtoReflect.Descriptor instead.
 func (*LabelPart) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *LabelPart) GetLabel() string {
@@ -3410,7 +3578,7 @@ type Top struct {
 
 func (x *Top) Reset() {
 	*x = Top{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3422,7 +3590,7 @@ func (x *Top) String() string {
 func (*Top) ProtoMessage() {}
 
 func (x *Top) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3435,7 +3603,7 @@ func (x *Top) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Top.ProtoReflect.Descriptor instead.
 func (*Top) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Top) GetName() string {
@@ -3478,7 +3646,7 @@ type TopRow struct {
 
 func (x *TopRow) Reset() {
 	*x = TopRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3490,7 +3658,7 @@ func (x *TopRow) String() string {
 func (*TopRow) ProtoMessage() {}
 
 func (x *TopRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3503,7 +3671,7 @@ func (x *TopRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRow.ProtoReflect.Descriptor instead.
 func (*TopRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TopRow) GetValue() string {
@@ -3545,7 +3713,7 @@ type TimelinePoint struct {
 
 func (x *TimelinePoint) Reset() {
 	*x = TimelinePoint{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3557,7 +3725,7 @@ func (x *TimelinePoint) String() string {
 func (*TimelinePoint) ProtoMessage() {}
 
 func (x *TimelinePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3570,7 +3738,7 @@ func (x *TimelinePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelinePoint.ProtoReflect.Descriptor instead.
 func (*TimelinePoint) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *TimelinePoint) GetSecond() uint32 {
@@ -3603,7 +3771,7 @@ type NotifyRequest struct {
 
 func (x *NotifyRequest) Reset() {
 	*x = NotifyRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3615,7 +3783,7 @@ func (x *NotifyRequest) String() string {
 func (*NotifyRequest) ProtoMessage() {}
 
 func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3628,7 +3796,7 @@ func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRequest.ProtoReflect.Descriptor instead.
 func (*NotifyRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *NotifyRequest) GetEvent() *Event {
@@ -3647,7 +3815,7 @@ type NotifyResponse struct {
 
 func (x *NotifyResponse) Reset() {
 	*x = NotifyResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3659,7 +3827,7 @@ func (x *NotifyResponse) String() string {
 func (*NotifyResponse) ProtoMessage() {}
 
 func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3672,7 +3840,7 @@ func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResponse.ProtoReflect.Descriptor instead.
 func (*NotifyResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *NotifyResponse) GetOutcome() *Outcome {
@@ -3693,7 +3861,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3705,7 +3873,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3718,7 +3886,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Outcome) GetOk() bool {
@@ -3751,7 +3919,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3763,7 +3931,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3776,7 +3944,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SyncRequest) GetDesired() []*Mitigation {
@@ -3795,7 +3963,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3807,7 +3975,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3820,7 +3988,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SyncResponse) GetOutcome() *Outcome {
@@ -3845,7 +4013,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +4025,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4038,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Mitigation) GetId() string {
@@ -3930,7 +4098,7 @@ type MitigationWatchRequest struct {
 
 func (x *MitigationWatchRequest) Reset() {
 	*x = MitigationWatchRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3942,7 +4110,7 @@ func (x *MitigationWatchRequest) String() string {
 func (*MitigationWatchRequest) ProtoMessage() {}
 
 func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3955,7 +4123,7 @@ func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationWatchRequest.ProtoReflect.Descriptor instead.
 func (*MitigationWatchRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 type MitigationStatus struct {
@@ -3970,7 +4138,7 @@ type MitigationStatus struct {
 
 func (x *MitigationStatus) Reset() {
 	*x = MitigationStatus{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3982,7 +4150,7 @@ func (x *MitigationStatus) String() string {
 func (*MitigationStatus) ProtoMessage() {}
 
 func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3995,7 +4163,7 @@ func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationStatus.ProtoReflect.Descriptor instead.
 func (*MitigationStatus) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *MitigationStatus) GetId() string {
@@ -4038,7 +4206,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4050,7 +4218,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4063,7 +4231,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ExportRequest) GetSnapshot() *Snapshot {
@@ -4096,7 +4264,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4108,7 +4276,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4121,7 +4289,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ExportResponse) GetOutcome() *Outcome {
@@ -4140,7 +4308,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4152,7 +4320,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4165,7 +4333,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *EventsRequest) GetEvents() []*Event {
@@ -4184,7 +4352,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4196,7 +4364,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4209,7 +4377,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *EventsResponse) GetOutcome() *Outcome {
@@ -4236,7 +4404,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4248,7 +4416,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4261,7 +4429,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Snapshot) GetTimeUnixNano() int64 {
@@ -4339,7 +4507,7 @@ type TotalRate struct {
 
 func (x *TotalRate) Reset() {
 	*x = TotalRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4351,7 +4519,7 @@ func (x *TotalRate) String() string {
 func (*TotalRate) ProtoMessage() {}
 
 func (x *TotalRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4364,7 +4532,7 @@ func (x *TotalRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalRate.ProtoReflect.Descriptor instead.
 func (*TotalRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *TotalRate) GetDirection() string {
@@ -4407,7 +4575,7 @@ type ScopeRate struct {
 
 func (x *ScopeRate) Reset() {
 	*x = ScopeRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4419,7 +4587,7 @@ func (x *ScopeRate) String() string {
 func (*ScopeRate) ProtoMessage() {}
 
 func (x *ScopeRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4432,7 +4600,7 @@ func (x *ScopeRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeRate.ProtoReflect.Descriptor instead.
 func (*ScopeRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ScopeRate) GetName() string {
@@ -4477,7 +4645,7 @@ type HostRate struct {
 
 func (x *HostRate) Reset() {
 	*x = HostRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4489,7 +4657,7 @@ func (x *HostRate) String() string {
 func (*HostRate) ProtoMessage() {}
 
 func (x *HostRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4502,7 +4670,7 @@ func (x *HostRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRate.ProtoReflect.Descriptor instead.
 func (*HostRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *HostRate) GetHost() string {
@@ -4560,7 +4728,7 @@ type LedgerRow struct {
 
 func (x *LedgerRow) Reset() {
 	*x = LedgerRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4572,7 +4740,7 @@ func (x *LedgerRow) String() string {
 func (*LedgerRow) ProtoMessage() {}
 
 func (x *LedgerRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4585,7 +4753,7 @@ func (x *LedgerRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
 func (*LedgerRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *LedgerRow) GetInput() string {
@@ -4633,7 +4801,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4645,7 +4813,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4658,7 +4826,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Metric) GetName() string {
@@ -4684,7 +4852,7 @@ type TableResponse_Row struct {
 
 func (x *TableResponse_Row) Reset() {
 	*x = TableResponse_Row{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4696,7 +4864,7 @@ func (x *TableResponse_Row) String() string {
 func (*TableResponse_Row) ProtoMessage() {}
 
 func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4957,7 +5125,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vCounterRate\x12\x18\n" +
 	"\acounter\x18\x01 \x01(\tR\acounter\x12\x10\n" +
 	"\x03pps\x18\x02 \x01(\x01R\x03pps\x12\x10\n" +
-	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\xdc\a\n" +
+	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\x95\b\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -4994,7 +5162,22 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"confidence\x18\x1c \x01(\x01R\n" +
 	"confidence\x12:\n" +
-	"\bevidence\x18\x1d \x01(\v2\x1e.fastnetmon.plugin.v1.EvidenceR\bevidence\"\xd1\x05\n" +
+	"\bevidence\x18\x1d \x01(\v2\x1e.fastnetmon.plugin.v1.EvidenceR\bevidence\x127\n" +
+	"\asummary\x18\x1e \x01(\v2\x1d.fastnetmon.plugin.v1.SummaryR\asummary\"i\n" +
+	"\aSummary\x12\x18\n" +
+	"\aattacks\x18\x01 \x01(\rR\aattacks\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\rR\x04open\x120\n" +
+	"\x05parts\x18\x03 \x03(\v2\x1a.fastnetmon.plugin.v1.PartR\x05parts\"\xfa\x01\n" +
+	"\x04Part\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1c\n" +
+	"\thostgroup\x18\x03 \x01(\tR\thostgroup\x12\x1c\n" +
+	"\tthreshold\x18\x04 \x01(\tR\tthreshold\x12\x1f\n" +
+	"\vattack_type\x18\x05 \x01(\tR\n" +
+	"attackType\x12\x19\n" +
+	"\bpeak_pps\x18\x06 \x01(\x01R\apeakPps\x12*\n" +
+	"\x11started_unix_nano\x18\a \x01(\x03R\x0fstartedUnixNano\x12&\n" +
+	"\x0fended_unix_nano\x18\b \x01(\x03R\rendedUnixNano\"\xd1\x05\n" +
 	"\bEvidence\x12\x18\n" +
 	"\asamples\x18\x01 \x01(\rR\asamples\x12\x16\n" +
 	"\x06frames\x18\x02 \x01(\rR\x06frames\x12\x14\n" +
@@ -5150,7 +5333,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_fastnetmon_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 68)
+var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
 var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0),       // 0: fastnetmon.plugin.v1.Diagnostic.Severity
 	(WatchResponse_State)(0),       // 1: fastnetmon.plugin.v1.WatchResponse.State
@@ -5197,32 +5380,34 @@ var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(*Crossing)(nil),               // 42: fastnetmon.plugin.v1.Crossing
 	(*CounterRate)(nil),            // 43: fastnetmon.plugin.v1.CounterRate
 	(*Event)(nil),                  // 44: fastnetmon.plugin.v1.Event
-	(*Evidence)(nil),               // 45: fastnetmon.plugin.v1.Evidence
-	(*LabelPart)(nil),              // 46: fastnetmon.plugin.v1.LabelPart
-	(*Top)(nil),                    // 47: fastnetmon.plugin.v1.Top
-	(*TopRow)(nil),                 // 48: fastnetmon.plugin.v1.TopRow
-	(*TimelinePoint)(nil),          // 49: fastnetmon.plugin.v1.TimelinePoint
-	(*NotifyRequest)(nil),          // 50: fastnetmon.plugin.v1.NotifyRequest
-	(*NotifyResponse)(nil),         // 51: fastnetmon.plugin.v1.NotifyResponse
-	(*Outcome)(nil),                // 52: fastnetmon.plugin.v1.Outcome
-	(*SyncRequest)(nil),            // 53: fastnetmon.plugin.v1.SyncRequest
-	(*SyncResponse)(nil),           // 54: fastnetmon.plugin.v1.SyncResponse
-	(*Mitigation)(nil),             // 55: fastnetmon.plugin.v1.Mitigation
-	(*MitigationWatchRequest)(nil), // 56: fastnetmon.plugin.v1.MitigationWatchRequest
-	(*MitigationStatus)(nil),       // 57: fastnetmon.plugin.v1.MitigationStatus
-	(*ExportRequest)(nil),          // 58: fastnetmon.plugin.v1.ExportRequest
-	(*ExportResponse)(nil),         // 59: fastnetmon.plugin.v1.ExportResponse
-	(*EventsRequest)(nil),          // 60: fastnetmon.plugin.v1.EventsRequest
-	(*EventsResponse)(nil),         // 61: fastnetmon.plugin.v1.EventsResponse
-	(*Snapshot)(nil),               // 62: fastnetmon.plugin.v1.Snapshot
-	(*TotalRate)(nil),              // 63: fastnetmon.plugin.v1.TotalRate
-	(*ScopeRate)(nil),              // 64: fastnetmon.plugin.v1.ScopeRate
-	(*HostRate)(nil),               // 65: fastnetmon.plugin.v1.HostRate
-	(*LedgerRow)(nil),              // 66: fastnetmon.plugin.v1.LedgerRow
-	(*Metric)(nil),                 // 67: fastnetmon.plugin.v1.Metric
-	nil,                            // 68: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	(*TableResponse_Row)(nil),      // 69: fastnetmon.plugin.v1.TableResponse.Row
-	nil,                            // 70: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	(*Summary)(nil),                // 45: fastnetmon.plugin.v1.Summary
+	(*Part)(nil),                   // 46: fastnetmon.plugin.v1.Part
+	(*Evidence)(nil),               // 47: fastnetmon.plugin.v1.Evidence
+	(*LabelPart)(nil),              // 48: fastnetmon.plugin.v1.LabelPart
+	(*Top)(nil),                    // 49: fastnetmon.plugin.v1.Top
+	(*TopRow)(nil),                 // 50: fastnetmon.plugin.v1.TopRow
+	(*TimelinePoint)(nil),          // 51: fastnetmon.plugin.v1.TimelinePoint
+	(*NotifyRequest)(nil),          // 52: fastnetmon.plugin.v1.NotifyRequest
+	(*NotifyResponse)(nil),         // 53: fastnetmon.plugin.v1.NotifyResponse
+	(*Outcome)(nil),                // 54: fastnetmon.plugin.v1.Outcome
+	(*SyncRequest)(nil),            // 55: fastnetmon.plugin.v1.SyncRequest
+	(*SyncResponse)(nil),           // 56: fastnetmon.plugin.v1.SyncResponse
+	(*Mitigation)(nil),             // 57: fastnetmon.plugin.v1.Mitigation
+	(*MitigationWatchRequest)(nil), // 58: fastnetmon.plugin.v1.MitigationWatchRequest
+	(*MitigationStatus)(nil),       // 59: fastnetmon.plugin.v1.MitigationStatus
+	(*ExportRequest)(nil),          // 60: fastnetmon.plugin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 61: fastnetmon.plugin.v1.ExportResponse
+	(*EventsRequest)(nil),          // 62: fastnetmon.plugin.v1.EventsRequest
+	(*EventsResponse)(nil),         // 63: fastnetmon.plugin.v1.EventsResponse
+	(*Snapshot)(nil),               // 64: fastnetmon.plugin.v1.Snapshot
+	(*TotalRate)(nil),              // 65: fastnetmon.plugin.v1.TotalRate
+	(*ScopeRate)(nil),              // 66: fastnetmon.plugin.v1.ScopeRate
+	(*HostRate)(nil),               // 67: fastnetmon.plugin.v1.HostRate
+	(*LedgerRow)(nil),              // 68: fastnetmon.plugin.v1.LedgerRow
+	(*Metric)(nil),                 // 69: fastnetmon.plugin.v1.Metric
+	nil,                            // 70: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	(*TableResponse_Row)(nil),      // 71: fastnetmon.plugin.v1.TableResponse.Row
+	nil,                            // 72: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 0: fastnetmon.plugin.v1.DescribeResponse.schema:type_name -> fastnetmon.plugin.v1.Block
@@ -5235,11 +5420,11 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	8,  // 7: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
 	1,  // 8: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
 	16, // 9: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	68, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	70, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
 	44, // 11: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
 	37, // 12: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
 	19, // 13: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	69, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	71, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
 	25, // 15: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
 	2,  // 16: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
 	29, // 17: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
@@ -5256,76 +5441,78 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	42, // 28: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
 	43, // 29: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
 	43, // 30: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 31: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
-	46, // 32: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
-	47, // 33: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
-	49, // 34: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
-	19, // 35: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
-	37, // 36: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
-	48, // 37: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
-	44, // 38: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	52, // 39: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	55, // 40: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	52, // 41: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 42: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	62, // 43: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	52, // 44: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 45: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	52, // 46: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	63, // 47: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	64, // 48: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	64, // 49: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	65, // 50: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	44, // 51: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	66, // 52: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	67, // 53: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	43, // 54: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 55: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 56: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	70, // 57: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 58: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 59: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	12, // 60: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	14, // 61: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	17, // 62: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	20, // 63: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	22, // 64: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	24, // 65: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	27, // 66: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	35, // 67: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	38, // 68: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	24, // 69: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	40, // 70: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	50, // 71: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	53, // 72: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	56, // 73: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	24, // 74: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	58, // 75: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	60, // 76: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 77: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	11, // 78: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	13, // 79: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	15, // 80: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	18, // 81: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	21, // 82: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	23, // 83: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	26, // 84: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	28, // 85: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	36, // 86: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	39, // 87: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	26, // 88: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	41, // 89: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	51, // 90: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	54, // 91: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	57, // 92: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	26, // 93: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	59, // 94: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	61, // 95: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	77, // [77:96] is the sub-list for method output_type
-	58, // [58:77] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	47, // 31: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
+	45, // 32: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
+	46, // 33: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
+	48, // 34: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
+	49, // 35: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
+	51, // 36: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
+	19, // 37: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
+	37, // 38: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
+	50, // 39: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
+	44, // 40: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	54, // 41: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	57, // 42: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	54, // 43: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 44: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	64, // 45: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	54, // 46: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	44, // 47: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	54, // 48: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	65, // 49: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	66, // 50: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	66, // 51: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	67, // 52: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	44, // 53: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	68, // 54: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	69, // 55: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	43, // 56: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 57: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	43, // 58: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	72, // 59: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 60: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 61: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	12, // 62: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	14, // 63: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	17, // 64: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	20, // 65: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	22, // 66: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	24, // 67: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	27, // 68: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	35, // 69: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	38, // 70: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	24, // 71: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	40, // 72: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	52, // 73: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	55, // 74: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	58, // 75: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	24, // 76: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	60, // 77: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	62, // 78: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 79: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	11, // 80: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	13, // 81: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	15, // 82: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	18, // 83: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	21, // 84: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	23, // 85: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	26, // 86: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	28, // 87: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	36, // 88: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	39, // 89: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	26, // 90: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	41, // 91: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	53, // 92: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	56, // 93: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	59, // 94: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	26, // 95: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	61, // 96: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	63, // 97: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	79, // [79:98] is the sub-list for method output_type
+	60, // [60:79] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }
@@ -5345,7 +5532,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_plugin_v1_plugin_proto_rawDesc), len(file_fastnetmon_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   68,
+			NumMessages:   70,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

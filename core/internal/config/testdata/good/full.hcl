@@ -6,6 +6,13 @@ locals {
   nets    = ["203.0.113.0/24", "2001:db8::/32"]
 }
 
+summary {
+  attacks       = 7
+  within        = "90s"
+  prefix_length = [22, 40]
+  update        = "10m"
+}
+
 daemon {
   mode         = "enforce"
   state_dir    = "/srv/state"
@@ -119,7 +126,8 @@ filter "lua" "first" {}
 action "script" "notify" {
   role = "notify"
   process {
-    mode = "monitor"
+    mode      = "monitor"
+    summaries = false
   }
 }
 
