@@ -97,7 +97,9 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 			l.errorf(i.at, "Invalid value", "%s is not a length of IPv6 hosts: it takes 128, 64 or 56.", i.text())
 		}
 	}
-	g.Detection, _ = b.choice("detection", DetectionDefault, DetectionCommunity)
+	if g.Detection, _ = b.choice("detection", DetectionDefault, DetectionCommunity); l.byDefault {
+		g.Detection = DetectionDefault
+	}
 	g.Burst = b.bursts("burst")
 	g.Actions = b.actions("actions")
 	first := map[string]*hclsyntax.Block{}

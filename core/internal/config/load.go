@@ -26,6 +26,10 @@ type Option func(*loader)
 // pipelines need none, and what they name under captures is not looked at.
 func ForReplay() Option { return func(l *loader) { l.replay = true } }
 
+// ByDefaultRule loads a configuration as if no hostgroup said detection: limits
+// are suggested for the default rule, and may be on any counter.
+func ByDefaultRule() Option { return func(l *loader) { l.byDefault = true } }
+
 // Load reads a configuration: a file, or a directory whose *.hcl files are
 // read in the order of their names and count as one. The Config is never nil;
 // where the diagnostics have errors it serves only for showing them (Files).
@@ -73,6 +77,7 @@ func LoadBytes(name string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 // loader holds what is known while a configuration is read.
 type loader struct {
 	replay    bool
+	byDefault bool // hostgroups' detection is not looked at
 	held      []*PrefixList    // in force, kept where their files lose much
 	dir       string           // relative paths start here
 	now       func() time.Time // for exemptions that have ended

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// GroupHead gives what a hostgroup's block says itself but for its thresholds,
-// an argument each, as it was written.
+// GroupHead gives what a hostgroup's block says itself but for its thresholds
+// and its detection, an argument each, as it was written.
 func (c *Config) GroupHead(name string) (out []string) {
 	for g, body := range c.bodies {
 		if g.Name != name || body == nil {
@@ -17,7 +17,9 @@ func (c *Config) GroupHead(name string) (out []string) {
 		}
 		e := &explainer{c: c, g: g}
 		for _, a := range sortedAttributes(body) {
-			out = append(out, a.Name+" = "+e.source(a))
+			if a.Name != "detection" {
+				out = append(out, a.Name+" = "+e.source(a))
+			}
 		}
 	}
 	return out

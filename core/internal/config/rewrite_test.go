@@ -77,3 +77,24 @@ hostgroup "web" {
 		}
 	}
 }
+
+// Limits are suggested for the default rule, whatever decides now.
+func TestByDefaultRule(t *testing.T) {
+	c := mustLoad(t, "testdata/explain.hcl")
+	probe := c.GroupSource("community") + "threshold \"probe\" {\ncounter = counter.xmas\npps = 1\nburst = []\n}\n}"
+	if _, diags := c.Rewrite(map[string]string{"community": probe}, "", ForReplay()); !diags.HasErrors() {
+		t.Error("a counter that the rule does not know is taken")
+	}
+	next, diags := c.Rewrite(map[string]string{"community": probe}, "", ForReplay(), ByDefaultRule())
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	for _, g := range next.Groups {
+		if g.Detection != DetectionDefault {
+			t.Errorf("hostgroup %s: %s", g.Name, g.Detection)
+		}
+	}
+	if head := strings.Join(c.GroupHead("community"), "\n"); strings.Contains(head, "detection") {
+		t.Errorf("head: %s", head)
+	}
+}

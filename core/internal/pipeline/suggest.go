@@ -196,7 +196,7 @@ func (s *Suggested) write(cfg *config.Config) (*config.Config, error) {
 		more.WriteString(own)
 	}
 	s.HCL = string(hclwrite.Format([]byte(text.String())))
-	next, diags := cfg.Rewrite(blocks, more.String(), config.ForReplay())
+	next, diags := cfg.Rewrite(blocks, more.String(), config.ForReplay(), config.ByDefaultRule())
 	if diags.HasErrors() {
 		return nil, fmt.Errorf("what is suggested is no configuration: %w", diags)
 	}
@@ -276,7 +276,7 @@ func withProbes(cfg *config.Config, includeAttacks bool) (*config.Config, hcl.Di
 			blocks[g.Name] = cfg.GroupSource(g.Name) + probes + "}"
 		}
 	}
-	return cfg.Rewrite(blocks, "", config.ForReplay())
+	return cfg.Rewrite(blocks, "", config.ForReplay(), config.ByDefaultRule())
 }
 
 // Usual suggests limits from how rates were while the daemon ran, and earlier
