@@ -77,7 +77,7 @@ func LoadBytes(name string, src []byte, opts ...Option) (*Config, hcl.Diagnostic
 // loader holds what is known while a configuration is read.
 type loader struct {
 	replay    bool
-	byDefault bool // hostgroups' detection is not looked at
+	byDefault bool             // hostgroups' detection is not looked at
 	held      []*PrefixList    // in force, kept where their files lose much
 	dir       string           // relative paths start here
 	now       func() time.Time // for exemptions that have ended
