@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -131,7 +130,7 @@ func measure(b *testing.B, who contestant, protocol string, rate int) figures {
 	who.start(b, protocol, port)
 	defer who.stop(b)
 	// The tables fill, and templates arrive, before it counts.
-	play(b, protocol, port, max(rate, 100_000), 2*time.Second)
+	play(b, protocol, port, max(rate, 100_000), peerHosts, 2*time.Second)
 	settle(b, who)
 	processes := who.processes(b)
 	used := func() (sum time.Duration) {
@@ -141,11 +140,11 @@ func measure(b *testing.B, who contestant, protocol string, rate int) figures {
 		return sum
 	}
 	before, busy := who.processed(b), used()
-	offered, took := play(b, protocol, port, rate, peerPlay)
+	s := play(b, protocol, port, rate, peerHosts, peerPlay)
 	settle(b, who)
 	n, busy := float64(who.processed(b)-before), used()-busy
 	return figures{
-		offered: float64(offered) / took.Seconds(), processed: n / took.Seconds(),
+		offered: s.records / s.seconds, processed: n / s.seconds,
 		cost: busy.Seconds() / (n / 1e6), memory: proportional(b, processes) / 1e6,
 	}
 }
@@ -166,12 +165,15 @@ func settle(b *testing.B, who contestant) {
 
 var sentLine = regexp.MustCompile(`: (\d+) datagrams, (\d+) records of .* in ([0-9.]+) s `)
 
+// played is what the sender says of itself.
+type played struct{ datagrams, records, seconds float64 }
+
 // play sends for a while; rate 0 is as many as the sender can.
-func play(b *testing.B, protocol string, port, rate int, wait time.Duration) (records uint64, took time.Duration) {
+func play(b *testing.B, protocol string, port, rate, hosts int, wait time.Duration) (s played) {
 	b.Helper()
 	args := []string{
 		"-c", "1", program, "traffic", "--send", protocol, "--to", fmt.Sprintf("127.0.0.1:%d", port), "--duration", wait.String(),
-		"--hosts", strconv.Itoa(peerHosts), "--even", "--network", peerNetwork, "--pps", "200000",
+		"--hosts", strconv.Itoa(hosts), "--even", "--network", peerNetwork, "--pps", "200000",
 	}
 	if rate == 0 {
 		args = append(args, "--flood")
@@ -183,12 +185,12 @@ func play(b *testing.B, protocol string, port, rate int, wait time.Duration) (re
 	if err != nil || m == nil {
 		b.Fatalf("traffic: %v\n%s", err, out)
 	}
-	records, err1 := strconv.ParseUint(string(m[2]), 10, 64)
-	seconds, err2 := strconv.ParseFloat(string(m[3]), 64)
-	if err := errors.Join(err1, err2); err != nil {
-		b.Fatal(err)
+	for i, v := range []*float64{&s.datagrams, &s.records, &s.seconds} {
+		if *v, err = strconv.ParseFloat(string(m[i+1]), 64); err != nil {
+			b.Fatal(err)
+		}
 	}
-	return records, time.Duration(seconds * float64(time.Second))
+	return s
 }
 
 func freeUDP(b testing.TB) int {
