@@ -52,7 +52,7 @@ func wholeProgram(b *testing.B, protocol string) (processed, offered float64) {
 // returns the records a second in them.
 func bareLoop(b *testing.B, protocol string) float64 {
 	b.Helper()
-	conns, err := udp.Listen("127.0.0.1:0", 1, udp.Options{})
+	conns, err := udp.Listen("127.0.0.1:0", 1, udp.Options{Coalesce: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
