@@ -28,7 +28,7 @@ func (c *capture) doctor() (rows [][]string) {
 	say := func(check, state, format string, args ...any) {
 		rows = append(rows, []string{check, state, fmt.Sprintf(format, args...)})
 	}
-	lost, left := t.tell(c.Causes())
+	lost, left := t.tell(c.Causes()[:causes])
 	worst := lost
 	if lost.n == 0 {
 		worst = left
