@@ -79,11 +79,12 @@ func (l *loader) checkCommunity(g *group) {
 		if t.Scope != "host" {
 			continue
 		}
-		at, from := hcl.Range{}, ""
+		var at hcl.Range
+		from := ""
 		switch {
 		case own[t.Name] != nil:
 			complain(own[t.Name].body, "burst")
-			at = own[t.Name].Threshold.Range
+			at = own[t.Name].Range
 		case g.attr("detection") != nil:
 			at, from = g.attr("detection").Expr.Range(), ", which it inherits,"
 		default:

@@ -95,7 +95,6 @@ type communityHost struct {
 	model [2]communityModel
 	level [2]float64
 	open  Alarm
-	bans  int
 }
 
 func (h *communityHost) deltas(rng *rand.Rand) (out []ring.Delta) {
