@@ -94,7 +94,7 @@ func (e *Exporter) Flow(startMs, endMs, exportMs int64) (durationMs uint32, spre
 		d = t.impossible(d)
 		e.warn(causeTimes, "a flow's times are impossible", nil)
 	}
-	if looked(endMs, t.skip.Load()) && endMs != 0 {
+	if uint32(uint64(endMs)*0x9e3779b97f4a7c15>>40)&t.skip.Load() == 0 && endMs != 0 {
 		t.look(d, endMs, exportMs, e.set.wall())
 	}
 	switch {
@@ -104,27 +104,6 @@ func (e *Exporter) Flow(startMs, endMs, exportMs int64) (durationMs uint32, spre
 		return uint32(d), uint8(uint32(d+999) / 1000)
 	}
 	return uint32(d), uint8(t.limit.Load())
-}
-
-// looked tells whether a record's times are among those looked at.
-func looked(endMs int64, skip uint32) bool {
-	return uint32(uint64(endMs)*0x9e3779b97f4a7c15>>40)&skip == 0
-}
-
-// Glance is Flow for the many records of a datagram that it would have nothing
-// to say of beyond their Spread.
-type Glance struct{ skip uint32 }
-
-// Glance is to be asked for anew for each datagram.
-func (e *Exporter) Glance() Glance { return Glance{e.times.skip.Load()} }
-
-// Spread returns a record's Spread by its duration and its end, as in Flow. It
-// reports false where Flow is to be called instead.
-func (g Glance) Spread(durationMs uint64, endMs int64) (spread uint8, ok bool) {
-	if durationMs <= 1000 || durationMs > maxSpread*1000 || looked(endMs, g.skip) {
-		return 0, false
-	}
-	return uint8((durationMs + 999) / 1000), true
 }
 
 // impossible clamps a duration and counts it.

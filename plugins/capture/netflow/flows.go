@@ -69,8 +69,6 @@ func (d *decoder) flows(msg []byte, from, to int, t *template) int {
 func (s *source) plain(out []traffic.Record, data []byte, t *template) (n int, why stop) {
 	be, h := binary.BigEndian, &t.hot
 	sampler, rate, long, has := s.sampler, uint64(s.base.Sampling), uint64(s.long), t.has
-	glance, export, up, quick := s.glance, s.export, uint32(s.export-s.boot), s.late == 0 && t.time == timeUptime && s.boot != 0
-	millis := s.late == 0 && t.time == timeMillis
 	step := t.length
 	if t.far != nil { // data is one record
 		step = 0
@@ -120,15 +118,7 @@ func (s *source) plain(out []traffic.Record, data []byte, t *template) (n int, w
 		duration := (h[hotEnd].in(w) - h[hotStart].in(w)) & t.elapsed
 		r.DurationMs = uint32(duration)
 		if duration >= long || t.time > timeMillis {
-			end := int64(h[hotEnd].in(w))
-			if quick {
-				end = export + int64(int32(uint32(end)-up))
-			}
-			spread, ok := glance.Spread(duration, end)
-			if !ok || !quick && !millis {
-				return n, timed
-			}
-			r.Spread = spread
+			return n, timed
 		}
 		data = data[step:]
 		n++

@@ -27,7 +27,6 @@ type source struct {
 	sequence uint32 // of that message
 	late     uint32 // milliseconds for which the records have been held, 0 usually
 	long     uint32 // flows of at least so many milliseconds are looked at: see instantMs
-	glance   exporter.Glance
 }
 
 // rateSlots is a power of two.
@@ -58,7 +57,6 @@ func (s *source) begin(export int64, uptime uint32) {
 	if s.late != 0 {
 		s.long = 0
 	}
-	s.glance = s.e.Glance()
 	s.filtered = s.e.Filtered() || s.e.Deduplicated()
 }
 

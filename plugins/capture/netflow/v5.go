@@ -91,7 +91,6 @@ func (d *decoder) sift(records []traffic.Record) (kept int) {
 // all it works with stays in registers.
 func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
 	be, rate, long := binary.BigEndian, uint64(s.base.Sampling), s.long
-	glance, export, uptime, prompt := s.glance, s.export, s.uptime, s.late == 0
 	for n < len(out) && len(data) >= v5Record {
 		w, r := (*[v5Record]byte)(data), &out[n]
 		*r = s.base
@@ -108,15 +107,8 @@ func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
 		interfaces, systems := be.Uint32(w[12:]), be.Uint32(w[40:])
 		r.InIf, r.OutIf = interfaces>>16, interfaces&0xffff
 		r.SrcAS, r.DstAS = systems>>16, systems&0xffff
-		if packets == 0 || w[38] == traffic.ProtoICMP {
+		if duration >= long || packets == 0 || w[38] == traffic.ProtoICMP {
 			return n
-		}
-		if duration >= long {
-			spread, ok := glance.Spread(uint64(duration), export+int64(int32(be.Uint32(w[28:])-uptime)))
-			if !ok || !prompt {
-				return n
-			}
-			r.Spread = spread
 		}
 		data = data[v5Record:]
 		n++
