@@ -137,7 +137,7 @@ func TestInheritance(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	c, diags := LoadBytes("x.hcl", []byte("network \"n\" {\n  prefixes = [\"10.0.0.0/8\"]\n}\nhostgroup \"g\" {\n  networks = [network.n]\n  threshold \"t\" {\n    pps = 1\n  }\n}\n"))
 	noDiagnostics(t, c, diags)
-	if d := cmp.Diff(Daemon{Mode: Monitor, StateDir: "/var/lib/fastnetmon", RuntimeDir: "/run/fastnetmon"}, c.Daemon); d != "" {
+	if d := cmp.Diff(Daemon{Mode: Monitor, StateDir: "/var/lib/fastnetmon", RuntimeDir: "/run/fastnetmon", Baseline: 7 * 24 * time.Hour}, c.Daemon); d != "" {
 		t.Error(d)
 	}
 	g := c.Groups[0]
