@@ -133,7 +133,7 @@ func (st *store) decode(data []byte) error {
 		return errDamaged
 	}
 	for _, t := range definitions {
-		fresh.forget(t)
+		fresh.release(t)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

@@ -68,12 +68,7 @@ func (d *decoder) keep(msg []byte, id uint16, from, to int) {
 		export: s.export, boot: s.boot, uptime: s.uptime,
 	}
 	copy(x.data[margin:], msg[from:to])
-	w := h.of[s.dom]
-	if w == nil {
-		w = &waiting{e: s.e, table: s.dom.table.Load()}
-		h.of[s.dom] = w
-	}
-	if w.octets+x.size() > holdExporter {
+	if w := h.of[s.dom]; w != nil && w.octets+x.size() > holdExporter {
 		d.lost[lostHoldFull]++
 		return
 	}
@@ -85,6 +80,11 @@ func (d *decoder) keep(msg []byte, id uint16, from, to int) {
 		}
 		h.drop(h.oldest)
 		d.lost[lostHoldFull]++
+	}
+	w := h.of[s.dom] // not before: the last of this exporter's may have been dropped
+	if w == nil {
+		w = &waiting{e: s.e, table: s.dom.table.Load()}
+		h.of[s.dom] = w
 	}
 	w.octets += x.size()
 	h.append(x)

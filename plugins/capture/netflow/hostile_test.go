@@ -230,3 +230,31 @@ func TestManyExporters(t *testing.T) {
 }
 
 func isMapped(a *[16]byte) bool { return netip.AddrFrom16(*a).Is4In6() }
+
+// The template that a set announces may be that of a domain which is dropped
+// to make room for the next one of the same set.
+func TestRoomForSharedTemplate(t *testing.T) {
+	r := newRig(t, 3, nil)
+	shared := ids(8, 4, 12, 4, 1, 4, 2, 4)
+	from := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 2000)
+	}
+	r.give(from(0), message(true, 0, 1, templateSet(true, 256, shared)))
+	for i := range 16 {
+		r.give(from(1+i), message(true, 0, 1, templateSet(true, 256, ids(8, 4, 12, 4, 1, uint16(1+i%8), 2, uint16(1+i/8)))))
+	}
+	others := maxTemplates - r.store.templates - 1
+	r.store.templates += others // those of others leave room for one
+	var records [][]byte
+	for i, fields := range [][]spec{shared, ids(1, 4, 2, 4, 8, 4, 12, 4)} {
+		records = append(records, (&builder{}).put(uint16(256+i), uint16(len(fields)), specs(fields, true)).b)
+	}
+	r.give(from(100), message(true, 0, 1, set(2, records...)))
+	if r.store.templates -= others; r.src.dom.table.Load().n != 2 {
+		t.Errorf("%d templates are known, lost %v", r.src.dom.table.Load().n, r.losses())
+	}
+	if gone := r.store.domains[exporter.ID{Version: 10, Source: from(0), Domain: 1}] == nil; !gone {
+		t.Error("nobody has made room")
+	}
+	r.check(t)
+}

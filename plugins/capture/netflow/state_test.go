@@ -261,3 +261,32 @@ func TestFilters(t *testing.T) {
 		t.Errorf("%d records, lost %v", len(got), lost)
 	}
 }
+
+// An exporter whose only held set is pushed out by its own next one is still
+// known as one that waits.
+func TestHoldPushesOutItsOwn(t *testing.T) {
+	r := newRig(t, 3, nil)
+	data := message(false, 0, 1, set(256, basicRecord(17)))
+	r.give(device, data)
+	r.held.Store(holdOctets) // other workers hold the rest
+	r.give(device, data)
+	if lost := r.losses(); lost["hold_full"] == 0 {
+		t.Errorf("lost %v", lost)
+	}
+	r.held.Store(0)
+	for x := r.hold.oldest; x != nil; x = x.newer {
+		r.held.Add(int64(x.size()))
+	}
+	r.tick(r.now + int64(holdTime))
+	if r.held.Load() != 0 || len(r.hold.keys) != 0 || len(r.hold.of) != 0 {
+		t.Errorf("%d octets of %d exporters are still held", r.held.Load(), len(r.hold.of))
+	}
+	// Two of its own, of which the first goes.
+	r.give(device, data)
+	r.held.Store(holdOctets - int64(r.hold.oldest.size())/2)
+	r.give(device, data)
+	r.tick(r.now + int64(holdTime))
+	if len(r.hold.keys) != 0 || len(r.hold.of) != 0 {
+		t.Errorf("%d exporters still wait", len(r.hold.of))
+	}
+}

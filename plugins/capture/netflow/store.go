@@ -41,7 +41,7 @@ type store struct {
 // definition is a template that some domains share.
 type definition struct {
 	t    *template
-	refs int
+	refs int // of tables, and of those that have interned it
 }
 
 // domain is what an exporter has announced in one observation domain.
@@ -205,7 +205,7 @@ func (st *store) replace(d *domain, m map[uint16]*template) {
 	st.dirty = true
 }
 
-// release drops a definition that no table has any more.
+// release gives up one use of a definition, which goes with the last one.
 func (st *store) release(t *template) {
 	x := st.definitions[t.definition]
 	if x.refs--; x.refs <= 0 {
@@ -214,10 +214,12 @@ func (st *store) release(t *template) {
 	}
 }
 
-// intern returns the compiled template of a definition. The caller holds the
-// lock and puts the template into a table, or calls forget.
+// intern returns the compiled template of a definition and keeps it until the
+// caller, who holds the lock, releases it: a domain that is dropped meanwhile
+// may have been the only one that has it.
 func (st *store) intern(def []byte, fields []field, options bool, scope int) (*template, error) {
 	if x := st.definitions[string(def)]; x != nil {
+		x.refs++
 		return x.t, nil
 	}
 	text := string(def)
@@ -225,17 +227,9 @@ func (st *store) intern(def []byte, fields []field, options bool, scope int) (*t
 	if err != nil {
 		return nil, err
 	}
-	st.definitions[text] = &definition{t: t}
+	st.definitions[text] = &definition{t: t, refs: 1}
 	st.octets += len(text) + compiledSize
 	return t, nil
-}
-
-// forget drops a definition that was interned and came into no table.
-func (st *store) forget(t *template) {
-	if x := st.definitions[t.definition]; x != nil && x.refs == 0 {
-		x.refs = 1
-		st.release(t)
-	}
 }
 
 // full reports whether so many more domains, templates and octets are too many.

@@ -155,7 +155,7 @@ func (u *announcement) publish() {
 		d.store.replace(u.dom, u.m)
 	}
 	for _, t := range u.made {
-		d.store.forget(t)
+		d.store.release(t)
 	}
 	d.store.mu.Unlock()
 	d.src.e.Templates(len(u.m))
