@@ -42,7 +42,7 @@ func printAttacks(w io.Writer, attacks []sdk.Event) error {
 			now = rates[0]
 		}
 		rows = append(rows, []string{
-			prefixText(a.Target), a.Direction, moment(a.Started), cmp.Or(a.Label, a.AttackType), count(now.PPS), count(now.BPS), count(a.PeakPPS),
+			target(a), a.Direction, moment(a.Started), cmp.Or(a.Label, a.AttackType), count(now.PPS), count(now.BPS), count(a.PeakPPS),
 			a.Threshold + ": " + a.Counter + " " + a.Unit + " above " + count(a.Limit), a.HostGroup, a.Mode, a.ID,
 		})
 	}

@@ -71,7 +71,7 @@ func (c compared) text(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 	width := max(len(c.config), len(c.against))
 	for i := range list {
 		d := &list[i]
-		fmt.Fprintf(&out, "%s  %s: %s %s", d.Start().UTC().Format("2006-01-02 15:04:05.000"), names[verdict(d)], prefixText(d.Target), d.Direction)
+		fmt.Fprintf(&out, "%s  %s: %s %s", d.Start().UTC().Format("2006-01-02 15:04:05.000"), names[verdict(d)], difference(d), d.Direction)
 		for _, p := range d.Within {
 			fmt.Fprintf(&out, ", told by the other as part of %s", p)
 		}
@@ -91,6 +91,14 @@ func (c compared) text(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 		c.config, len(a.All), c.against, len(b.All))
 	_, err := io.WriteString(w, out.String())
 	return err
+}
+
+// difference names what two configurations differ about.
+func difference(d *pipeline.Difference) string {
+	if len(d.Config) > 0 {
+		return target(&d.Config[0].First)
+	}
+	return target(&d.Against[0].First)
 }
 
 // attackText is one attack in a line; start is when the first of those beside
@@ -130,7 +138,7 @@ type jsonFired struct {
 func (c compared) json(w io.Writer, list []pipeline.Difference, a, b *pipeline.Attacks) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	type difference struct {
+	type line struct {
 		Event     string      `json:"event"`
 		Fires     string      `json:"fires"`
 		Time      string      `json:"time"`
@@ -142,12 +150,9 @@ func (c compared) json(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 	}
 	for i := range list {
 		d := &list[i]
-		out := difference{
-			Event: "compare.attack", Fires: verdict(d), Time: timeText(d.Start()), Target: prefixText(d.Target), Direction: d.Direction,
-			Within: []string{}, Config: firedJSON(d.Config), Against: firedJSON(d.Against),
-		}
-		for _, p := range d.Within {
-			out.Within = append(out.Within, p.String())
+		out := line{
+			Event: "compare.attack", Fires: verdict(d), Time: timeText(d.Start()), Target: difference(d), Direction: d.Direction,
+			Within: append([]string{}, d.Within...), Config: firedJSON(d.Config), Against: firedJSON(d.Against),
 		}
 		if err := e.Encode(out); err != nil {
 			return err

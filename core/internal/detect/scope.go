@@ -192,7 +192,10 @@ func (d *Detector) explains(n, w *attack, now int64) bool {
 		}
 		part, known := d.e.Recent(n.alarm, counter, c.Unit)
 		all, both := d.e.Recent(w.alarm, counter, c.Unit)
-		if !known || !both || part <= 0 || 2*part < all {
+		// What came in at least 200 ms has to be at least half of what the average
+		// says: where an attack has just ended, who has most of what little is left
+		// explains nothing.
+		if !known || !both || part <= 0 || 2*part < all || part < 0.1*n.rate(counter, c.Unit) {
 			return false
 		}
 	}

@@ -90,6 +90,16 @@ func TestHostsJoinTheirPrefix(t *testing.T) {
 	}
 }
 
+// Who has most of the little that is left when a carpet has ended is no attack
+// of its own.
+func TestNoHostAfterItsPrefix(t *testing.T) {
+	b := scopeBed(t)
+	b.run(8*time.Second, hosts(0, 64, 30_000)...)
+	b.expect("64 hosts above their limit", "S prefix 10.0.0.0/24")
+	b.run(60*time.Second, hosts(7, 1, 1000)...)
+	b.expect("ordinary traffic", "E prefix 10.0.0.0/24")
+}
+
 // Half of the prefix's traffic on one host: the host is the attack, with
 // traffic of others beside it.
 func TestOneHostExplainsItsPrefix(t *testing.T) {

@@ -47,13 +47,14 @@ func (a *Attacks) Add(o Output) error {
 // as long as the attacks of either follow each other without a pause. One of
 // the lists may be empty: then only the other configuration fires.
 type Difference struct {
-	Target    netip.Prefix
+	Target    netip.Prefix // zero where a hostgroup or network has several prefixes
 	Direction string
 	Config    []Attack // of the first configuration
 	Against   []Attack // of the second one
 	// Within is where only one configuration fires: the wider targets of which
-	// the other one tells at the same time, as a prefix for its hosts.
-	Within []netip.Prefix
+	// the other one tells at the same time, as a prefix for its hosts: the
+	// prefix, or "hostgroup" or "network" and its name.
+	Within []string
 }
 
 // Start is the first moment at which either configuration fires.
@@ -72,6 +73,7 @@ func (d *Difference) Start() time.Time {
 func Compare(config, against []Attack) []Difference {
 	type key struct {
 		target    netip.Prefix
+		name      string // where there is no target
 		direction string
 	}
 	type side struct {
@@ -81,7 +83,7 @@ func Compare(config, against []Attack) []Difference {
 	of := map[key][]side{}
 	for i, list := range [][]Attack{config, against} {
 		for _, a := range list {
-			k := key{a.First.Target, a.First.Direction}
+			k := key{a.First.Target, several(&a.First), a.First.Direction}
 			of[k] = append(of[k], side{a, i == 1})
 		}
 	}
@@ -104,7 +106,8 @@ func Compare(config, against []Attack) []Difference {
 		}
 	}
 	slices.SortFunc(out, func(a, b Difference) int {
-		return cmp.Or(a.Start().Compare(b.Start()), comparePrefixes(a.Target, b.Target), strings.Compare(a.Direction, b.Direction))
+		return cmp.Or(a.Start().Compare(b.Start()), comparePrefixes(a.Target, b.Target), strings.Compare(a.Direction, b.Direction),
+			strings.Compare(several(a.first()), several(b.first())))
 	})
 	for i := range out {
 		d := &out[i]
@@ -125,18 +128,54 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
+// several names the hostgroup or network that an attack without a target is on.
+func several(e *sdk.Event) string {
+	switch {
+	case e.Target.IsValid():
+		return ""
+	case e.Scope == "network":
+		return "network " + e.Network
+	}
+	return "hostgroup " + e.HostGroup
+}
+
+// first is the event that began any of the attacks.
+func (d *Difference) first() *sdk.Event {
+	if len(d.Config) > 0 {
+		return &d.Config[0].First
+	}
+	return &d.Against[0].First
+}
+
 // wider lists the targets of other attacks that hold the target of some and
 // overlap them in time.
-func wider(some, others []Attack) (out []netip.Prefix) {
-	target, direction := some[0].First.Target, some[0].First.Direction
-	start, end := some[0].First.Time, some[len(some)-1].Last.Time
+func wider(some, others []Attack) (out []string) {
+	e := &some[0].First
+	start, end := e.Time, some[len(some)-1].Last.Time
 	for i := range others {
 		o := &others[i]
-		if p := o.First.Target; p.IsValid() && p.Bits() < target.Bits() && p.Contains(target.Addr()) && o.First.Direction == direction &&
-			!o.First.Time.After(end) && !o.Last.Time.Before(start) && !slices.Contains(out, p) {
-			out = append(out, p)
+		if !holds(&o.First, e) || o.First.Direction != e.Direction || o.First.Time.After(end) || o.Last.Time.Before(start) {
+			continue
+		}
+		name := several(&o.First)
+		if name == "" {
+			name = o.First.Target.String()
+		}
+		if !slices.Contains(out, name) {
+			out = append(out, name)
 		}
 	}
-	slices.SortFunc(out, comparePrefixes)
+	slices.Sort(out)
 	return out
+}
+
+// holds tells whether an attack's target lies inside a wider one's.
+func holds(w, e *sdk.Event) bool {
+	switch {
+	case w.Target.IsValid():
+		return e.Target.IsValid() && w.Target.Bits() < e.Target.Bits() && w.Target.Contains(e.Target.Addr())
+	case w.Scope == "network":
+		return w.Network == e.Network && e.Scope != "network"
+	}
+	return w.HostGroup == e.HostGroup && e.Scope != "network" && e.Scope != "hostgroup"
 }

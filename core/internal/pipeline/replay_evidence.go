@@ -42,9 +42,25 @@ const (
 // trail is what a replay keeps of an attack for its evidence.
 type trail struct {
 	event    sdk.Event // at first as it started, later with newer rates
+	early    []early   // those rates, each with its time
 	prefix   []sdk.Sample
 	samples  []sdk.Sample
 	timeline []sdk.TimelinePoint
+}
+
+// early is an attack's rates at a moment soon after its start.
+type early struct {
+	at                 time.Time
+	incoming, outgoing []sdk.CounterRate
+}
+
+// ratesAt puts the newest rates known at its time into an event.
+func (t *trail) ratesAt(e *sdk.Event) {
+	for i := range t.early {
+		if r := &t.early[i]; !r.at.After(e.Time) {
+			e.Incoming, e.Outgoing = r.incoming, r.outgoing
+		}
+	}
 }
 
 // keep notes an attack that starts.
@@ -79,6 +95,7 @@ func (r *replay) watchRates() {
 		}
 		if e.Time.Sub(e.Started) <= earlyReplay {
 			t.event.Incoming, t.event.Outgoing = e.Incoming, e.Outgoing
+			t.early = append(t.early, early{e.Time, e.Incoming, e.Outgoing})
 		}
 	}
 }
@@ -146,7 +163,7 @@ func (r *replay) attested(events []sdk.Event, t *trail, geo *evidence.Geo) (out 
 			if e.Type != sdk.AttackEnded || e.Time.After(told) {
 				update := events[i-1]
 				update.Type, update.Time, update.Lifted = sdk.AttackUpdated, told, false
-				update.Incoming, update.Outgoing = t.event.Incoming, t.event.Outgoing
+				t.ratesAt(&update)
 				add(update)
 			}
 		}
