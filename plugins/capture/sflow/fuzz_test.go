@@ -16,6 +16,7 @@ var update = flag.Bool("update", false, "rewrite the fuzz corpus that tests comm
 // every record is one packet, and losses are fewer than octets.
 func FuzzDatagram(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
+		both(t, data)
 		var d decoder
 		if !d.open(data) {
 			if len(losses(&d.lost)) != 1 {
