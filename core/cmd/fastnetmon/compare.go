@@ -71,7 +71,7 @@ func (c compared) text(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 	width := max(len(c.config), len(c.against))
 	for i := range list {
 		d := &list[i]
-		fmt.Fprintf(&out, "%s  %s: %s %s", d.Start().UTC().Format("2006-01-02 15:04:05.000"), names[verdict(d)], difference(d), d.Direction)
+		fmt.Fprintf(&out, "%s  %s: %s %s", d.Start().UTC().Format("2006-01-02 15:04:05.000"), names[verdict(d)], d.Name(), d.Direction)
 		for _, p := range d.Within {
 			fmt.Fprintf(&out, ", told by the other as part of %s", p)
 		}
@@ -91,14 +91,6 @@ func (c compared) text(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 		c.config, len(a.All), c.against, len(b.All))
 	_, err := io.WriteString(w, out.String())
 	return err
-}
-
-// difference names what two configurations differ about.
-func difference(d *pipeline.Difference) string {
-	if len(d.Config) > 0 {
-		return target(&d.Config[0].First)
-	}
-	return target(&d.Against[0].First)
 }
 
 // attackText is one attack in a line; start is when the first of those beside
@@ -151,7 +143,7 @@ func (c compared) json(w io.Writer, list []pipeline.Difference, a, b *pipeline.A
 	for i := range list {
 		d := &list[i]
 		out := line{
-			Event: "compare.attack", Fires: verdict(d), Time: timeText(d.Start()), Target: difference(d), Direction: d.Direction,
+			Event: "compare.attack", Fires: verdict(d), Time: timeText(d.Start()), Target: d.Name(), Direction: d.Direction,
 			Within: append([]string{}, d.Within...), Config: firedJSON(d.Config), Against: firedJSON(d.Against),
 		}
 		if err := e.Encode(out); err != nil {

@@ -159,7 +159,7 @@ func suggestionJSON(s *pipeline.Suggested) ([]byte, error) {
 	for i := range s.Differences {
 		d := &s.Differences[i]
 		fires = append(fires, fire{
-			names[verdict(d)], timeText(d.Start()), difference(d), d.Direction, firedJSON(d.Config), firedJSON(d.Against),
+			names[verdict(d)], timeText(d.Start()), d.Name(), d.Direction, firedJSON(d.Config), firedJSON(d.Against),
 		})
 	}
 	var out bytes.Buffer

@@ -258,6 +258,35 @@ func TestSuggestFromFlows(t *testing.T) {
 	}
 }
 
+// A hostgroup without traffic that changes a threshold of its base: the error
+// names it, and says what to do.
+func TestSuggestUnderAnotherGroup(t *testing.T) {
+	config := write(t, "groups.hcl", `
+network "n" {
+  prefixes = ["203.0.113.0/24"]
+}
+hostgroup "default" {
+  networks = [network.n]
+  threshold "old" {
+    pps = 100000
+    bps = "1G"
+  }
+}
+hostgroup "idle" {
+  base     = hostgroup.default
+  prefixes = ["203.0.113.240/28"]
+  threshold "old" {
+    disable = ["pps"]
+  }
+}
+`)
+	capture := traffic(t, "even.pcap", append(even, "--hosts", "40")...)
+	r := run(t, "suggest", "--config", config, capture)
+	if r.code == 0 || !strings.Contains(r.stderr, "thresholds that hostgroup.idle, for which nothing is suggested") || !strings.Contains(r.stderr, `threshold "old"`) {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	}
+}
+
 // The hostgroups of a configuration keep what else they say: the text can take
 // their place, comments and all.
 func TestSuggestKeepsSettings(t *testing.T) {

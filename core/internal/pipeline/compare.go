@@ -139,6 +139,18 @@ func several(e *sdk.Event) string {
 	return "hostgroup " + e.HostGroup
 }
 
+// Name is the target, or "hostgroup" or "network" and its name where that has
+// several prefixes; a single address stands without its length.
+func (d *Difference) Name() string {
+	switch {
+	case !d.Target.IsValid():
+		return several(d.first())
+	case d.Target.IsSingleIP():
+		return d.Target.Addr().String()
+	}
+	return d.Target.String()
+}
+
 // first is the event that began any of the attacks.
 func (d *Difference) first() *sdk.Event {
 	if len(d.Config) > 0 {

@@ -198,9 +198,38 @@ func (s *Suggested) write(cfg *config.Config) (*config.Config, error) {
 	s.HCL = string(hclwrite.Format([]byte(text.String())))
 	next, diags := cfg.Rewrite(blocks, more.String(), config.ForReplay(), config.ByDefaultRule())
 	if diags.HasErrors() {
-		return nil, fmt.Errorf("what is suggested is no configuration: %w", diags)
+		return nil, s.refused(cfg, diags)
 	}
 	return next, nil
+}
+
+// refused says why what is suggested cannot take its place. Lines are those of a
+// file that nobody has, so they are not told.
+func (s *Suggested) refused(cfg *config.Config, diags hcl.Diagnostics) error {
+	why := diags.Error()
+	for _, d := range diags {
+		if d.Severity == hcl.DiagError {
+			why = d.Summary + ": " + d.Detail
+			break
+		}
+	}
+	suggested := func(name string) bool {
+		return slices.ContainsFunc(s.Groups, func(g baseline.GroupSuggestion) bool { return g.Name == name })
+	}
+	var rest []string
+	for _, g := range cfg.Groups {
+		for b := g.Base; b != nil && !suggested(g.Name); b = b.Base {
+			if suggested(b.Name) {
+				rest = append(rest, "hostgroup."+g.Name)
+				break
+			}
+		}
+	}
+	if len(rest) == 0 {
+		return fmt.Errorf("what is suggested is no configuration: %s", why)
+	}
+	return fmt.Errorf("these blocks would make the configuration wrong: they take away thresholds that %s, for which nothing is suggested, changes or disables (%s) "+
+		"Suggest for all hostgroups together and from input in which these have traffic, or take out what they say about thresholds of their base", strings.Join(rest, " or "), why)
 }
 
 // head is what stands in a hostgroup's block before its thresholds.
@@ -234,7 +263,7 @@ func (s *Suggested) differences() string {
 			fmt.Fprintf(&b, "# ... and %d more; see replay --against\n", len(s.Differences)-maxDifferences)
 			break
 		}
-		fmt.Fprintf(&b, "# %s: %s %s at %s\n", what, d.Target, d.Direction, d.Start().UTC().Format("2006-01-02 15:04:05.0"))
+		fmt.Fprintf(&b, "# %s: %s %s at %s\n", what, d.Name(), d.Direction, d.Start().UTC().Format("2006-01-02 15:04:05.0"))
 	}
 	return b.String()
 }
