@@ -104,8 +104,8 @@ func (c *call) wait(ctx context.Context, pid int, done <-chan error) (why string
 }
 
 // stopGroup ends the process group that pid leads, and what the call has started
-// outside of it. The group keeps its number while any of its processes lives, so
-// that nothing else is ever hit.
+// outside of it. The group keeps its number while any of its processes lives; once
+// none does it is left alone, so that nothing else is ever hit.
 func (c *call) stopGroup(pid int, done <-chan error) error {
 	_ = syscall.Kill(-pid, syscall.SIGTERM)
 	mark.Signal(envCall+"="+c.mark, syscall.SIGTERM)
@@ -113,7 +113,11 @@ func (c *call) stopGroup(pid int, done <-chan error) error {
 	defer end.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
+	gone := false // the group is, and its number may become another's
 	kill := func(reaped bool, err error) error {
+		if gone {
+			pid = 0
+		}
 		killCall(pid, c.mark)
 		if !reaped {
 			err = <-done
@@ -126,7 +130,8 @@ func (c *call) stopGroup(pid int, done <-chan error) error {
 		case err = <-done:
 			reaped, done = true, nil
 		case <-poll.C:
-			if reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) && mark.Signal(envCall+"="+c.mark, 0) == 0 {
+			gone = gone || reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH)
+			if gone && mark.Signal(envCall+"="+c.mark, 0) == 0 {
 				return err
 			}
 		case <-end.C:

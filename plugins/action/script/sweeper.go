@@ -144,10 +144,12 @@ const envCall = "FASTNETMON_CALL"
 // killLimit is how long what a call has started may take to die.
 const killLimit = time.Second
 
-// killCall kills a process group and all else that has the call's mark; it is no
-// matter if it is gone.
+// killCall kills a process group, 0 for none, and all else that has the call's
+// mark; it is no matter if it is gone.
 func killCall(group int, sign string) {
-	_ = syscall.Kill(-group, syscall.SIGKILL)
+	if group > 1 { // 0 would be ours, -1 everybody
+		_ = syscall.Kill(-group, syscall.SIGKILL)
+	}
 	if sign != "" {
 		mark.End(envCall+"="+sign, killLimit)
 	}
