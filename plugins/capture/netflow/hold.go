@@ -187,9 +187,11 @@ func (d *decoder) tick(now int64) {
 		w.table = dom.table.Load()
 		if s := d.sources[w.e]; s != nil && s.dom == dom {
 			d.src, d.id = s, dom.id
-			for k := range h.keys {
-				if k.dom == dom {
-					d.replay(k.set)
+			// By the domain's templates: a walk over all that waits, for each
+			// domain that has changed, would be somebody's way to stop us.
+			for _, x := range w.table.slots {
+				if x.id != 0 && h.keys[holdKey{dom, x.id}] != nil {
+					d.replay(x.id)
 				}
 			}
 		}
