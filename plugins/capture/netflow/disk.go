@@ -186,6 +186,10 @@ func (st *store) decodeDomain(r *fileReader, definitions []*template) {
 		return
 	}
 	d.id.Source, d.id.Domain = source, r.u32()
+	if st.domains[d.id] != nil { // twice
+		r.bad = true
+		return
+	}
 	d.saved = int64(r.u64())
 	d.boot.Store(int64(r.u64()))
 	d.table.Store(emptyTable)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"maps"
 	"net/netip"
@@ -146,5 +147,22 @@ func TestDamagedFile(t *testing.T) {
 		b[i] ^= 0xff
 		_ = st.decode(sealed(b))
 		st.verify(t)
+	}
+}
+
+// A file that has a domain twice is none that we have written.
+func TestFileDomainTwice(t *testing.T) {
+	d := &domain{id: exporter.ID{Version: 9, Source: device}}
+	for n, want := range map[uint32]error{1: nil, 2: errDamaged} {
+		body := append([]byte(fileMagic), fileVersion)
+		body = binary.BigEndian.AppendUint32(body, 0) // definitions
+		body = binary.BigEndian.AppendUint32(body, n)
+		for range n {
+			body = d.encode(body, 1, emptyTable, nil)
+		}
+		st := newStore()
+		if err := st.decode(sealed(body)); !errors.Is(err, want) || want == nil && len(st.domains) != 1 {
+			t.Errorf("%d times: %v, %d domains", n, err, len(st.domains))
+		}
 	}
 }
