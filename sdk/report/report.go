@@ -84,9 +84,14 @@ func byCounter(rates []sdk.CounterRate) func(name string) sdk.CounterRate {
 }
 
 // Target is what scripts call the IP: an address in its canonical form
-// (RFC 5952), or, of a wider target, the prefix.
+// (RFC 5952), or, of a wider target, the prefix. It is empty where there is
+// none: for a hostgroup or network that has several prefixes, and for attacks
+// that share none.
 func Target(p netip.Prefix) string {
-	if p.IsSingleIP() {
+	switch {
+	case !p.IsValid():
+		return ""
+	case p.IsSingleIP():
 		return p.Addr().String()
 	}
 	return p.String()

@@ -229,7 +229,7 @@ func (d *delivery) deliver(ctx context.Context, e sdk.Event) (answered bool) {
 			continue
 		}
 		d.failed.Add(1)
-		d.log.Error("an event was not delivered", "plugin", d.name, "event", e.Type, "attack", e.ID, "target", e.Target, "tries", try, "error", err)
+		d.log.Error("an event was not delivered", "plugin", d.name, "event", e.Type, "attack", e.ID, "target", logTarget(&e), "tries", try, "error", err)
 		return !late && !sdk.IsRetry(err)
 	}
 }

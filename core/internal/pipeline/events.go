@@ -137,8 +137,17 @@ func (d *Daemon) deliver(events []detect.Event) {
 // maxLogged bounds the log lines of one moment; actions and exports get all.
 const maxLogged = 100
 
+// logTarget is an attack's target, or what it is on where that has several
+// prefixes.
+func logTarget(e *sdk.Event) string {
+	if name := several(e); name != "" {
+		return name
+	}
+	return e.Target.String()
+}
+
 func (d *Daemon) logEvent(e *sdk.Event) {
-	fields := []any{"id", e.ID, "target", e.Target, "direction", e.Direction, "hostgroup", e.HostGroup, "mode", e.Mode}
+	fields := []any{"id", e.ID, "target", logTarget(e), "direction", e.Direction, "hostgroup", e.HostGroup, "mode", e.Mode}
 	if e.Type == sdk.AttackEnded {
 		d.sys.log.Info("attack ended", append(fields, "after", e.Time.Sub(e.Started).Round(time.Millisecond), "peak_pps", int64(e.PeakPPS))...)
 		return
