@@ -133,6 +133,9 @@ daemon {
 network "ours" {
   prefixes = ["10.0.0.0/8"]
 }
+summary {
+  attacks = 0
+}
 hostgroup "default" {
   networks = [network.ours]
   average  = "1s"
