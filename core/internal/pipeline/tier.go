@@ -42,21 +42,32 @@ func (d *Daemon) reached(e *detect.Event) []limit {
 }
 
 // calls lists the actions that an attack calls as it stands, each once, for the
-// highest limit that calls it. What is wider than a host only notifies, unless
-// the threshold itself names an action that does more.
+// highest limit that calls it. Limits on other counters than the first one
+// crossed call only the actions that their thresholds name themselves: who names
+// one for a limit wants it called whatever was crossed before. What is wider than
+// a host only notifies, unless the threshold itself names an action that does more.
 func (d *Daemon) calls(e *detect.Event) (out []call) {
-	for _, l := range d.reached(e) {
-		refs, named := actionsFor(d.cfg, l)
+	add := func(l limit, refs []config.Reference, named, again bool) {
 		for _, ref := range refs {
 			a := d.set.actions[blockName(ref.Block)]
 			if a == nil || e.Attack.Scope != engine.ScopeHost && !named && a.mitigates() {
 				continue
 			}
-			if i := slices.IndexFunc(out, func(c call) bool { return c.block == ref.Block }); i >= 0 {
-				out[i].limit = l
-			} else {
+			if i := slices.IndexFunc(out, func(c call) bool { return c.block == ref.Block }); i < 0 {
 				out = append(out, call{ref.Block, l})
+			} else if again {
+				out[i].limit = l
 			}
+		}
+	}
+	for _, l := range d.reached(e) {
+		refs, named := actionsFor(d.cfg, l)
+		add(l, refs, named, true)
+	}
+	for _, c := range e.Attack.Crossed {
+		l := d.limits[c.Limit]
+		if refs, named := actionsFor(d.cfg, l); named && !c.Left {
+			add(l, refs, named, false)
 		}
 	}
 	return out

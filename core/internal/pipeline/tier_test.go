@@ -152,6 +152,29 @@ func TestTiersCallTheirActions(t *testing.T) {
 	}
 }
 
+// A threshold on another counter than the first one crossed calls the actions
+// that it names itself, and only these.
+func TestOtherCountersCallWhatTheyName(t *testing.T) {
+	d, ids := tierBed(t)
+	crossed := []detect.Crossed{
+		{Limit: ids["bits"], Counter: "total", Unit: engine.ByteRate, Bound: 1e9 / 8},
+		{Limit: ids["low"], Counter: "total", Bound: 1000},
+		{Limit: ids["high"], Counter: "total", Bound: 10000},
+	}
+	for n, want := range []string{"ban started", "ban updated", "mail started, ban updated"} {
+		e := detect.Event{Type: detect.Updated, Attack: detect.Attack{ID: "1", Target: netip.MustParsePrefix("203.0.113.7/32"), Crossed: crossed[:n+1]}}
+		d.tell(&e, &sdk.Event{ID: "1", Type: sdk.AttackUpdated})
+		if got := told(d); got != want {
+			t.Errorf("%d limits: %s; want %s", n+1, got, want)
+		}
+	}
+	e := detect.Event{Type: detect.Ended, Attack: detect.Attack{ID: "1", Crossed: crossed}}
+	d.tell(&e, &sdk.Event{ID: "1", Type: sdk.AttackEnded})
+	if got := told(d); got != "mail ended, ban ended" {
+		t.Error(got)
+	}
+}
+
 // Wider scopes only notify, unless the threshold itself names an action that
 // does more.
 func TestWiderScopesOnlyNotify(t *testing.T) {
