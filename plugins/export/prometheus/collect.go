@@ -35,7 +35,7 @@ var (
 	attacksEnded   = counter("fastnetmon_attacks_ended_total", "Attacks that have ended since the plugin was started; the type is that at the end.", "hostgroup", "direction", "attack_type")
 	attacksOpen    = gauge("fastnetmon_attacks_open", "Attacks in progress.", "hostgroup", "direction", "attack_type")
 	attackPeak     = gauge("fastnetmon_attack_peak_packets_per_second", "Peak of an attack in progress; the largest attacks only.",
-		"target", "hostgroup", "network", "direction", "attack_type", "mode")
+		"target", "hostgroup", "network", "direction", "threshold", "attack_type", "mode")
 
 	totalRates   = rates("total", "All traffic", "direction", "family")
 	networkRates = rates("network", "Traffic of a network", "network", "direction")
@@ -154,7 +154,7 @@ func (v *view) addRates(b *batch, only map[string]bool) {
 	}
 	for i := range v.Attacks {
 		a := &v.Attacks[i]
-		b.add(attackPeak, a.PeakPPS, hostText(a.Target), a.HostGroup, a.Network, a.Direction, a.AttackType, a.Mode)
+		b.add(attackPeak, a.PeakPPS, hostText(a.Target), a.HostGroup, a.Network, a.Direction, a.Threshold, a.AttackType, a.Mode)
 	}
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
