@@ -45,7 +45,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	}
 	return json.Marshal(jsonEvent{
 		Event: e.Type, ID: e.ID, Seq: e.Seq, Time: jsonTime(e.Time), Started: jsonTime(e.Started),
-		Target: targetText(e.Target), Direction: e.Direction, HostGroup: e.HostGroup, Network: e.Network,
+		Target: TargetText(e.Target), Direction: e.Direction, HostGroup: e.HostGroup, Network: e.Network,
 		Pipeline: e.Pipeline, Mode: e.Mode, WouldHave: e.WouldHave, Suspended: e.Suspended, Lifted: e.Lifted, Revision: e.Revision,
 		jsonCrossing: first,
 		Label:        e.Label, Confidence: jsonNumber(e.Confidence), AttackType: e.AttackType, Protocol: e.Protocol,
@@ -80,7 +80,7 @@ func summaryJSON(s *Summary) *jsonSummary {
 	}
 	out := &jsonSummary{Attacks: s.Attacks, Open: s.Open, Parts: make([]jsonMember, len(s.Parts))}
 	for i, p := range s.Parts {
-		out.Parts[i] = jsonMember{p.ID, targetText(p.Target), p.HostGroup, p.Threshold, p.AttackType, jsonNumber(p.PeakPPS), jsonTime(p.Started), jsonTime(p.Ended)}
+		out.Parts[i] = jsonMember{p.ID, TargetText(p.Target), p.HostGroup, p.Threshold, p.AttackType, jsonNumber(p.PeakPPS), jsonTime(p.Started), jsonTime(p.Ended)}
 	}
 	return out
 }
@@ -146,8 +146,11 @@ func crossingJSON(c Crossing) jsonCrossing {
 	}
 }
 
-// targetText writes a single address without its prefix length.
-func targetText(p netip.Prefix) string {
+// TargetText is how events write a target: an address in its canonical form
+// (RFC 5952), or, of a wider target, the prefix. It is empty where there is
+// none: for a hostgroup or network that has several prefixes, and for attacks
+// that share none.
+func TargetText(p netip.Prefix) string {
 	switch {
 	case !p.IsValid():
 		return ""
@@ -155,6 +158,18 @@ func targetText(p netip.Prefix) string {
 		return p.Addr().String()
 	}
 	return p.String()
+}
+
+// TargetName is TargetText of the target, or "network" or "hostgroup" and its
+// name where that has several prefixes.
+func (e *Event) TargetName() string {
+	switch {
+	case e.Target.IsValid():
+		return TargetText(e.Target)
+	case e.Scope == "network":
+		return "network " + e.Network
+	}
+	return "hostgroup " + e.HostGroup
 }
 
 type jsonTime time.Time

@@ -58,7 +58,7 @@ func TestEventJSONTargets(t *testing.T) {
 	for prefix, want := range map[string]string{
 		"10.0.0.1/32": "10.0.0.1", "10.0.0.0/24": "10.0.0.0/24", "2001:db8::/64": "2001:db8::/64",
 	} {
-		if got := targetText(netip.MustParsePrefix(prefix)); got != want {
+		if got := TargetText(netip.MustParsePrefix(prefix)); got != want {
 			t.Errorf("%s: %s", prefix, got)
 		}
 	}
@@ -72,5 +72,18 @@ func TestEventJSONTargets(t *testing.T) {
 	}
 	if m["event"] != "replay.finished" || m["target"] != "" || m["time"] != "" || m["thresholds_crossed"] == nil {
 		t.Errorf("%s", b)
+	}
+}
+
+func TestTargetText(t *testing.T) {
+	for want, p := range map[string]netip.Prefix{
+		"":                {}, // a network of several prefixes
+		"203.0.113.7":     netip.MustParsePrefix("203.0.113.7/32"),
+		"203.0.113.0/24":  netip.MustParsePrefix("203.0.113.0/24"),
+		"2001:db8:0:1::1": netip.MustParsePrefix("2001:db8:0:1::1/128"),
+	} {
+		if got := TargetText(p); got != want {
+			t.Errorf("%v: %q, want %q", p, got, want)
+		}
 	}
 }

@@ -6,7 +6,6 @@ package report
 
 import (
 	"math"
-	"net/netip"
 	"strconv"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -49,7 +48,7 @@ func Counters(e *sdk.Event) []byte {
 		b = append(b, '\n')
 	}
 	const pps, mbps, fps = " packets per second", " mbps", " flows per second"
-	line("IP", Target(e.Target), "")
+	line("IP", sdk.TargetText(e.Target), "")
 	line("Attack type", e.AttackType, "")
 	line("Initial attack power", Whole(e.InitialPPS), pps)
 	line("Peak attack power", Whole(e.PeakPPS), pps)
@@ -81,20 +80,6 @@ func byCounter(rates []sdk.CounterRate) func(name string) sdk.CounterRate {
 		}
 		return sdk.CounterRate{}
 	}
-}
-
-// Target is what scripts call the IP: an address in its canonical form
-// (RFC 5952), or, of a wider target, the prefix. It is empty where there is
-// none: for a hostgroup or network that has several prefixes, and for attacks
-// that share none.
-func Target(p netip.Prefix) string {
-	switch {
-	case !p.IsValid():
-		return ""
-	case p.IsSingleIP():
-		return p.Addr().String()
-	}
-	return p.String()
 }
 
 // Whole cuts a rate off to an integer.

@@ -58,19 +58,6 @@ func TestCounters(t *testing.T) {
 	golden(t, "counters_v6.golden", Counters(e))
 }
 
-func TestTarget(t *testing.T) {
-	for want, p := range map[string]netip.Prefix{
-		"":                {}, // a network of several prefixes
-		"203.0.113.7":     netip.MustParsePrefix("203.0.113.7/32"),
-		"203.0.113.0/24":  netip.MustParsePrefix("203.0.113.0/24"),
-		"2001:db8:0:1::1": netip.MustParsePrefix("2001:db8:0:1::1/128"),
-	} {
-		if got := Target(p); got != want {
-			t.Errorf("%v: %q, want %q", p, got, want)
-		}
-	}
-}
-
 func TestMegabits(t *testing.T) {
 	for bps, want := range map[float64]string{
 		0: "0", -5: "0", 999_999: "0", 1e6: "1", 1_999_999: "1", 45_678_901: "45", 250e6: "250", 1e9: "1000",

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -42,20 +41,9 @@ func printAttacks(w io.Writer, attacks []sdk.Event) error {
 			now = rates[0]
 		}
 		rows = append(rows, []string{
-			target(a), a.Direction, moment(a.Started), cmp.Or(a.Label, a.AttackType), count(now.PPS), count(now.BPS), count(a.PeakPPS),
+			a.TargetName(), a.Direction, moment(a.Started), cmp.Or(a.Label, a.AttackType), count(now.PPS), count(now.BPS), count(a.PeakPPS),
 			a.Threshold + ": " + a.Counter + " " + a.Unit + " above " + count(a.Limit), a.HostGroup, a.Mode, a.ID,
 		})
 	}
 	return writeTable(w, columns, rows)
-}
-
-// prefixText writes a single address without its length.
-func prefixText(p netip.Prefix) string {
-	switch {
-	case !p.IsValid():
-		return "-"
-	case p.IsSingleIP():
-		return p.Addr().String()
-	}
-	return p.String()
 }

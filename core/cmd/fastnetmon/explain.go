@@ -92,7 +92,7 @@ func printExplanation(w io.Writer, e *api.Explanation) error {
 	}
 	for i := range e.Attacks {
 		a := &e.Attacks[i]
-		line("attack", "%s on %s, %s, since %s UTC, named by %s, mode %s", a.ID, target(a), a.Direction, moment(a.Started), a.Threshold, a.Mode)
+		line("attack", "%s on %s, %s, since %s UTC, named by %s, mode %s", a.ID, a.TargetName(), a.Direction, moment(a.Started), a.Threshold, a.Mode)
 		if a.Label != "" {
 			line("", "%s%s", a.Label, confidence(a))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func printHosts(w io.Writer, counter string, hosts []sdk.HostRate) error {
 			}
 		}
 		rows = append(rows, []string{
-			prefixText(h.Host), h.Direction, count(rate.PPS), count(rate.BPS), count(h.Flows), h.Group, h.Network,
+			cmp.Or(sdk.TargetText(h.Host), "-"), h.Direction, count(rate.PPS), count(rate.BPS), count(h.Flows), h.Group, h.Network,
 		})
 	}
 	return writeTable(w, columns, rows)

@@ -43,7 +43,7 @@ func textOutput(w io.Writer) func(pipeline.Output) error {
 // eventText is one event in two or three lines.
 func eventText(e *sdk.Event) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %-14s  %s %s, hostgroup %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, target(e), e.Direction, e.HostGroup)
+	fmt.Fprintf(&b, "%s  %-14s  %s %s, hostgroup %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, e.TargetName(), e.Direction, e.HostGroup)
 	label := cmp.Or(e.Label, e.AttackType)
 	if e.Type == sdk.AttackEnded {
 		fmt.Fprintf(&b, ", after %s, peak %s pps, %s\n", e.Time.Sub(e.Started).Round(time.Millisecond), count(e.PeakPPS), label)
@@ -144,18 +144,6 @@ func evidenceText(r *sdk.EvidenceReport) string {
 		fmt.Fprintf(&b, "      report: %s\n", r.Report)
 	}
 	return b.String()
-}
-
-func target(e *sdk.Event) string {
-	switch {
-	case e.Target.IsSingleIP():
-		return e.Target.Addr().String()
-	case e.Target.IsValid():
-		return e.Target.String()
-	case e.Scope == "network":
-		return "network " + e.Network
-	}
-	return "hostgroup " + e.HostGroup
 }
 
 func ruleText(rule string) string {

@@ -130,26 +130,15 @@ func maxTime(a, b time.Time) time.Time {
 
 // several names the hostgroup or network that an attack without a target is on.
 func several(e *sdk.Event) string {
-	switch {
-	case e.Target.IsValid():
+	if e.Target.IsValid() {
 		return ""
-	case e.Scope == "network":
-		return "network " + e.Network
 	}
-	return "hostgroup " + e.HostGroup
+	return e.TargetName()
 }
 
 // Name is the target, or "hostgroup" or "network" and its name where that has
 // several prefixes; a single address stands without its length.
-func (d *Difference) Name() string {
-	switch {
-	case !d.Target.IsValid():
-		return several(d.first())
-	case d.Target.IsSingleIP():
-		return d.Target.Addr().String()
-	}
-	return d.Target.String()
-}
+func (d *Difference) Name() string { return d.first().TargetName() }
 
 // first is the event that began any of the attacks.
 func (d *Difference) first() *sdk.Event {

@@ -80,7 +80,7 @@ func (s *script) Notify(ctx context.Context, e sdk.Event) error {
 	defer context.AfterFunc(s.life, func() { cancel(errStopped) })()
 	leave, err := s.enter(ctx, e.Target)
 	if err != nil {
-		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, report.Target(e.Target), err)
+		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, sdk.TargetText(e.Target), err)
 	}
 	defer leave()
 	return c.run(ctx)
@@ -164,7 +164,7 @@ func (s *script) action(e sdk.Event) string {
 
 // call puts the script's arguments, environment and input together.
 func (s *script) call(e sdk.Event, action string) (*call, error) {
-	target := report.Target(e.Target)
+	target := sdk.TargetText(e.Target)
 	sign := mark.New()
 	argv := append([]string{}, s.cfg.Command...)
 	argv = append(argv, target, e.Direction, report.Whole(e.InitialPPS), action)
@@ -222,7 +222,7 @@ func (s *script) environment(e sdk.Event, action string) []string {
 		"FASTNETMON_ACTION="+action,
 		"FASTNETMON_EVENT="+string(e.Type),
 		"FASTNETMON_ATTACK_ID="+e.ID,
-		"FASTNETMON_TARGET="+report.Target(e.Target),
+		"FASTNETMON_TARGET="+sdk.TargetText(e.Target),
 		"FASTNETMON_DIRECTION="+e.Direction,
 		"FASTNETMON_HOSTGROUP="+e.HostGroup,
 		"FASTNETMON_NETWORK="+e.Network,

@@ -2,7 +2,6 @@ package main
 
 import (
 	"maps"
-	"net/netip"
 	"runtime"
 	"slices"
 	"strconv"
@@ -154,23 +153,12 @@ func (v *view) addRates(b *batch, only map[string]bool) {
 	}
 	for i := range v.Attacks {
 		a := &v.Attacks[i]
-		b.add(attackPeak, a.PeakPPS, hostText(a.Target), a.HostGroup, a.Network, a.Direction, a.Threshold, a.AttackType, a.Mode)
+		b.add(attackPeak, a.PeakPPS, sdk.TargetText(a.Target), a.HostGroup, a.Network, a.Direction, a.Threshold, a.AttackType, a.Mode)
 	}
 	for i := range v.Hosts {
 		h := &v.Hosts[i]
-		hostRates.add(b, h.Counters, h.Flows, only, hostText(h.Host), h.Group, h.Network, h.Direction)
+		hostRates.add(b, h.Counters, h.Flows, only, sdk.TargetText(h.Host), h.Group, h.Network, h.Direction)
 	}
 }
 
 func familyText(family int) string { return "ipv" + strconv.Itoa(family) }
-
-// hostText leaves out the length of a single address.
-func hostText(p netip.Prefix) string {
-	switch {
-	case !p.IsValid(): // a hostgroup or network of several prefixes
-		return ""
-	case p.IsSingleIP():
-		return p.Addr().String()
-	}
-	return p.String()
-}
