@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
 )
 
@@ -111,12 +112,14 @@ func eventsOf(in []*pb.Event) ([]Event, error) {
 func mitigationOf(m *pb.Mitigation) (Mitigation, error) {
 	target, err1 := prefixOf(m.GetTarget())
 	event, err2 := eventOf(m.GetEvent())
-	if err := errors.Join(err1, err2); err != nil {
+	subnet, err3 := prefixOf(m.GetSubnet())
+	if err := errors.Join(err1, err2, err3); err != nil {
 		return Mitigation{}, fmt.Errorf("mitigation %s: %w", m.GetId(), err)
 	}
 	return Mitigation{
 		ID: m.GetId(), AttackID: m.GetAttackId(), Target: target, Direction: m.GetDirection(), Profile: m.GetProfile(),
-		Event: event, Requested: instant(m.GetRequestedUnixNano()),
+		Event: event, Requested: instant(m.GetRequestedUnixNano()), Subnet: subnet,
+		Attributes: wire.ValuesFromProto(m.GetAttributes()), By: m.GetBy(), Reason: m.GetReason(),
 	}, nil
 }
 

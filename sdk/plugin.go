@@ -202,6 +202,7 @@ func (f *factory) features() []string {
 	all := []string{wire.KindCapture, wire.KindFilter, wire.KindAction, wire.KindExport}
 	add(wire.FeatureNotifier, reflect.TypeFor[Notifier](), wire.KindAction)
 	add(wire.FeatureMitigator, reflect.TypeFor[Mitigator](), wire.KindAction)
+	add(wire.FeaturePreview, reflect.TypeFor[Previewer](), wire.KindAction)
 	add(wire.FeatureInspector, reflect.TypeFor[Inspector](), wire.KindAction)
 	add(wire.FeatureSampler, reflect.TypeFor[Sampler](), wire.KindCapture)
 	add(wire.FeatureTap, reflect.TypeFor[Tap](), wire.KindExport)

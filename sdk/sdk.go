@@ -4,6 +4,7 @@ package sdk
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/feed"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
@@ -43,10 +44,34 @@ type Notifier interface {
 // Mitigator holds a set of mitigations.
 type Mitigator interface {
 	// Sync receives the whole desired set, after every change and whenever
-	// either side has started.
+	// either side has started. What is not in it any more is to be taken back.
+	// On an error it is called again, so it must bear being called twice.
 	Sync(ctx context.Context, desired []Mitigation) error
-	// Watch reports what is truly there until ctx is done.
+	// Watch reports what is truly there until ctx is done: everything that is
+	// held at first, then every change. Close, without a Sync before it that says
+	// otherwise, leaves in force what can be left so.
 	Watch(ctx context.Context, report func(MitigationStatus)) error
+}
+
+// Previewer is a Mitigator that can tell what a mitigation would come to. The
+// core asks before it syncs and when the mitigation's event has changed, and
+// keeps back what a guard forbids. One without it is taken to drop all traffic
+// to the target and nothing else. An error means that it cannot be done.
+type Previewer interface {
+	Preview(ctx context.Context, m Mitigation) ([]Announcement, error)
+}
+
+// Protector is a Mitigator that names addresses which nothing may be done
+// against: its neighbours, next hops, its own. Asked once it is configured.
+type Protector interface {
+	Protected() []netip.Prefix
+}
+
+// Overrider is a Mitigator whose profiles' attributes hostgroups may set
+// otherwise. It is asked once it is configured whether these make sense;
+// the error is shown at the hostgroup's place. Without it no attribute is accepted.
+type Overrider interface {
+	Override(profile string, attributes map[string][]string) error
 }
 
 // Exporter writes rates and events somewhere.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ func TestMitigator(t *testing.T) {
 	if err := h.WatchMitigations(ctx, func(s sdk.MitigationStatus) { got = s; cancel() }); err != nil {
 		t.Fatal(err)
 	}
-	if want := (sdk.MitigationStatus{ID: "m1", State: sdk.MitigationActive, Cause: "edge", Time: at}); got != want {
+	if want := (sdk.MitigationStatus{ID: "m1", State: sdk.MitigationActive, Cause: "edge", Time: at}); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	findings, err := h.Inspect(sdk.Evidence{Event: sdktest.Event(), Frames: make([]sdk.Sample, 3)})

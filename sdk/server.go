@@ -178,6 +178,7 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 		return resp, nil
 	}
 	resp.Workers, resp.Causes = uint32(inst.workers), inst.causes
+	inst.mitigates(req.GetOverrides(), resp)
 	if req.GetValidateOnly() {
 		inst.stop()
 		return resp, nil

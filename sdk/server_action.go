@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
 )
 
@@ -40,6 +42,30 @@ func (n notifierServer) Notify(ctx context.Context, req *pb.NotifyRequest) (*pb.
 type mitigatorServer struct {
 	pb.UnimplementedMitigatorServer
 	s *server
+}
+
+func (m mitigatorServer) Preview(ctx context.Context, req *pb.PreviewRequest) (*pb.PreviewResponse, error) {
+	inst, done, err := m.s.use("Preview")
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	v, ok := inst.value.(Previewer)
+	if !ok {
+		return nil, status.Error(codes.Unimplemented, "the plugin previews nothing")
+	}
+	mitigation, err := mitigationOf(req.GetMitigation())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	announcements, err := v.Preview(ctx, mitigation)
+	resp := &pb.PreviewResponse{Outcome: outcomeOf(err)}
+	for _, a := range announcements {
+		resp.Announcements = append(resp.Announcements, &pb.Announcement{
+			Prefix: a.Prefix.String(), Text: a.Text, FlowSpec: a.FlowSpec, Discard: a.Discard, Matches: uint32(max(0, a.Matches)),
+		})
+	}
+	return resp, nil
 }
 
 func (m mitigatorServer) Sync(ctx context.Context, req *pb.SyncRequest) (*pb.SyncResponse, error) {
@@ -77,9 +103,11 @@ func (m mitigatorServer) Watch(_ *pb.MitigationWatchRequest, stream grpc.ServerS
 		if over { // the stream must not be used once its handler has returned
 			return
 		}
-		if err := stream.Send(&pb.MitigationStatus{
-			Id: st.ID, State: string(st.State), Cause: st.Cause, TimeUnixNano: nanos(st.Time),
-		}); err != nil {
+		told := &pb.MitigationStatus{Id: st.ID, State: string(st.State), Cause: st.Cause, TimeUnixNano: nanos(st.Time)}
+		for _, p := range st.Peers {
+			told.Peers = append(told.Peers, &pb.PeerStatus{Peer: p.Peer, State: string(p.State), Cause: p.Cause})
+		}
+		if err := stream.Send(told); err != nil {
 			cancel()
 		}
 	})
@@ -90,6 +118,30 @@ func (m mitigatorServer) Watch(_ *pb.MitigationWatchRequest, stream grpc.ServerS
 		return status.Error(codes.Unknown, err.Error())
 	}
 	return nil
+}
+
+// mitigates has a mitigator say what it protects, and judge what hostgroups
+// set instead of its profiles' attributes.
+func (inst *instance) mitigates(overrides []*pb.Override, resp *pb.ConfigureResponse) {
+	if _, ok := inst.value.(Mitigator); !ok {
+		return
+	}
+	if v, ok := inst.value.(Protector); ok {
+		for _, p := range v.Protected() {
+			resp.Protected = append(resp.Protected, p.String())
+		}
+	}
+	v, ok := inst.value.(Overrider)
+	for _, o := range overrides {
+		said := "the plugin accepts no attributes of hostgroups"
+		if ok {
+			said = ""
+			if err := v.Override(o.GetProfile(), wire.ValuesFromProto(o.GetAttributes())); err != nil {
+				said = cmp.Or(err.Error(), "not accepted")
+			}
+		}
+		resp.OverrideErrors = append(resp.OverrideErrors, said)
+	}
 }
 
 // partialSnapshot gathers the parts of a snapshot.

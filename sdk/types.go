@@ -106,8 +106,22 @@ type Mitigation struct {
 	Target    netip.Prefix
 	Direction string
 	Profile   string // the label of the plugin's target block, "" if it has none
-	Event     Event  // why
+	Event     Event  // why: the attack's newest event
 	Requested time.Time
+	Subnet    netip.Prefix // the longest prefix of our networks that holds Target
+	// Attributes stand instead of the profile's own; Overrider has accepted them.
+	Attributes map[string][]string
+	By         string // who asked for it, "" an attack did
+	Reason     string // theirs
+}
+
+// Announcement is what a mitigation comes to outside: one route or rule.
+type Announcement struct {
+	Prefix   netip.Prefix // the destination of the traffic it touches
+	Text     string       // for people, as "203.0.113.5/32 next hop 192.0.2.66 communities 65535:666"
+	FlowSpec bool         // a flow-spec rule (RFC 8955, RFC 8956), else a route
+	Discard  bool         // the traffic is dropped, not only limited, marked or led elsewhere
+	Matches  int          // of a flow-spec rule: conditions beside the destination
 }
 
 // MitigationState is where a mitigation has got to.
@@ -118,7 +132,8 @@ const (
 	MitigationSent     MitigationState = "sent"     // told to somebody who does not acknowledge
 	MitigationActive   MitigationState = "active"   // truly there
 	MitigationReleased MitigationState = "released" // truly gone
-	MitigationFailed   MitigationState = "failed"
+	MitigationFailed   MitigationState = "failed"   // not there, and the plugin has stopped trying until the next Sync
+	MitigationPending  MitigationState = "pending"  // not there yet; Cause says what is waited for
 )
 
 // MitigationStatus is a plugin's word on one mitigation.
@@ -127,6 +142,14 @@ type MitigationStatus struct {
 	State MitigationState
 	Cause string
 	Time  time.Time
+	Peers []PeerStatus // who has it, where there are several
+}
+
+// PeerStatus is what one neighbour of a plugin has of a mitigation.
+type PeerStatus struct {
+	Peer  string // its address or name
+	State MitigationState
+	Cause string
 }
 
 // Snapshot is what exporters get each period.

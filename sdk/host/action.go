@@ -3,8 +3,10 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 
 	"google.golang.org/protobuf/proto"
 
@@ -28,16 +30,51 @@ func (p *Plugin) Sync(ctx context.Context, desired []sdk.Mitigation) error {
 	req := &pb.SyncRequest{}
 	for i := range desired {
 		m := &desired[i]
-		req.Desired = append(req.Desired, &pb.Mitigation{
-			Id: m.ID, AttackId: m.AttackID, Target: prefixToProto(m.Target), Direction: m.Direction, Profile: m.Profile,
-			Event: eventToProto(&m.Event), RequestedUnixNano: nanos(m.Requested),
-		})
+		req.Desired = append(req.Desired, mitigationToProto(m))
 	}
 	resp, err := p.mitigator.Sync(ctx, req)
 	if err != nil {
 		return retryable(ctx, "Sync", err)
 	}
 	return outcome(resp.GetOutcome())
+}
+
+// maxAnnouncements bounds what one mitigation may come to.
+const maxAnnouncements = 1000
+
+// Preview asks a mitigator with FeaturePreview what m would come to; errors
+// as with Notify.
+func (p *Plugin) Preview(ctx context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
+	resp, err := p.mitigator.Preview(ctx, &pb.PreviewRequest{Mitigation: mitigationToProto(&m)})
+	if err != nil {
+		return nil, retryable(ctx, "Preview", err)
+	}
+	if err := outcome(resp.GetOutcome()); err != nil {
+		return nil, err
+	}
+	if n := len(resp.GetAnnouncements()); n > maxAnnouncements {
+		return nil, fmt.Errorf("the plugin would make %d announcements of mitigation %s; at most %d are possible", n, m.ID, maxAnnouncements)
+	}
+	var out []sdk.Announcement
+	for _, a := range resp.GetAnnouncements() {
+		prefix, err := netip.ParsePrefix(a.GetPrefix())
+		if err != nil {
+			return nil, fmt.Errorf("the plugin would announce %q for mitigation %s: %w", wire.Clean(a.GetPrefix(), 64), m.ID, err)
+		}
+		out = append(out, sdk.Announcement{
+			Prefix: prefix.Masked(), Text: wire.Clean(a.GetText(), maxText),
+			FlowSpec: a.GetFlowSpec(), Discard: a.GetDiscard(), Matches: int(a.GetMatches()),
+		})
+	}
+	return out, nil
+}
+
+func mitigationToProto(m *sdk.Mitigation) *pb.Mitigation {
+	return &pb.Mitigation{
+		Id: m.ID, AttackId: m.AttackID, Target: prefixToProto(m.Target), Direction: m.Direction, Profile: m.Profile,
+		Event: eventToProto(&m.Event), RequestedUnixNano: nanos(m.Requested), Subnet: prefixToProto(m.Subnet),
+		Attributes: wire.ValuesToProto(m.Attributes), By: m.By, Reason: m.Reason,
+	}
 }
 
 // WatchMitigations reports what is truly there, until ctx is done or the
@@ -57,9 +94,22 @@ func (p *Plugin) WatchMitigations(ctx context.Context, report func(sdk.Mitigatio
 		}
 		report(sdk.MitigationStatus{
 			ID: wire.Clean(m.GetId(), 256), State: sdk.MitigationState(wire.Clean(m.GetState(), 64)),
-			Cause: wire.Clean(m.GetCause(), maxText), Time: instant(m.GetTimeUnixNano()),
+			Cause: wire.Clean(m.GetCause(), maxText), Time: instant(m.GetTimeUnixNano()), Peers: peersOf(m.GetPeers()),
 		})
 	}
+}
+
+// maxPeers bounds what a plugin tells of one mitigation's peers.
+const maxPeers = 1000
+
+func peersOf(in []*pb.PeerStatus) []sdk.PeerStatus {
+	var out []sdk.PeerStatus
+	for _, p := range in[:min(len(in), maxPeers)] {
+		out = append(out, sdk.PeerStatus{
+			Peer: wire.Clean(p.GetPeer(), 256), State: sdk.MitigationState(wire.Clean(p.GetState(), 64)), Cause: wire.Clean(p.GetCause(), maxText),
+		})
+	}
+	return out
 }
 
 // Export hands a snapshot to an exporter, in parts of about 1 MiB; errors as

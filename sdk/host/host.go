@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -39,6 +40,7 @@ const (
 
 	FeatureNotifier  = wire.FeatureNotifier
 	FeatureMitigator = wire.FeatureMitigator
+	FeaturePreview   = wire.FeaturePreview
 	FeatureInspector = wire.FeatureInspector
 	FeatureSampler   = wire.FeatureSampler
 	FeatureTap       = wire.FeatureTap
@@ -168,12 +170,23 @@ type ConfigureRequest struct {
 	Mode         string    // "run" or "replay"
 	ValidateOnly bool      // build and validate, keep nothing
 	StateDir     string    // absolute path of a directory of the block's own; "": there is none
+	Overrides    []Override
+}
+
+// Override is what a hostgroup sets instead of a profile's attributes.
+type Override struct {
+	Profile    string // label of the plugin's target block, "" if it has none
+	Attributes map[string][]string
 }
 
 // ConfigureResult is what a capture says once it is configured.
 type ConfigureResult struct {
 	Workers int      // how many times Run wants to be called; at least 1
 	Causes  []string // of dropped records, by index; at most 251
+	// OverrideErrors says what is wrong with each override of the request, ""
+	// nothing; nil if the request had none.
+	OverrideErrors []string
+	Protected      []netip.Prefix // what a mitigator must never act against; at most 10,000
 }
 
 // maxWorkers bounds the rings a plugin can ask for.
@@ -191,9 +204,13 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 	if err != nil {
 		return none, nil, err
 	}
-	resp, err := p.base.Configure(ctx, &pb.ConfigureRequest{
+	in := &pb.ConfigureRequest{
 		Config: config, Instance: req.Instance, Mode: req.Mode, ValidateOnly: req.ValidateOnly, StateDir: req.StateDir,
-	})
+	}
+	for _, o := range req.Overrides {
+		in.Overrides = append(in.Overrides, &pb.Override{Profile: o.Profile, Attributes: wire.ValuesToProto(o.Attributes)})
+	}
+	resp, err := p.base.Configure(ctx, in)
 	if err != nil {
 		return none, nil, callError(ctx, "Configure", err)
 	}
@@ -206,7 +223,56 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 	for _, c := range resp.GetCauses() {
 		out.Causes = append(out.Causes, wire.Clean(c, 128))
 	}
+	if diags.HasErrors() {
+		return out, diags, nil
+	}
+	if out.OverrideErrors, err = overrideErrors(req.Overrides, resp.GetOverrideErrors()); err != nil {
+		return none, diags, err
+	}
+	if out.Protected, err = protected(resp.GetProtected()); err != nil {
+		return none, diags, err
+	}
 	return out, diags, nil
+}
+
+// overrideErrors has one word for each override. A plugin that says nothing
+// does not know of overrides.
+func overrideErrors(asked []Override, said []string) ([]string, error) {
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	out := make([]string, len(asked))
+	if len(said) != len(asked) {
+		if len(said) != 0 {
+			return nil, fmt.Errorf("the plugin judged %d overrides of %d", len(said), len(asked))
+		}
+		for i := range out {
+			out[i] = "the plugin accepts no attributes of hostgroups"
+		}
+		return out, nil
+	}
+	for i, s := range said {
+		out[i] = wire.Clean(s, maxText)
+	}
+	return out, nil
+}
+
+// maxProtected bounds the prefixes a plugin can protect.
+const maxProtected = 10_000
+
+func protected(said []string) ([]netip.Prefix, error) {
+	if len(said) > maxProtected {
+		return nil, fmt.Errorf("the plugin protects %d prefixes; at most %d are possible", len(said), maxProtected)
+	}
+	var out []netip.Prefix
+	for _, s := range said {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("the plugin protects %q: %w", wire.Clean(s, 64), err)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 func encodeConfig(v cty.Value, typ cty.Type) ([]byte, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
@@ -52,7 +53,12 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 			fill(r, v.Index(i), depth+1)
 		}
 	case reflect.Map:
-		v.Set(reflect.ValueOf(map[string]uint64{"a": r.Uint64(), fmt.Sprint(r.Int()): r.Uint64()}))
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, key := range []string{"a", fmt.Sprint(r.Int())} {
+			value := reflect.New(v.Type().Elem()).Elem()
+			fill(r, value, depth+1)
+			v.SetMapIndex(reflect.ValueOf(key), value)
+		}
 	case reflect.String:
 		v.SetString(fmt.Sprintf("«%d»", r.Int()))
 	case reflect.Bool:
@@ -85,6 +91,8 @@ type mirror struct {
 	table      sdk.Rows
 	tableName  string
 	status     sdk.MitigationStatus
+	preview    sdk.Mitigation
+	announced  []sdk.Announcement
 	sample     sdk.Sample
 	sampleWant sdk.SampleRequest
 }
@@ -100,6 +108,22 @@ func (m *mirror) Run(ctx context.Context, _ *sdk.Writer) error     { <-ctx.Done(
 func (m *mirror) Watch(ctx context.Context, report func(sdk.MitigationStatus)) error {
 	report(m.status)
 	<-ctx.Done()
+	return nil
+}
+
+func (m *mirror) Preview(_ context.Context, want sdk.Mitigation) ([]sdk.Announcement, error) {
+	m.preview = want
+	return m.announced, nil
+}
+
+func (m *mirror) Protected() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+}
+
+func (m *mirror) Override(profile string, attributes map[string][]string) error {
+	if profile != "blackhole" || !reflect.DeepEqual(attributes, map[string][]string{"next_hop": {"192.0.2.66"}}) {
+		return fmt.Errorf("%s: %v", profile, attributes)
+	}
 	return nil
 }
 
@@ -167,6 +191,20 @@ func TestEveryFieldTravels(t *testing.T) {
 		ok(t, action.Sync(desired))
 		same(t, "Mitigation", m.desired, desired)
 
+		mitigation := random[sdk.Mitigation](r)
+		m.announced = random[[]sdk.Announcement](r)
+		for i := range m.announced {
+			m.announced[i].Matches &= 0xff
+			if !m.announced[i].Prefix.IsValid() {
+				m.announced[i].Prefix = netip.MustParsePrefix("::/0")
+			}
+			m.announced[i].Prefix = m.announced[i].Prefix.Masked()
+		}
+		announced, err := action.Preview(mitigation)
+		ok(t, err)
+		same(t, "previewed Mitigation", m.preview, mitigation)
+		same(t, "Announcement", announced, m.announced)
+
 		snapshot := random[sdk.Snapshot](r)
 		ok(t, export.Export(snapshot))
 		same(t, "Snapshot", m.snapshot, snapshot)
@@ -227,4 +265,19 @@ func TestLargeSnapshotsTravelInParts(t *testing.T) {
 	}
 	ok(t, h.Events(events))
 	same(t, "Events", m.events, events)
+}
+
+// What a mitigator protects, and what it says of hostgroups' attributes, comes
+// with its configuration.
+func TestMitigatorsAreAskedWhenConfigured(t *testing.T) {
+	h := (&mirror{}).serve(t, "action")
+	result, diags := h.Override(
+		host.Override{Profile: "blackhole", Attributes: map[string][]string{"next_hop": {"192.0.2.66"}}},
+		host.Override{Profile: "other", Attributes: map[string][]string{"a": {"1", "2"}}},
+	)
+	if diags.HasErrors() {
+		t.Fatal(diags)
+	}
+	same(t, "Protected", result.Protected, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
+	same(t, "OverrideErrors", result.OverrideErrors, []string{"", "other: map[a:[1 2]]"})
 }

@@ -205,6 +205,10 @@ func works(t *testing.T, p sdk.Plugin, config string) {
 		if d.Has(host.FeatureMitigator) {
 			note(t, "Sync", h.Sync(nil))
 		}
+		if d.Has(host.FeaturePreview) {
+			_, err := h.Preview(Mitigation())
+			note(t, "Preview", err)
+		}
 		if d.Has(host.FeatureInspector) {
 			_, err := h.Inspect(sdk.Evidence{Event: Event()})
 			note(t, "Inspect", err)
@@ -281,6 +285,16 @@ func stops(t *testing.T, p sdk.Plugin, config string) {
 			t.Errorf("Watch has not ended %v after Drain", stopTime)
 		}
 	})
+}
+
+// Mitigation is one to try plugins with: of the attack that Event tells of,
+// without a profile.
+func Mitigation() sdk.Mitigation {
+	e := Event()
+	return sdk.Mitigation{
+		ID: "m-1", AttackID: e.ID, Target: e.Target, Direction: e.Direction, Event: e, Requested: e.Time,
+		Subnet: netip.MustParsePrefix("10.0.0.0/24"),
+	}
 }
 
 // Event is an event to try plugins with: an attack on 10.0.0.1 has started.

@@ -164,7 +164,18 @@ func (h *Harness) configure(validateOnly bool) diag.Diagnostics {
 	return diags
 }
 
-func (h *Harness) tryConfigure(validateOnly bool) (host.ConfigureResult, diag.Diagnostics, error) {
+// Override configures a mitigator as Configure does, with attributes that
+// hostgroups set instead of its profiles' own.
+func (h *Harness) Override(overrides ...host.Override) (host.ConfigureResult, diag.Diagnostics) {
+	h.t.Helper()
+	result, diags, err := h.tryConfigure(false, overrides...)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return result, diags
+}
+
+func (h *Harness) tryConfigure(validateOnly bool, overrides ...host.Override) (host.ConfigureResult, diag.Diagnostics, error) {
 	h.t.Helper()
 	value, problems := h.decode(h.config)
 	if problems.HasErrors() {
@@ -177,7 +188,7 @@ func (h *Harness) tryConfigure(validateOnly bool) (host.ConfigureResult, diag.Di
 	ctx, cancel := h.call()
 	defer cancel()
 	return h.plugin.Configure(ctx, host.ConfigureRequest{
-		Value: value, Instance: "test", Mode: string(h.Mode), ValidateOnly: validateOnly,
+		Value: value, Instance: "test", Mode: string(h.Mode), ValidateOnly: validateOnly, Overrides: overrides,
 	})
 }
 
@@ -251,6 +262,15 @@ func (h *Harness) Sync(desired []sdk.Mitigation) error {
 	ctx, cancel := h.call()
 	defer cancel()
 	return h.plugin.Sync(ctx, desired)
+}
+
+// Preview asks a mitigator what m would come to, having started it if need be.
+func (h *Harness) Preview(m sdk.Mitigation) ([]sdk.Announcement, error) {
+	h.t.Helper()
+	h.Start()
+	ctx, cancel := h.call()
+	defer cancel()
+	return h.plugin.Preview(ctx, m)
 }
 
 // WatchMitigations reports what a mitigator says is there, until ctx is done.

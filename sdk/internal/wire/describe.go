@@ -23,6 +23,7 @@ const (
 const (
 	FeatureNotifier  = "notifier"
 	FeatureMitigator = "mitigator"
+	FeaturePreview   = "preview"
 	FeatureInspector = "inspector"
 	FeatureSampler   = "sampler"
 	FeatureTap       = "tap"

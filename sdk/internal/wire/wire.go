@@ -18,7 +18,7 @@ import (
 const (
 	SDKVersion    = "0.1.0"
 	Protocol      = 1 // major: go-plugin's protocol version
-	ProtocolMinor = 1 // grows with every addition to the contract
+	ProtocolMinor = 2 // grows with every addition to the contract
 )
 
 // PluginName is the name under which the one service set is dispensed.

@@ -126,7 +126,7 @@ func (x WatchResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WatchResponse_State.Descriptor instead.
 func (WatchResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{12, 0}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Ring_Kind int32
@@ -175,7 +175,7 @@ func (x Ring_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Ring_Kind.Descriptor instead.
 func (Ring_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{22, 0}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type DescribeRequest struct {
@@ -708,6 +708,7 @@ type ConfigureRequest struct {
 	ValidateOnly  bool                   `protobuf:"varint,3,opt,name=validate_only,json=validateOnly,proto3" json:"validate_only,omitempty"`
 	Mode          string                 `protobuf:"bytes,4,opt,name=mode,proto3" json:"mode,omitempty"`                         // run or replay
 	StateDir      string                 `protobuf:"bytes,5,opt,name=state_dir,json=stateDir,proto3" json:"state_dir,omitempty"` // of the block's own, for plugins with the feature state; empty: there is none
+	Overrides     []*Override            `protobuf:"bytes,6,rep,name=overrides,proto3" json:"overrides,omitempty"`               // mitigators: what hostgroups set instead of a profile's attributes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -777,18 +778,131 @@ func (x *ConfigureRequest) GetStateDir() string {
 	return ""
 }
 
-type ConfigureResponse struct {
+func (x *ConfigureRequest) GetOverrides() []*Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+type Override struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Diagnostics   []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
-	Workers       uint32                 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"` // captures: how many times Run wants to be called
-	Causes        []string               `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`    // captures: of dropped records, by index
+	Profile       string                 `protobuf:"bytes,1,opt,name=profile,proto3" json:"profile,omitempty"` // label of the plugin's target block, empty if it has none
+	Attributes    []*Values              `protobuf:"bytes,2,rep,name=attributes,proto3" json:"attributes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *Override) Reset() {
+	*x = Override{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Override) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Override) ProtoMessage() {}
+
+func (x *Override) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Override.ProtoReflect.Descriptor instead.
+func (*Override) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Override) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *Override) GetAttributes() []*Values {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+type Values struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Values        []string               `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Values) Reset() {
+	*x = Values{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Values) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Values) ProtoMessage() {}
+
+func (x *Values) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Values.ProtoReflect.Descriptor instead.
+func (*Values) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Values) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Values) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type ConfigureResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Diagnostics    []*Diagnostic          `protobuf:"bytes,1,rep,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	Workers        uint32                 `protobuf:"varint,2,opt,name=workers,proto3" json:"workers,omitempty"`                                    // captures: how many times Run wants to be called
+	Causes         []string               `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`                                       // captures: of dropped records, by index
+	OverrideErrors []string               `protobuf:"bytes,4,rep,name=override_errors,json=overrideErrors,proto3" json:"override_errors,omitempty"` // what is wrong with each override, empty: nothing
+	Protected      []string               `protobuf:"bytes,5,rep,name=protected,proto3" json:"protected,omitempty"`                                 // mitigators: prefixes that must never be acted against, as text
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +914,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +927,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -837,6 +951,20 @@ func (x *ConfigureResponse) GetCauses() []string {
 	return nil
 }
 
+func (x *ConfigureResponse) GetOverrideErrors() []string {
+	if x != nil {
+		return x.OverrideErrors
+	}
+	return nil
+}
+
+func (x *ConfigureResponse) GetProtected() []string {
+	if x != nil {
+		return x.Protected
+	}
+	return nil
+}
+
 type StartRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -845,7 +973,7 @@ type StartRequest struct {
 
 func (x *StartRequest) Reset() {
 	*x = StartRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -857,7 +985,7 @@ func (x *StartRequest) String() string {
 func (*StartRequest) ProtoMessage() {}
 
 func (x *StartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -870,7 +998,7 @@ func (x *StartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartRequest.ProtoReflect.Descriptor instead.
 func (*StartRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 type StartResponse struct {
@@ -882,7 +1010,7 @@ type StartResponse struct {
 
 func (x *StartResponse) Reset() {
 	*x = StartResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1022,7 @@ func (x *StartResponse) String() string {
 func (*StartResponse) ProtoMessage() {}
 
 func (x *StartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1035,7 @@ func (x *StartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartResponse.ProtoReflect.Descriptor instead.
 func (*StartResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StartResponse) GetDiagnostics() []*Diagnostic {
@@ -926,7 +1054,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -938,7 +1066,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -951,7 +1079,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchRequest) GetIntervalMs() uint32 {
@@ -972,7 +1100,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1112,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1125,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchResponse) GetState() WatchResponse_State {
@@ -1036,7 +1164,7 @@ type WorkerLedger struct {
 
 func (x *WorkerLedger) Reset() {
 	*x = WorkerLedger{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1176,7 @@ func (x *WorkerLedger) String() string {
 func (*WorkerLedger) ProtoMessage() {}
 
 func (x *WorkerLedger) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1189,7 @@ func (x *WorkerLedger) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkerLedger.ProtoReflect.Descriptor instead.
 func (*WorkerLedger) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WorkerLedger) GetReceived() uint64 {
@@ -1109,7 +1237,7 @@ type InspectRequest struct {
 
 func (x *InspectRequest) Reset() {
 	*x = InspectRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1249,7 @@ func (x *InspectRequest) String() string {
 func (*InspectRequest) ProtoMessage() {}
 
 func (x *InspectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1262,7 @@ func (x *InspectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectRequest.ProtoReflect.Descriptor instead.
 func (*InspectRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *InspectRequest) GetEvent() *Event {
@@ -1161,7 +1289,7 @@ type InspectResponse struct {
 
 func (x *InspectResponse) Reset() {
 	*x = InspectResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1301,7 @@ func (x *InspectResponse) String() string {
 func (*InspectResponse) ProtoMessage() {}
 
 func (x *InspectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1314,7 @@ func (x *InspectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InspectResponse.ProtoReflect.Descriptor instead.
 func (*InspectResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *InspectResponse) GetFindings() []*Finding {
@@ -1214,7 +1342,7 @@ type Finding struct {
 
 func (x *Finding) Reset() {
 	*x = Finding{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1354,7 @@ func (x *Finding) String() string {
 func (*Finding) ProtoMessage() {}
 
 func (x *Finding) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1367,7 @@ func (x *Finding) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finding.ProtoReflect.Descriptor instead.
 func (*Finding) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Finding) GetLabel() string {
@@ -1272,7 +1400,7 @@ type TableRequest struct {
 
 func (x *TableRequest) Reset() {
 	*x = TableRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1412,7 @@ func (x *TableRequest) String() string {
 func (*TableRequest) ProtoMessage() {}
 
 func (x *TableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1425,7 @@ func (x *TableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRequest.ProtoReflect.Descriptor instead.
 func (*TableRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TableRequest) GetName() string {
@@ -1318,7 +1446,7 @@ type TableResponse struct {
 
 func (x *TableResponse) Reset() {
 	*x = TableResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1458,7 @@ func (x *TableResponse) String() string {
 func (*TableResponse) ProtoMessage() {}
 
 func (x *TableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1471,7 @@ func (x *TableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableResponse.ProtoReflect.Descriptor instead.
 func (*TableResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TableResponse) GetColumns() []string {
@@ -1376,7 +1504,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1516,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1529,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DrainRequest) GetTimeoutMs() uint32 {
@@ -1420,7 +1548,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1432,7 +1560,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1445,7 +1573,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DrainResponse) GetError() string {
@@ -1472,7 +1600,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1484,7 +1612,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1497,7 +1625,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttachRequest) GetRings() []*Ring {
@@ -1537,7 +1665,7 @@ type Ring struct {
 
 func (x *Ring) Reset() {
 	*x = Ring{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1549,7 +1677,7 @@ func (x *Ring) String() string {
 func (*Ring) ProtoMessage() {}
 
 func (x *Ring) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1562,7 +1690,7 @@ func (x *Ring) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ring.ProtoReflect.Descriptor instead.
 func (*Ring) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Ring) GetKind() Ring_Kind {
@@ -1630,7 +1758,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1642,7 +1770,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1655,7 +1783,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AttachResponse) GetError() string {
@@ -1674,7 +1802,7 @@ type ApplyPlanRequest struct {
 
 func (x *ApplyPlanRequest) Reset() {
 	*x = ApplyPlanRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1686,7 +1814,7 @@ func (x *ApplyPlanRequest) String() string {
 func (*ApplyPlanRequest) ProtoMessage() {}
 
 func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1699,7 +1827,7 @@ func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
 func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ApplyPlanRequest) GetPlan() *Plan {
@@ -1718,7 +1846,7 @@ type ApplyPlanResponse struct {
 
 func (x *ApplyPlanResponse) Reset() {
 	*x = ApplyPlanResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1858,7 @@ func (x *ApplyPlanResponse) String() string {
 func (*ApplyPlanResponse) ProtoMessage() {}
 
 func (x *ApplyPlanResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1871,7 @@ func (x *ApplyPlanResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyPlanResponse.ProtoReflect.Descriptor instead.
 func (*ApplyPlanResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ApplyPlanResponse) GetError() string {
@@ -1769,7 +1897,7 @@ type Plan struct {
 
 func (x *Plan) Reset() {
 	*x = Plan{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1781,7 +1909,7 @@ func (x *Plan) String() string {
 func (*Plan) ProtoMessage() {}
 
 func (x *Plan) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1922,7 @@ func (x *Plan) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Plan.ProtoReflect.Descriptor instead.
 func (*Plan) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Plan) GetRevision() uint64 {
@@ -1867,7 +1995,7 @@ type PlanPrefix struct {
 
 func (x *PlanPrefix) Reset() {
 	*x = PlanPrefix{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1879,7 +2007,7 @@ func (x *PlanPrefix) String() string {
 func (*PlanPrefix) ProtoMessage() {}
 
 func (x *PlanPrefix) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1892,7 +2020,7 @@ func (x *PlanPrefix) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanPrefix.ProtoReflect.Descriptor instead.
 func (*PlanPrefix) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *PlanPrefix) GetAddress() []byte {
@@ -1950,7 +2078,7 @@ type PlanGroup struct {
 
 func (x *PlanGroup) Reset() {
 	*x = PlanGroup{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2090,7 @@ func (x *PlanGroup) String() string {
 func (*PlanGroup) ProtoMessage() {}
 
 func (x *PlanGroup) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2103,7 @@ func (x *PlanGroup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanGroup.ProtoReflect.Descriptor instead.
 func (*PlanGroup) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PlanGroup) GetId() uint32 {
@@ -2023,7 +2151,7 @@ type PlanRange struct {
 
 func (x *PlanRange) Reset() {
 	*x = PlanRange{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2035,7 +2163,7 @@ func (x *PlanRange) String() string {
 func (*PlanRange) ProtoMessage() {}
 
 func (x *PlanRange) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2048,7 +2176,7 @@ func (x *PlanRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanRange.ProtoReflect.Descriptor instead.
 func (*PlanRange) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PlanRange) GetFrom() uint32 {
@@ -2084,7 +2212,7 @@ type PlanCounter struct {
 
 func (x *PlanCounter) Reset() {
 	*x = PlanCounter{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2224,7 @@ func (x *PlanCounter) String() string {
 func (*PlanCounter) ProtoMessage() {}
 
 func (x *PlanCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[30]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2237,7 @@ func (x *PlanCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanCounter.ProtoReflect.Descriptor instead.
 func (*PlanCounter) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PlanCounter) GetId() uint32 {
@@ -2206,7 +2334,7 @@ type PlanExemption struct {
 
 func (x *PlanExemption) Reset() {
 	*x = PlanExemption{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2346,7 @@ func (x *PlanExemption) String() string {
 func (*PlanExemption) ProtoMessage() {}
 
 func (x *PlanExemption) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[31]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2359,7 @@ func (x *PlanExemption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanExemption.ProtoReflect.Descriptor instead.
 func (*PlanExemption) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PlanExemption) GetName() string {
@@ -2314,7 +2442,7 @@ type SampleRequest struct {
 
 func (x *SampleRequest) Reset() {
 	*x = SampleRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2454,7 @@ func (x *SampleRequest) String() string {
 func (*SampleRequest) ProtoMessage() {}
 
 func (x *SampleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[32]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2467,7 @@ func (x *SampleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleRequest.ProtoReflect.Descriptor instead.
 func (*SampleRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SampleRequest) GetTarget() string {
@@ -2386,7 +2514,7 @@ type SampleResponse struct {
 
 func (x *SampleResponse) Reset() {
 	*x = SampleResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2526,7 @@ func (x *SampleResponse) String() string {
 func (*SampleResponse) ProtoMessage() {}
 
 func (x *SampleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[33]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2539,7 @@ func (x *SampleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SampleResponse.ProtoReflect.Descriptor instead.
 func (*SampleResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SampleResponse) GetSample() *Sample {
@@ -2436,7 +2564,7 @@ type Sample struct {
 
 func (x *Sample) Reset() {
 	*x = Sample{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +2576,7 @@ func (x *Sample) String() string {
 func (*Sample) ProtoMessage() {}
 
 func (x *Sample) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[34]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +2589,7 @@ func (x *Sample) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sample.ProtoReflect.Descriptor instead.
 func (*Sample) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Sample) GetTimeUnixNano() int64 {
@@ -2523,7 +2651,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2535,7 +2663,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[35]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2548,7 +2676,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *StreamRequest) GetWorker() uint32 {
@@ -2574,7 +2702,7 @@ type StreamResponse struct {
 
 func (x *StreamResponse) Reset() {
 	*x = StreamResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2586,7 +2714,7 @@ func (x *StreamResponse) String() string {
 func (*StreamResponse) ProtoMessage() {}
 
 func (x *StreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[36]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2599,7 +2727,7 @@ func (x *StreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
 func (*StreamResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StreamResponse) GetDeltas() []byte {
@@ -2618,7 +2746,7 @@ type JudgeRequest struct {
 
 func (x *JudgeRequest) Reset() {
 	*x = JudgeRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2630,7 +2758,7 @@ func (x *JudgeRequest) String() string {
 func (*JudgeRequest) ProtoMessage() {}
 
 func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[37]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2643,7 +2771,7 @@ func (x *JudgeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeRequest.ProtoReflect.Descriptor instead.
 func (*JudgeRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *JudgeRequest) GetRecords() []byte {
@@ -2663,7 +2791,7 @@ type JudgeResponse struct {
 
 func (x *JudgeResponse) Reset() {
 	*x = JudgeResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2675,7 +2803,7 @@ func (x *JudgeResponse) String() string {
 func (*JudgeResponse) ProtoMessage() {}
 
 func (x *JudgeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[38]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2688,7 +2816,7 @@ func (x *JudgeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JudgeResponse.ProtoReflect.Descriptor instead.
 func (*JudgeResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{38}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *JudgeResponse) GetRecords() []byte {
@@ -2722,7 +2850,7 @@ type Crossing struct {
 
 func (x *Crossing) Reset() {
 	*x = Crossing{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2734,7 +2862,7 @@ func (x *Crossing) String() string {
 func (*Crossing) ProtoMessage() {}
 
 func (x *Crossing) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[39]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2747,7 +2875,7 @@ func (x *Crossing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crossing.ProtoReflect.Descriptor instead.
 func (*Crossing) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{39}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Crossing) GetThreshold() string {
@@ -2824,7 +2952,7 @@ type CounterRate struct {
 
 func (x *CounterRate) Reset() {
 	*x = CounterRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2836,7 +2964,7 @@ func (x *CounterRate) String() string {
 func (*CounterRate) ProtoMessage() {}
 
 func (x *CounterRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[40]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2849,7 +2977,7 @@ func (x *CounterRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CounterRate.ProtoReflect.Descriptor instead.
 func (*CounterRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{40}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CounterRate) GetCounter() string {
@@ -2911,7 +3039,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3051,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[41]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3064,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{41}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Event) GetType() string {
@@ -3160,7 +3288,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3172,7 +3300,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[42]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3185,7 +3313,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{42}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Summary) GetAttacks() uint32 {
@@ -3225,7 +3353,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3237,7 +3365,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[43]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3250,7 +3378,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{43}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Part) GetId() string {
@@ -3339,7 +3467,7 @@ type Evidence struct {
 
 func (x *Evidence) Reset() {
 	*x = Evidence{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3351,7 +3479,7 @@ func (x *Evidence) String() string {
 func (*Evidence) ProtoMessage() {}
 
 func (x *Evidence) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[44]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3364,7 +3492,7 @@ func (x *Evidence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Evidence.ProtoReflect.Descriptor instead.
 func (*Evidence) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{44}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Evidence) GetSamples() uint32 {
@@ -3524,7 +3652,7 @@ type LabelPart struct {
 
 func (x *LabelPart) Reset() {
 	*x = LabelPart{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3536,7 +3664,7 @@ func (x *LabelPart) String() string {
 func (*LabelPart) ProtoMessage() {}
 
 func (x *LabelPart) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[45]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3549,7 +3677,7 @@ func (x *LabelPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelPart.ProtoReflect.Descriptor instead.
 func (*LabelPart) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{45}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *LabelPart) GetLabel() string {
@@ -3578,7 +3706,7 @@ type Top struct {
 
 func (x *Top) Reset() {
 	*x = Top{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3590,7 +3718,7 @@ func (x *Top) String() string {
 func (*Top) ProtoMessage() {}
 
 func (x *Top) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[46]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3603,7 +3731,7 @@ func (x *Top) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Top.ProtoReflect.Descriptor instead.
 func (*Top) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{46}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Top) GetName() string {
@@ -3646,7 +3774,7 @@ type TopRow struct {
 
 func (x *TopRow) Reset() {
 	*x = TopRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3658,7 +3786,7 @@ func (x *TopRow) String() string {
 func (*TopRow) ProtoMessage() {}
 
 func (x *TopRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[47]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3671,7 +3799,7 @@ func (x *TopRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopRow.ProtoReflect.Descriptor instead.
 func (*TopRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{47}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *TopRow) GetValue() string {
@@ -3713,7 +3841,7 @@ type TimelinePoint struct {
 
 func (x *TimelinePoint) Reset() {
 	*x = TimelinePoint{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3725,7 +3853,7 @@ func (x *TimelinePoint) String() string {
 func (*TimelinePoint) ProtoMessage() {}
 
 func (x *TimelinePoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[48]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3738,7 +3866,7 @@ func (x *TimelinePoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TimelinePoint.ProtoReflect.Descriptor instead.
 func (*TimelinePoint) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{48}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *TimelinePoint) GetSecond() uint32 {
@@ -3771,7 +3899,7 @@ type NotifyRequest struct {
 
 func (x *NotifyRequest) Reset() {
 	*x = NotifyRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3783,7 +3911,7 @@ func (x *NotifyRequest) String() string {
 func (*NotifyRequest) ProtoMessage() {}
 
 func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[49]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3796,7 +3924,7 @@ func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRequest.ProtoReflect.Descriptor instead.
 func (*NotifyRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{49}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *NotifyRequest) GetEvent() *Event {
@@ -3815,7 +3943,7 @@ type NotifyResponse struct {
 
 func (x *NotifyResponse) Reset() {
 	*x = NotifyResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3827,7 +3955,7 @@ func (x *NotifyResponse) String() string {
 func (*NotifyResponse) ProtoMessage() {}
 
 func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[50]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3840,7 +3968,7 @@ func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResponse.ProtoReflect.Descriptor instead.
 func (*NotifyResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{50}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *NotifyResponse) GetOutcome() *Outcome {
@@ -3861,7 +3989,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3873,7 +4001,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[51]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3886,7 +4014,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{51}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Outcome) GetOk() bool {
@@ -3919,7 +4047,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3931,7 +4059,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[52]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3944,7 +4072,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{52}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SyncRequest) GetDesired() []*Mitigation {
@@ -3963,7 +4091,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3975,7 +4103,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[53]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3988,7 +4116,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{53}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SyncResponse) GetOutcome() *Outcome {
@@ -4007,13 +4135,17 @@ type Mitigation struct {
 	Profile           string                 `protobuf:"bytes,5,opt,name=profile,proto3" json:"profile,omitempty"`
 	Event             *Event                 `protobuf:"bytes,6,opt,name=event,proto3" json:"event,omitempty"`
 	RequestedUnixNano int64                  `protobuf:"varint,7,opt,name=requested_unix_nano,json=requestedUnixNano,proto3" json:"requested_unix_nano,omitempty"`
+	Subnet            string                 `protobuf:"bytes,8,opt,name=subnet,proto3" json:"subnet,omitempty"`         // the longest of our prefixes that holds the target
+	Attributes        []*Values              `protobuf:"bytes,9,rep,name=attributes,proto3" json:"attributes,omitempty"` // instead of the profile's own
+	By                string                 `protobuf:"bytes,10,opt,name=by,proto3" json:"by,omitempty"`                // who asked for it, if not an attack
+	Reason            string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`        // theirs
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4025,7 +4157,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[54]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4038,7 +4170,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{54}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Mitigation) GetId() string {
@@ -4090,6 +4222,206 @@ func (x *Mitigation) GetRequestedUnixNano() int64 {
 	return 0
 }
 
+func (x *Mitigation) GetSubnet() string {
+	if x != nil {
+		return x.Subnet
+	}
+	return ""
+}
+
+func (x *Mitigation) GetAttributes() []*Values {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Mitigation) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Mitigation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type PreviewRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mitigation    *Mitigation            `protobuf:"bytes,1,opt,name=mitigation,proto3" json:"mitigation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewRequest) Reset() {
+	*x = PreviewRequest{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewRequest) ProtoMessage() {}
+
+func (x *PreviewRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewRequest.ProtoReflect.Descriptor instead.
+func (*PreviewRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *PreviewRequest) GetMitigation() *Mitigation {
+	if x != nil {
+		return x.Mitigation
+	}
+	return nil
+}
+
+type PreviewResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       *Outcome               `protobuf:"bytes,1,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	Announcements []*Announcement        `protobuf:"bytes,2,rep,name=announcements,proto3" json:"announcements,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PreviewResponse) Reset() {
+	*x = PreviewResponse{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PreviewResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PreviewResponse) ProtoMessage() {}
+
+func (x *PreviewResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PreviewResponse.ProtoReflect.Descriptor instead.
+func (*PreviewResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *PreviewResponse) GetOutcome() *Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *PreviewResponse) GetAnnouncements() []*Announcement {
+	if x != nil {
+		return x.Announcements
+	}
+	return nil
+}
+
+type Announcement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	FlowSpec      bool                   `protobuf:"varint,3,opt,name=flow_spec,json=flowSpec,proto3" json:"flow_spec,omitempty"`
+	Discard       bool                   `protobuf:"varint,4,opt,name=discard,proto3" json:"discard,omitempty"`
+	Matches       uint32                 `protobuf:"varint,5,opt,name=matches,proto3" json:"matches,omitempty"` // conditions beside the destination
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Announcement) Reset() {
+	*x = Announcement{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Announcement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Announcement) ProtoMessage() {}
+
+func (x *Announcement) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Announcement.ProtoReflect.Descriptor instead.
+func (*Announcement) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *Announcement) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Announcement) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Announcement) GetFlowSpec() bool {
+	if x != nil {
+		return x.FlowSpec
+	}
+	return false
+}
+
+func (x *Announcement) GetDiscard() bool {
+	if x != nil {
+		return x.Discard
+	}
+	return false
+}
+
+func (x *Announcement) GetMatches() uint32 {
+	if x != nil {
+		return x.Matches
+	}
+	return 0
+}
+
 type MitigationWatchRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -4098,7 +4430,7 @@ type MitigationWatchRequest struct {
 
 func (x *MitigationWatchRequest) Reset() {
 	*x = MitigationWatchRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4110,7 +4442,7 @@ func (x *MitigationWatchRequest) String() string {
 func (*MitigationWatchRequest) ProtoMessage() {}
 
 func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[55]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4123,7 +4455,7 @@ func (x *MitigationWatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationWatchRequest.ProtoReflect.Descriptor instead.
 func (*MitigationWatchRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{55}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
 }
 
 type MitigationStatus struct {
@@ -4132,13 +4464,14 @@ type MitigationStatus struct {
 	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
 	TimeUnixNano  int64                  `protobuf:"varint,4,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`
+	Peers         []*PeerStatus          `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MitigationStatus) Reset() {
 	*x = MitigationStatus{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4150,7 +4483,7 @@ func (x *MitigationStatus) String() string {
 func (*MitigationStatus) ProtoMessage() {}
 
 func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[56]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4163,7 +4496,7 @@ func (x *MitigationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigationStatus.ProtoReflect.Descriptor instead.
 func (*MitigationStatus) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{56}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *MitigationStatus) GetId() string {
@@ -4194,6 +4527,73 @@ func (x *MitigationStatus) GetTimeUnixNano() int64 {
 	return 0
 }
 
+func (x *MitigationStatus) GetPeers() []*PeerStatus {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+type PeerStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeerStatus) Reset() {
+	*x = PeerStatus{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeerStatus) ProtoMessage() {}
+
+func (x *PeerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
+func (*PeerStatus) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *PeerStatus) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PeerStatus) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // A snapshot may be split: parts count from 0, the last one has last = true.
 type ExportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4206,7 +4606,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4218,7 +4618,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[57]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4231,7 +4631,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{57}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ExportRequest) GetSnapshot() *Snapshot {
@@ -4264,7 +4664,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4276,7 +4676,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[58]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4289,7 +4689,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{58}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExportResponse) GetOutcome() *Outcome {
@@ -4308,7 +4708,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4320,7 +4720,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[59]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4333,7 +4733,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{59}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *EventsRequest) GetEvents() []*Event {
@@ -4352,7 +4752,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4364,7 +4764,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[60]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4377,7 +4777,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{60}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EventsResponse) GetOutcome() *Outcome {
@@ -4404,7 +4804,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4416,7 +4816,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[61]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4429,7 +4829,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{61}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Snapshot) GetTimeUnixNano() int64 {
@@ -4507,7 +4907,7 @@ type TotalRate struct {
 
 func (x *TotalRate) Reset() {
 	*x = TotalRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4519,7 +4919,7 @@ func (x *TotalRate) String() string {
 func (*TotalRate) ProtoMessage() {}
 
 func (x *TotalRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4532,7 +4932,7 @@ func (x *TotalRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalRate.ProtoReflect.Descriptor instead.
 func (*TotalRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *TotalRate) GetDirection() string {
@@ -4575,7 +4975,7 @@ type ScopeRate struct {
 
 func (x *ScopeRate) Reset() {
 	*x = ScopeRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4587,7 +4987,7 @@ func (x *ScopeRate) String() string {
 func (*ScopeRate) ProtoMessage() {}
 
 func (x *ScopeRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4600,7 +5000,7 @@ func (x *ScopeRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeRate.ProtoReflect.Descriptor instead.
 func (*ScopeRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ScopeRate) GetName() string {
@@ -4645,7 +5045,7 @@ type HostRate struct {
 
 func (x *HostRate) Reset() {
 	*x = HostRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4657,7 +5057,7 @@ func (x *HostRate) String() string {
 func (*HostRate) ProtoMessage() {}
 
 func (x *HostRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4670,7 +5070,7 @@ func (x *HostRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRate.ProtoReflect.Descriptor instead.
 func (*HostRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *HostRate) GetHost() string {
@@ -4728,7 +5128,7 @@ type LedgerRow struct {
 
 func (x *LedgerRow) Reset() {
 	*x = LedgerRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4740,7 +5140,7 @@ func (x *LedgerRow) String() string {
 func (*LedgerRow) ProtoMessage() {}
 
 func (x *LedgerRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4753,7 +5153,7 @@ func (x *LedgerRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
 func (*LedgerRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *LedgerRow) GetInput() string {
@@ -4801,7 +5201,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4813,7 +5213,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4826,7 +5226,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Metric) GetName() string {
@@ -4852,7 +5252,7 @@ type TableResponse_Row struct {
 
 func (x *TableResponse_Row) Reset() {
 	*x = TableResponse_Row{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4864,7 +5264,7 @@ func (x *TableResponse_Row) String() string {
 func (*TableResponse_Row) ProtoMessage() {}
 
 func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4877,7 +5277,7 @@ func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableResponse_Row.ProtoReflect.Descriptor instead.
 func (*TableResponse_Row) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{18, 0}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{20, 0}
 }
 
 func (x *TableResponse_Row) GetCells() []string {
@@ -4938,17 +5338,28 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tattribute\x18\x01 \x01(\tH\x00R\tattribute\x12\x16\n" +
 	"\x05index\x18\x02 \x01(\x03H\x00R\x05index\x12\x12\n" +
 	"\x03key\x18\x03 \x01(\tH\x00R\x03keyB\x06\n" +
-	"\x04step\"\x9c\x01\n" +
+	"\x04step\"\xda\x01\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\tR\binstance\x12#\n" +
 	"\rvalidate_only\x18\x03 \x01(\bR\fvalidateOnly\x12\x12\n" +
 	"\x04mode\x18\x04 \x01(\tR\x04mode\x12\x1b\n" +
-	"\tstate_dir\x18\x05 \x01(\tR\bstateDir\"\x89\x01\n" +
+	"\tstate_dir\x18\x05 \x01(\tR\bstateDir\x12<\n" +
+	"\toverrides\x18\x06 \x03(\v2\x1e.fastnetmon.plugin.v1.OverrideR\toverrides\"b\n" +
+	"\bOverride\x12\x18\n" +
+	"\aprofile\x18\x01 \x01(\tR\aprofile\x12<\n" +
+	"\n" +
+	"attributes\x18\x02 \x03(\v2\x1c.fastnetmon.plugin.v1.ValuesR\n" +
+	"attributes\"4\n" +
+	"\x06Values\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\xd0\x01\n" +
 	"\x11ConfigureResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
 	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x16\n" +
-	"\x06causes\x18\x03 \x03(\tR\x06causes\"\x0e\n" +
+	"\x06causes\x18\x03 \x03(\tR\x06causes\x12'\n" +
+	"\x0foverride_errors\x18\x04 \x03(\tR\x0eoverrideErrors\x12\x1c\n" +
+	"\tprotected\x18\x05 \x03(\tR\tprotected\"\x0e\n" +
 	"\fStartRequest\"S\n" +
 	"\rStartResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\"/\n" +
@@ -5229,7 +5640,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vSyncRequest\x12:\n" +
 	"\adesired\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.MitigationR\adesired\"G\n" +
 	"\fSyncResponse\x127\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\xec\x01\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\xea\x02\n" +
 	"\n" +
 	"Mitigation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -5238,13 +5649,39 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tdirection\x18\x04 \x01(\tR\tdirection\x12\x18\n" +
 	"\aprofile\x18\x05 \x01(\tR\aprofile\x121\n" +
 	"\x05event\x18\x06 \x01(\v2\x1b.fastnetmon.plugin.v1.EventR\x05event\x12.\n" +
-	"\x13requested_unix_nano\x18\a \x01(\x03R\x11requestedUnixNano\"\x18\n" +
-	"\x16MitigationWatchRequest\"t\n" +
+	"\x13requested_unix_nano\x18\a \x01(\x03R\x11requestedUnixNano\x12\x16\n" +
+	"\x06subnet\x18\b \x01(\tR\x06subnet\x12<\n" +
+	"\n" +
+	"attributes\x18\t \x03(\v2\x1c.fastnetmon.plugin.v1.ValuesR\n" +
+	"attributes\x12\x0e\n" +
+	"\x02by\x18\n" +
+	" \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\"R\n" +
+	"\x0ePreviewRequest\x12@\n" +
+	"\n" +
+	"mitigation\x18\x01 \x01(\v2 .fastnetmon.plugin.v1.MitigationR\n" +
+	"mitigation\"\x94\x01\n" +
+	"\x0fPreviewResponse\x127\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\x12H\n" +
+	"\rannouncements\x18\x02 \x03(\v2\".fastnetmon.plugin.v1.AnnouncementR\rannouncements\"\x8b\x01\n" +
+	"\fAnnouncement\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1b\n" +
+	"\tflow_spec\x18\x03 \x01(\bR\bflowSpec\x12\x18\n" +
+	"\adiscard\x18\x04 \x01(\bR\adiscard\x12\x18\n" +
+	"\amatches\x18\x05 \x01(\rR\amatches\"\x18\n" +
+	"\x16MitigationWatchRequest\"\xac\x01\n" +
 	"\x10MitigationStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12$\n" +
-	"\x0etime_unix_nano\x18\x04 \x01(\x03R\ftimeUnixNano\"s\n" +
+	"\x0etime_unix_nano\x18\x04 \x01(\x03R\ftimeUnixNano\x126\n" +
+	"\x05peers\x18\x05 \x03(\v2 .fastnetmon.plugin.v1.PeerStatusR\x05peers\"L\n" +
+	"\n" +
+	"PeerStatus\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"s\n" +
 	"\rExportRequest\x12:\n" +
 	"\bsnapshot\x18\x01 \x01(\v2\x1e.fastnetmon.plugin.v1.SnapshotR\bsnapshot\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\bR\x04last\x12\x12\n" +
@@ -5311,8 +5748,9 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06Attach\x12#.fastnetmon.plugin.v1.AttachRequest\x1a$.fastnetmon.plugin.v1.AttachResponse\x12P\n" +
 	"\x05Judge\x12\".fastnetmon.plugin.v1.JudgeRequest\x1a#.fastnetmon.plugin.v1.JudgeResponse2_\n" +
 	"\bNotifier\x12S\n" +
-	"\x06Notify\x12#.fastnetmon.plugin.v1.NotifyRequest\x1a$.fastnetmon.plugin.v1.NotifyResponse2\xbb\x01\n" +
-	"\tMitigator\x12M\n" +
+	"\x06Notify\x12#.fastnetmon.plugin.v1.NotifyRequest\x1a$.fastnetmon.plugin.v1.NotifyResponse2\x93\x02\n" +
+	"\tMitigator\x12V\n" +
+	"\aPreview\x12$.fastnetmon.plugin.v1.PreviewRequest\x1a%.fastnetmon.plugin.v1.PreviewResponse\x12M\n" +
 	"\x04Sync\x12!.fastnetmon.plugin.v1.SyncRequest\x1a\".fastnetmon.plugin.v1.SyncResponse\x12_\n" +
 	"\x05Watch\x12,.fastnetmon.plugin.v1.MitigationWatchRequest\x1a&.fastnetmon.plugin.v1.MitigationStatus0\x012\x87\x02\n" +
 	"\x06Export\x12S\n" +
@@ -5333,7 +5771,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_fastnetmon_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 70)
+var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
 var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0),       // 0: fastnetmon.plugin.v1.Diagnostic.Severity
 	(WatchResponse_State)(0),       // 1: fastnetmon.plugin.v1.WatchResponse.State
@@ -5346,68 +5784,74 @@ var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(*Diagnostic)(nil),             // 8: fastnetmon.plugin.v1.Diagnostic
 	(*PathStep)(nil),               // 9: fastnetmon.plugin.v1.PathStep
 	(*ConfigureRequest)(nil),       // 10: fastnetmon.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),      // 11: fastnetmon.plugin.v1.ConfigureResponse
-	(*StartRequest)(nil),           // 12: fastnetmon.plugin.v1.StartRequest
-	(*StartResponse)(nil),          // 13: fastnetmon.plugin.v1.StartResponse
-	(*WatchRequest)(nil),           // 14: fastnetmon.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),          // 15: fastnetmon.plugin.v1.WatchResponse
-	(*WorkerLedger)(nil),           // 16: fastnetmon.plugin.v1.WorkerLedger
-	(*InspectRequest)(nil),         // 17: fastnetmon.plugin.v1.InspectRequest
-	(*InspectResponse)(nil),        // 18: fastnetmon.plugin.v1.InspectResponse
-	(*Finding)(nil),                // 19: fastnetmon.plugin.v1.Finding
-	(*TableRequest)(nil),           // 20: fastnetmon.plugin.v1.TableRequest
-	(*TableResponse)(nil),          // 21: fastnetmon.plugin.v1.TableResponse
-	(*DrainRequest)(nil),           // 22: fastnetmon.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),          // 23: fastnetmon.plugin.v1.DrainResponse
-	(*AttachRequest)(nil),          // 24: fastnetmon.plugin.v1.AttachRequest
-	(*Ring)(nil),                   // 25: fastnetmon.plugin.v1.Ring
-	(*AttachResponse)(nil),         // 26: fastnetmon.plugin.v1.AttachResponse
-	(*ApplyPlanRequest)(nil),       // 27: fastnetmon.plugin.v1.ApplyPlanRequest
-	(*ApplyPlanResponse)(nil),      // 28: fastnetmon.plugin.v1.ApplyPlanResponse
-	(*Plan)(nil),                   // 29: fastnetmon.plugin.v1.Plan
-	(*PlanPrefix)(nil),             // 30: fastnetmon.plugin.v1.PlanPrefix
-	(*PlanGroup)(nil),              // 31: fastnetmon.plugin.v1.PlanGroup
-	(*PlanRange)(nil),              // 32: fastnetmon.plugin.v1.PlanRange
-	(*PlanCounter)(nil),            // 33: fastnetmon.plugin.v1.PlanCounter
-	(*PlanExemption)(nil),          // 34: fastnetmon.plugin.v1.PlanExemption
-	(*SampleRequest)(nil),          // 35: fastnetmon.plugin.v1.SampleRequest
-	(*SampleResponse)(nil),         // 36: fastnetmon.plugin.v1.SampleResponse
-	(*Sample)(nil),                 // 37: fastnetmon.plugin.v1.Sample
-	(*StreamRequest)(nil),          // 38: fastnetmon.plugin.v1.StreamRequest
-	(*StreamResponse)(nil),         // 39: fastnetmon.plugin.v1.StreamResponse
-	(*JudgeRequest)(nil),           // 40: fastnetmon.plugin.v1.JudgeRequest
-	(*JudgeResponse)(nil),          // 41: fastnetmon.plugin.v1.JudgeResponse
-	(*Crossing)(nil),               // 42: fastnetmon.plugin.v1.Crossing
-	(*CounterRate)(nil),            // 43: fastnetmon.plugin.v1.CounterRate
-	(*Event)(nil),                  // 44: fastnetmon.plugin.v1.Event
-	(*Summary)(nil),                // 45: fastnetmon.plugin.v1.Summary
-	(*Part)(nil),                   // 46: fastnetmon.plugin.v1.Part
-	(*Evidence)(nil),               // 47: fastnetmon.plugin.v1.Evidence
-	(*LabelPart)(nil),              // 48: fastnetmon.plugin.v1.LabelPart
-	(*Top)(nil),                    // 49: fastnetmon.plugin.v1.Top
-	(*TopRow)(nil),                 // 50: fastnetmon.plugin.v1.TopRow
-	(*TimelinePoint)(nil),          // 51: fastnetmon.plugin.v1.TimelinePoint
-	(*NotifyRequest)(nil),          // 52: fastnetmon.plugin.v1.NotifyRequest
-	(*NotifyResponse)(nil),         // 53: fastnetmon.plugin.v1.NotifyResponse
-	(*Outcome)(nil),                // 54: fastnetmon.plugin.v1.Outcome
-	(*SyncRequest)(nil),            // 55: fastnetmon.plugin.v1.SyncRequest
-	(*SyncResponse)(nil),           // 56: fastnetmon.plugin.v1.SyncResponse
-	(*Mitigation)(nil),             // 57: fastnetmon.plugin.v1.Mitigation
-	(*MitigationWatchRequest)(nil), // 58: fastnetmon.plugin.v1.MitigationWatchRequest
-	(*MitigationStatus)(nil),       // 59: fastnetmon.plugin.v1.MitigationStatus
-	(*ExportRequest)(nil),          // 60: fastnetmon.plugin.v1.ExportRequest
-	(*ExportResponse)(nil),         // 61: fastnetmon.plugin.v1.ExportResponse
-	(*EventsRequest)(nil),          // 62: fastnetmon.plugin.v1.EventsRequest
-	(*EventsResponse)(nil),         // 63: fastnetmon.plugin.v1.EventsResponse
-	(*Snapshot)(nil),               // 64: fastnetmon.plugin.v1.Snapshot
-	(*TotalRate)(nil),              // 65: fastnetmon.plugin.v1.TotalRate
-	(*ScopeRate)(nil),              // 66: fastnetmon.plugin.v1.ScopeRate
-	(*HostRate)(nil),               // 67: fastnetmon.plugin.v1.HostRate
-	(*LedgerRow)(nil),              // 68: fastnetmon.plugin.v1.LedgerRow
-	(*Metric)(nil),                 // 69: fastnetmon.plugin.v1.Metric
-	nil,                            // 70: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	(*TableResponse_Row)(nil),      // 71: fastnetmon.plugin.v1.TableResponse.Row
-	nil,                            // 72: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	(*Override)(nil),               // 11: fastnetmon.plugin.v1.Override
+	(*Values)(nil),                 // 12: fastnetmon.plugin.v1.Values
+	(*ConfigureResponse)(nil),      // 13: fastnetmon.plugin.v1.ConfigureResponse
+	(*StartRequest)(nil),           // 14: fastnetmon.plugin.v1.StartRequest
+	(*StartResponse)(nil),          // 15: fastnetmon.plugin.v1.StartResponse
+	(*WatchRequest)(nil),           // 16: fastnetmon.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),          // 17: fastnetmon.plugin.v1.WatchResponse
+	(*WorkerLedger)(nil),           // 18: fastnetmon.plugin.v1.WorkerLedger
+	(*InspectRequest)(nil),         // 19: fastnetmon.plugin.v1.InspectRequest
+	(*InspectResponse)(nil),        // 20: fastnetmon.plugin.v1.InspectResponse
+	(*Finding)(nil),                // 21: fastnetmon.plugin.v1.Finding
+	(*TableRequest)(nil),           // 22: fastnetmon.plugin.v1.TableRequest
+	(*TableResponse)(nil),          // 23: fastnetmon.plugin.v1.TableResponse
+	(*DrainRequest)(nil),           // 24: fastnetmon.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),          // 25: fastnetmon.plugin.v1.DrainResponse
+	(*AttachRequest)(nil),          // 26: fastnetmon.plugin.v1.AttachRequest
+	(*Ring)(nil),                   // 27: fastnetmon.plugin.v1.Ring
+	(*AttachResponse)(nil),         // 28: fastnetmon.plugin.v1.AttachResponse
+	(*ApplyPlanRequest)(nil),       // 29: fastnetmon.plugin.v1.ApplyPlanRequest
+	(*ApplyPlanResponse)(nil),      // 30: fastnetmon.plugin.v1.ApplyPlanResponse
+	(*Plan)(nil),                   // 31: fastnetmon.plugin.v1.Plan
+	(*PlanPrefix)(nil),             // 32: fastnetmon.plugin.v1.PlanPrefix
+	(*PlanGroup)(nil),              // 33: fastnetmon.plugin.v1.PlanGroup
+	(*PlanRange)(nil),              // 34: fastnetmon.plugin.v1.PlanRange
+	(*PlanCounter)(nil),            // 35: fastnetmon.plugin.v1.PlanCounter
+	(*PlanExemption)(nil),          // 36: fastnetmon.plugin.v1.PlanExemption
+	(*SampleRequest)(nil),          // 37: fastnetmon.plugin.v1.SampleRequest
+	(*SampleResponse)(nil),         // 38: fastnetmon.plugin.v1.SampleResponse
+	(*Sample)(nil),                 // 39: fastnetmon.plugin.v1.Sample
+	(*StreamRequest)(nil),          // 40: fastnetmon.plugin.v1.StreamRequest
+	(*StreamResponse)(nil),         // 41: fastnetmon.plugin.v1.StreamResponse
+	(*JudgeRequest)(nil),           // 42: fastnetmon.plugin.v1.JudgeRequest
+	(*JudgeResponse)(nil),          // 43: fastnetmon.plugin.v1.JudgeResponse
+	(*Crossing)(nil),               // 44: fastnetmon.plugin.v1.Crossing
+	(*CounterRate)(nil),            // 45: fastnetmon.plugin.v1.CounterRate
+	(*Event)(nil),                  // 46: fastnetmon.plugin.v1.Event
+	(*Summary)(nil),                // 47: fastnetmon.plugin.v1.Summary
+	(*Part)(nil),                   // 48: fastnetmon.plugin.v1.Part
+	(*Evidence)(nil),               // 49: fastnetmon.plugin.v1.Evidence
+	(*LabelPart)(nil),              // 50: fastnetmon.plugin.v1.LabelPart
+	(*Top)(nil),                    // 51: fastnetmon.plugin.v1.Top
+	(*TopRow)(nil),                 // 52: fastnetmon.plugin.v1.TopRow
+	(*TimelinePoint)(nil),          // 53: fastnetmon.plugin.v1.TimelinePoint
+	(*NotifyRequest)(nil),          // 54: fastnetmon.plugin.v1.NotifyRequest
+	(*NotifyResponse)(nil),         // 55: fastnetmon.plugin.v1.NotifyResponse
+	(*Outcome)(nil),                // 56: fastnetmon.plugin.v1.Outcome
+	(*SyncRequest)(nil),            // 57: fastnetmon.plugin.v1.SyncRequest
+	(*SyncResponse)(nil),           // 58: fastnetmon.plugin.v1.SyncResponse
+	(*Mitigation)(nil),             // 59: fastnetmon.plugin.v1.Mitigation
+	(*PreviewRequest)(nil),         // 60: fastnetmon.plugin.v1.PreviewRequest
+	(*PreviewResponse)(nil),        // 61: fastnetmon.plugin.v1.PreviewResponse
+	(*Announcement)(nil),           // 62: fastnetmon.plugin.v1.Announcement
+	(*MitigationWatchRequest)(nil), // 63: fastnetmon.plugin.v1.MitigationWatchRequest
+	(*MitigationStatus)(nil),       // 64: fastnetmon.plugin.v1.MitigationStatus
+	(*PeerStatus)(nil),             // 65: fastnetmon.plugin.v1.PeerStatus
+	(*ExportRequest)(nil),          // 66: fastnetmon.plugin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 67: fastnetmon.plugin.v1.ExportResponse
+	(*EventsRequest)(nil),          // 68: fastnetmon.plugin.v1.EventsRequest
+	(*EventsResponse)(nil),         // 69: fastnetmon.plugin.v1.EventsResponse
+	(*Snapshot)(nil),               // 70: fastnetmon.plugin.v1.Snapshot
+	(*TotalRate)(nil),              // 71: fastnetmon.plugin.v1.TotalRate
+	(*ScopeRate)(nil),              // 72: fastnetmon.plugin.v1.ScopeRate
+	(*HostRate)(nil),               // 73: fastnetmon.plugin.v1.HostRate
+	(*LedgerRow)(nil),              // 74: fastnetmon.plugin.v1.LedgerRow
+	(*Metric)(nil),                 // 75: fastnetmon.plugin.v1.Metric
+	nil,                            // 76: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	(*TableResponse_Row)(nil),      // 77: fastnetmon.plugin.v1.TableResponse.Row
+	nil,                            // 78: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 0: fastnetmon.plugin.v1.DescribeResponse.schema:type_name -> fastnetmon.plugin.v1.Block
@@ -5416,103 +5860,112 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 3: fastnetmon.plugin.v1.NestedBlock.block:type_name -> fastnetmon.plugin.v1.Block
 	0,  // 4: fastnetmon.plugin.v1.Diagnostic.severity:type_name -> fastnetmon.plugin.v1.Diagnostic.Severity
 	9,  // 5: fastnetmon.plugin.v1.Diagnostic.path:type_name -> fastnetmon.plugin.v1.PathStep
-	8,  // 6: fastnetmon.plugin.v1.ConfigureResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
-	8,  // 7: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
-	1,  // 8: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
-	16, // 9: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	70, // 10: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	44, // 11: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	37, // 12: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
-	19, // 13: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	71, // 14: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
-	25, // 15: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
-	2,  // 16: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
-	29, // 17: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
-	30, // 18: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
-	31, // 19: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
-	33, // 20: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
-	34, // 21: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
-	32, // 22: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 23: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 24: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
-	32, // 25: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	37, // 26: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
-	42, // 27: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
-	42, // 28: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
-	43, // 29: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 30: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
-	47, // 31: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
-	45, // 32: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
-	46, // 33: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
-	48, // 34: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
-	49, // 35: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
-	51, // 36: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
-	19, // 37: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
-	37, // 38: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
-	50, // 39: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
-	44, // 40: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	54, // 41: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	57, // 42: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	54, // 43: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 44: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	64, // 45: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	54, // 46: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	44, // 47: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	54, // 48: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	65, // 49: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	66, // 50: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	66, // 51: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	67, // 52: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	44, // 53: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	68, // 54: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	69, // 55: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	43, // 56: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 57: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	43, // 58: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	72, // 59: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 60: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 61: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	12, // 62: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	14, // 63: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	17, // 64: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	20, // 65: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	22, // 66: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	24, // 67: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	27, // 68: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	35, // 69: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	38, // 70: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	24, // 71: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	40, // 72: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	52, // 73: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	55, // 74: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	58, // 75: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	24, // 76: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	60, // 77: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	62, // 78: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 79: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	11, // 80: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	13, // 81: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	15, // 82: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	18, // 83: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	21, // 84: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	23, // 85: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	26, // 86: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	28, // 87: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	36, // 88: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	39, // 89: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	26, // 90: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	41, // 91: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	53, // 92: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	56, // 93: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	59, // 94: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	26, // 95: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	61, // 96: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	63, // 97: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	79, // [79:98] is the sub-list for method output_type
-	60, // [60:79] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	11, // 6: fastnetmon.plugin.v1.ConfigureRequest.overrides:type_name -> fastnetmon.plugin.v1.Override
+	12, // 7: fastnetmon.plugin.v1.Override.attributes:type_name -> fastnetmon.plugin.v1.Values
+	8,  // 8: fastnetmon.plugin.v1.ConfigureResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
+	8,  // 9: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
+	1,  // 10: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
+	18, // 11: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
+	76, // 12: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	46, // 13: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	39, // 14: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
+	21, // 15: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
+	77, // 16: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	27, // 17: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
+	2,  // 18: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
+	31, // 19: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
+	32, // 20: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
+	33, // 21: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
+	35, // 22: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
+	36, // 23: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
+	34, // 24: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 25: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 26: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 27: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	39, // 28: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
+	44, // 29: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
+	44, // 30: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
+	45, // 31: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 32: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
+	49, // 33: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
+	47, // 34: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
+	48, // 35: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
+	50, // 36: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
+	51, // 37: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
+	53, // 38: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
+	21, // 39: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
+	39, // 40: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
+	52, // 41: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
+	46, // 42: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	56, // 43: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	59, // 44: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 45: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 46: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	12, // 47: fastnetmon.plugin.v1.Mitigation.attributes:type_name -> fastnetmon.plugin.v1.Values
+	59, // 48: fastnetmon.plugin.v1.PreviewRequest.mitigation:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 49: fastnetmon.plugin.v1.PreviewResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	62, // 50: fastnetmon.plugin.v1.PreviewResponse.announcements:type_name -> fastnetmon.plugin.v1.Announcement
+	65, // 51: fastnetmon.plugin.v1.MitigationStatus.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
+	70, // 52: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	56, // 53: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 54: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	56, // 55: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	71, // 56: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	72, // 57: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	72, // 58: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	73, // 59: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	46, // 60: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	74, // 61: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	75, // 62: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	45, // 63: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 64: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 65: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	78, // 66: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 67: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 68: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	14, // 69: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	16, // 70: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	19, // 71: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	22, // 72: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	24, // 73: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	26, // 74: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	29, // 75: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	37, // 76: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	40, // 77: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	26, // 78: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	42, // 79: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	54, // 80: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	60, // 81: fastnetmon.plugin.v1.Mitigator.Preview:input_type -> fastnetmon.plugin.v1.PreviewRequest
+	57, // 82: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	63, // 83: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	26, // 84: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	66, // 85: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	68, // 86: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 87: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	13, // 88: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	15, // 89: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	17, // 90: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	20, // 91: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	23, // 92: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	25, // 93: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	28, // 94: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	30, // 95: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	38, // 96: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	41, // 97: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	28, // 98: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	43, // 99: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	55, // 100: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	61, // 101: fastnetmon.plugin.v1.Mitigator.Preview:output_type -> fastnetmon.plugin.v1.PreviewResponse
+	58, // 102: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	64, // 103: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	28, // 104: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	67, // 105: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	69, // 106: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	87, // [87:107] is the sub-list for method output_type
+	67, // [67:87] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }
@@ -5525,14 +5978,14 @@ func file_fastnetmon_plugin_v1_plugin_proto_init() {
 		(*PathStep_Index)(nil),
 		(*PathStep_Key)(nil),
 	}
-	file_fastnetmon_plugin_v1_plugin_proto_msgTypes[30].OneofWrappers = []any{}
+	file_fastnetmon_plugin_v1_plugin_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_plugin_v1_plugin_proto_rawDesc), len(file_fastnetmon_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   70,
+			NumMessages:   76,
 			NumExtensions: 0,
 			NumServices:   6,
 		},

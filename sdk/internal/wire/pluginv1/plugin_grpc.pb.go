@@ -842,15 +842,20 @@ var Notifier_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	Mitigator_Sync_FullMethodName  = "/fastnetmon.plugin.v1.Mitigator/Sync"
-	Mitigator_Watch_FullMethodName = "/fastnetmon.plugin.v1.Mitigator/Watch"
+	Mitigator_Preview_FullMethodName = "/fastnetmon.plugin.v1.Mitigator/Preview"
+	Mitigator_Sync_FullMethodName    = "/fastnetmon.plugin.v1.Mitigator/Sync"
+	Mitigator_Watch_FullMethodName   = "/fastnetmon.plugin.v1.Mitigator/Watch"
 )
 
 // MitigatorClient is the client API for Mitigator service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type MitigatorClient interface {
+	// What a mitigation would come to; changes nothing.
+	Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error)
+	// The whole desired set.
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
+	// What is truly there: everything at first, then every change.
 	Watch(ctx context.Context, in *MitigationWatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MitigationStatus], error)
 }
 
@@ -860,6 +865,16 @@ type mitigatorClient struct {
 
 func NewMitigatorClient(cc grpc.ClientConnInterface) MitigatorClient {
 	return &mitigatorClient{cc}
+}
+
+func (c *mitigatorClient) Preview(ctx context.Context, in *PreviewRequest, opts ...grpc.CallOption) (*PreviewResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewResponse)
+	err := c.cc.Invoke(ctx, Mitigator_Preview_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *mitigatorClient) Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error) {
@@ -895,7 +910,11 @@ type Mitigator_WatchClient = grpc.ServerStreamingClient[MitigationStatus]
 // All implementations must embed UnimplementedMitigatorServer
 // for forward compatibility.
 type MitigatorServer interface {
+	// What a mitigation would come to; changes nothing.
+	Preview(context.Context, *PreviewRequest) (*PreviewResponse, error)
+	// The whole desired set.
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
+	// What is truly there: everything at first, then every change.
 	Watch(*MitigationWatchRequest, grpc.ServerStreamingServer[MitigationStatus]) error
 	mustEmbedUnimplementedMitigatorServer()
 }
@@ -907,6 +926,9 @@ type MitigatorServer interface {
 // pointer dereference when methods are called.
 type UnimplementedMitigatorServer struct{}
 
+func (UnimplementedMitigatorServer) Preview(context.Context, *PreviewRequest) (*PreviewResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Preview not implemented")
+}
 func (UnimplementedMitigatorServer) Sync(context.Context, *SyncRequest) (*SyncResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Sync not implemented")
 }
@@ -932,6 +954,24 @@ func RegisterMitigatorServer(s grpc.ServiceRegistrar, srv MitigatorServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Mitigator_ServiceDesc, srv)
+}
+
+func _Mitigator_Preview_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MitigatorServer).Preview(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Mitigator_Preview_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MitigatorServer).Preview(ctx, req.(*PreviewRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _Mitigator_Sync_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -970,6 +1010,10 @@ var Mitigator_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fastnetmon.plugin.v1.Mitigator",
 	HandlerType: (*MitigatorServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Preview",
+			Handler:    _Mitigator_Preview_Handler,
+		},
 		{
 			MethodName: "Sync",
 			Handler:    _Mitigator_Sync_Handler,
