@@ -1,0 +1,115 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+)
+
+// needRoot skips what only root can arrange; CI is root.
+func needRoot(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("this is not root")
+		}
+		t.Skip("this is not root")
+	}
+}
+
+func TestAFullDisk(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	path, ballast := filepath.Join(dir, "x.db"), filepath.Join(dir, "ballast")
+	fill := func() {
+		f, err := os.Create(ballast)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for {
+			if _, err := f.Write(make([]byte, 4096)); err != nil {
+				if !errors.Is(err, syscall.ENOSPC) {
+					t.Fatal(err)
+				}
+				return
+			}
+		}
+	}
+	fill()
+	for range 3 {
+		if _, err := Open(path, Options{Kind: "test"}, makeThings); !errors.Is(err, ErrFull) {
+			t.Fatalf("no room to make it: %v", err)
+		}
+	}
+	if _, err := os.Stat(path); err == nil || len(asides(t, path)) != 0 {
+		t.Errorf("a part of a file was left, or set aside: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, path, Options{}, makeThings)
+	put(t, db, 100)
+	fill()
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		return tx.Bucket(thing).Put([]byte("large"), make([]byte, 1<<20))
+	}); !errors.Is(err, ErrFull) {
+		t.Errorf("no room to write: %v", err)
+	}
+	if get(t, db, "key000099") != "value" {
+		t.Error("what was there is gone")
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, 200)
+	if err := db.Reopen(); err != nil || get(t, db, "key000199") != "value" || db.SetAside() != "" {
+		t.Errorf("once there is room: %v, set aside %q", err, db.SetAside())
+	}
+}
+
+// A process without rights is told which it lacks.
+func TestADirectoryThatMayNotBeWritten(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	path := filepath.Join(dir, "x.db")
+	db := open(t, path, Options{}, makeThings)
+	put(t, db, 1)
+	db.end(t)
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, Options{Kind: "test"}, makeThings); !errors.Is(err, ErrDenied) {
+		t.Errorf("an old file: %v", err)
+	}
+	if _, err := Open(filepath.Join(dir, "y.db"), Options{Kind: "test"}, makeThings); !errors.Is(err, ErrDenied) {
+		t.Errorf("a new file: %v", err)
+	}
+	if _, err := Open(filepath.Join(dir, "state", "y.db"), Options{Kind: "test"}, makeThings); !errors.Is(err, ErrDenied) {
+		t.Errorf("a new directory: %v", err)
+	}
+	if got := get(t, open(t, path, Options{ReadOnly: true}, makeThings), "key000000"); got != "value" {
+		t.Errorf("it can be read, but has %q", got)
+	}
+}
