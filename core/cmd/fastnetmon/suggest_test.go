@@ -258,32 +258,74 @@ func TestSuggestFromFlows(t *testing.T) {
 	}
 }
 
-// A hostgroup without traffic that changes a threshold of its base: the error
-// names it, and says what to do.
-func TestSuggestUnderAnotherGroup(t *testing.T) {
-	config := write(t, "groups.hcl", `
-network "n" {
-  prefixes = ["203.0.113.0/24"]
-}
+// Hostgroups without traffic that change, disable or extend thresholds of a base
+// for which limits are suggested: these thresholds stay, and what is suggested
+// loads in place of the old blocks, even where it has thresholds of their names.
+func TestSuggestUnderOtherGroups(t *testing.T) {
+	const head = "network \"n\" {\n  prefixes = [\"203.0.113.0/24\"]\n}\n"
+	const base = `
 hostgroup "default" {
   networks = [network.n]
   threshold "old" {
     pps = 100000
     bps = "1G"
   }
+  threshold "total_incoming" {
+    scope         = "prefix"
+    prefix_length = [28, 64]
+    direction     = "incoming"
+    fps           = 90000
+    bps           = "2G"
+  }
+  threshold "forgotten" {
+    pps = 77777
+  }
 }
+`
+	const idle = `
 hostgroup "idle" {
   base     = hostgroup.default
   prefixes = ["203.0.113.240/28"]
   threshold "old" {
     disable = ["pps"]
   }
+  threshold "total_incoming" {
+    prefix_length = [29, 64]
+    disable       = ["fps"]
+  }
 }
-`)
+hostgroup "idle_too" {
+  base     = hostgroup.idle
+  prefixes = ["203.0.113.248/29"]
+  threshold "old" {
+    bps = "3G"
+  }
+}
+`
 	capture := traffic(t, "even.pcap", append(even, "--hosts", "40")...)
-	r := run(t, "suggest", "--config", config, capture)
-	if r.code == 0 || !strings.Contains(r.stderr, "thresholds that hostgroup.idle, for which nothing is suggested") || !strings.Contains(r.stderr, `threshold "old"`) {
-		t.Errorf("exit %d\n%s", r.code, r.stderr)
+	for _, group := range []string{"", "default"} {
+		args := []string{"suggest", "--config", write(t, "groups.hcl", head+base+idle)}
+		if group != "" {
+			args = append(args, "--group", group)
+		}
+		text := mustRun(t, append(args, capture)...).stdout
+		for _, want := range []string{
+			"# KEPT as it was: hostgroup.idle, hostgroup.idle_too change or disable it", `threshold "old"`, `threshold "total_incoming_suggested"`,
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("--group %q: %q is missing in\n%s", group, want, text)
+			}
+		}
+		if strings.Contains(text, "forgotten") {
+			t.Errorf("--group %q: what nothing rests on is kept:\n%s", group, text)
+		}
+		merged := write(t, "merged.hcl", head+text+idle)
+		if r := run(t, "check", merged); r.code != 0 {
+			t.Errorf("--group %q: check: exit %d\n%s\n%s", group, r.code, r.stderr, text)
+		}
+		if got := mustRun(t, "check", "--explain", "idle_too", merged).stdout; !strings.Contains(got, `"2G"`) {
+			t.Errorf("--group %q: hostgroup.idle_too has lost what it inherits:\n%s", group, got)
+		}
 	}
 }
 

@@ -77,6 +77,25 @@ func (c *Config) GroupSource(name string) string {
 	return ""
 }
 
+// OwnThresholds lists the thresholds that a hostgroup's block has itself, and
+// each as it was written.
+func (c *Config) OwnThresholds(name string) (names []string, source map[string]string) {
+	source = map[string]string{}
+	for g, body := range c.bodies {
+		f := c.Files[g.Range.Filename]
+		if g.Name != name || f == nil || body == nil {
+			continue
+		}
+		for _, b := range body.Blocks {
+			if b.Type == "threshold" && len(b.Labels) == 1 && b.CloseBraceRange.End.Byte <= len(f.Bytes) {
+				names = append(names, b.Labels[0])
+				source[b.Labels[0]] = string(f.Bytes[b.TypeRange.Start.Byte:b.CloseBraceRange.End.Byte])
+			}
+		}
+	}
+	return names, source
+}
+
 // ShippedNames lists the counters that thresholds may name without a block and
 // that are counted only then.
 func ShippedNames() (out []string) {

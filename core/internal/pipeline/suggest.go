@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclwrite"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/baseline"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
@@ -181,91 +180,6 @@ func (s *Suggested) expect(cfg *config.Config) {
 		}
 	}
 	s.EachLimit(func(l *baseline.Limit) { l.Expect(fires[l]) })
-}
-
-// write makes the text, and the configuration as it would be with it.
-func (s *Suggested) write(cfg *config.Config) (*config.Config, error) {
-	blocks := s.Blocks(func(name string) []string { return s.head(cfg, name) })
-	var text, more strings.Builder
-	text.WriteString(s.Header())
-	text.WriteString(s.differences())
-	for i := range s.Groups {
-		text.WriteString("\n" + blocks[s.Groups[i].Name])
-		own := s.Groups[i].OwnBlocks()
-		text.WriteString(own)
-		more.WriteString(own)
-	}
-	s.HCL = string(hclwrite.Format([]byte(text.String())))
-	next, diags := cfg.Rewrite(blocks, more.String(), config.ForReplay(), config.ByDefaultRule())
-	if diags.HasErrors() {
-		return nil, s.refused(cfg, diags)
-	}
-	return next, nil
-}
-
-// refused says why what is suggested cannot take its place. Lines are those of a
-// file that nobody has, so they are not told.
-func (s *Suggested) refused(cfg *config.Config, diags hcl.Diagnostics) error {
-	why := diags.Error()
-	for _, d := range diags {
-		if d.Severity == hcl.DiagError {
-			why = d.Summary + ": " + d.Detail
-			break
-		}
-	}
-	suggested := func(name string) bool {
-		return slices.ContainsFunc(s.Groups, func(g baseline.GroupSuggestion) bool { return g.Name == name })
-	}
-	var rest []string
-	for _, g := range cfg.Groups {
-		for b := g.Base; b != nil && !suggested(g.Name); b = b.Base {
-			if suggested(b.Name) {
-				rest = append(rest, "hostgroup."+g.Name)
-				break
-			}
-		}
-	}
-	if len(rest) == 0 {
-		return fmt.Errorf("what is suggested is no configuration: %s", why)
-	}
-	return fmt.Errorf("these blocks would make the configuration wrong: they take away thresholds that %s, for which nothing is suggested, changes or disables (%s) "+
-		"Suggest for all hostgroups together and from input in which these have traffic, or take out what they say about thresholds of their base", strings.Join(rest, " or "), why)
-}
-
-// head is what stands in a hostgroup's block before its thresholds.
-func (s *Suggested) head(cfg *config.Config, name string) []string {
-	lines := cfg.GroupHead(name)
-	for g := groupNamed(cfg, name).Base; g != nil; g = g.Base {
-		if !slices.ContainsFunc(s.Groups, func(o baseline.GroupSuggestion) bool { return o.Name == g.Name }) && len(g.Thresholds) > 0 {
-			return append(lines, "# hostgroup."+g.Name+" is left as it is: its thresholds of other names hold here too.")
-		}
-	}
-	return lines
-}
-
-// maxDifferences bounds the attacks that comments list.
-const maxDifferences = 20
-
-// differences tells in comments what else would fire, or would not any more.
-func (s *Suggested) differences() string {
-	var b strings.Builder
-	n := 0
-	for i := range s.Differences {
-		d := &s.Differences[i]
-		what := "still fires"
-		switch {
-		case len(d.Config) == 0:
-			what = "NEW: fires"
-		case len(d.Against) == 0:
-			what = "NO LONGER fires"
-		}
-		if n++; n > maxDifferences {
-			fmt.Fprintf(&b, "# ... and %d more; see replay --against\n", len(s.Differences)-maxDifferences)
-			break
-		}
-		fmt.Fprintf(&b, "# %s: %s %s at %s\n", what, d.Name(), d.Direction, d.Start().UTC().Format("2006-01-02 15:04:05.0"))
-	}
-	return b.String()
 }
 
 // probeLimit is a limit that nothing crosses: a counter with it is counted.
