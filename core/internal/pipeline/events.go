@@ -89,7 +89,7 @@ func (d *Daemon) describe(e *detect.Event, lossRatio float64) sdk.Event {
 // the rest.
 func (d *Daemon) setMode(out *sdk.Event, e *detect.Event, l limit, block *config.Plugin) {
 	mode := d.cfg.EffectiveMode(l.group, l.threshold, block)
-	if mode == config.Enforce && d.spared.by(e.Attack.Target, d.wall.time()) != "" {
+	if mode == config.Enforce && d.spared.attack(&e.Attack, d.wall.time()) != "" {
 		mode = config.Monitor
 	}
 	out.Mode, out.WouldHave, out.Suspended = string(mode), mode == config.Monitor, ""

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -142,5 +144,56 @@ hostgroup "g" {
 	}
 	if by := b.d.spared.by(netip.MustParsePrefix("10.2.0.0/16"), time.Now()); by != "" {
 		t.Errorf("spared by %q", by)
+	}
+}
+
+// An attack on a hostgroup or network of several prefixes is not acted on where
+// an exemption spares any of them, or a part or the whole of one, until it ends.
+func TestDoNotActOnSeveralPrefixes(t *testing.T) {
+	const cfg = `
+daemon { mode = "enforce" }
+network "n" { prefixes = ["10.0.0.0/16", "10.2.0.0/16"] }
+network "free" { prefixes = ["10.4.0.0/16", "10.6.0.0/16"] }
+exemption "vip" {
+  local      = [%s]
+  do_not_act = true
+  %s
+}
+hostgroup "g" {
+  networks = [network.n]
+  threshold "all" {
+    scope = "hostgroup"
+    pps   = 1000
+  }
+}
+hostgroup "f" {
+  networks = [network.free]
+  threshold "all" {
+    scope = "network"
+    pps   = 1000
+  }
+}
+`
+	for _, c := range []struct{ name, local, until, group, network string }{
+		{"a host of one", `"10.2.3.4"`, "", "monitor", "enforce"},
+		{"one of them", `"10.6.0.0/16"`, "", "enforce", "monitor"},
+		{"what holds them all", `"10.0.0.0/8"`, "", "monitor", "monitor"},
+		{"none of them", `"10.9.0.0/16"`, "", "enforce", "enforce"},
+		{"that has ended", `"10.0.0.0/8"`, `until = "2020-01-01"`, "enforce", "enforce"},
+	} {
+		b := newCountBed(t, load(t, fmt.Sprintf(cfg, c.local, c.until)))
+		b.run(2*time.Second, flow{src: "192.0.2.1", dst: "10.0.0.1", proto: 17, pps: 5000}, flow{src: "192.0.2.1", dst: "10.4.0.1", proto: 17, pps: 5000})
+		b.serve()
+		got := map[string]string{}
+		for i := range b.events {
+			e := b.d.describe(&b.events[i], 0)
+			if e.Target.IsValid() {
+				t.Errorf("%s: target %v", c.name, e.Target)
+			}
+			got[e.HostGroup] = e.Mode
+		}
+		if want := map[string]string{"g": c.group, "f": c.network}; !maps.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", c.name, got, want)
+		}
 	}
 }
