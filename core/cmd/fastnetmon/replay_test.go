@@ -43,6 +43,10 @@ type replayEvent struct {
 	Label     *string
 	Crossed   []any `json:"thresholds_crossed"`
 	Rates     map[string]map[string]struct{ PPS, BPS float64 }
+	Evidence  *struct {
+		Samples int
+		Tops    map[string]struct{ Rows []struct{ Value string } }
+	}
 
 	Packets, Bytes uint64
 	Attacks        int

@@ -54,10 +54,12 @@ func TestReplayOfCarpets(t *testing.T) {
 		name    string
 		attacks []string
 		want    string
+
+		prefixes int // that the ten busiest addresses of the samples lie in, at least
 	}{
-		{"carpet", each("203.0.113", 64, 30), "prefix carpet 203.0.113.0/24"},
-		{"one host", append(each("203.0.113", 20, 30), "--attack", "udp_flood,target=203.0.113.200,pps=2000,start=2s,for=6s"), "host flood 203.0.113.200"},
-		{"all prefixes", slices.Concat(each("203.0.113", 30, 30), each("198.51.100", 30, 30), each("192.0.2", 30, 30)), "hostgroup all "},
+		{"carpet", each("203.0.113", 64, 30), "prefix carpet 203.0.113.0/24", 1},
+		{"one host", append(each("203.0.113", 20, 30), "--attack", "udp_flood,target=203.0.113.200,pps=2000,start=2s,for=6s"), "host flood 203.0.113.200", 1},
+		{"all prefixes", slices.Concat(each("203.0.113", 30, 30), each("198.51.100", 30, 30), each("192.0.2", 30, 30)), "hostgroup all ", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -67,8 +69,11 @@ func TestReplayOfCarpets(t *testing.T) {
 			out := mustRun(t, "replay", "--config", config, "--json", capture).stdout
 			var got []string
 			for _, e := range parseEvents(t, out) {
-				if e.Event == "attack.started" {
+				switch e.Event {
+				case "attack.started":
 					got = append(got, strings.Join([]string{e.Scope, e.Threshold, e.Target}, " "))
+				case "attack.ended":
+					checkCarpetEvidence(t, &e, c.prefixes)
 				}
 			}
 			if strings.Join(got, ", ") != c.want {
@@ -78,5 +83,26 @@ func TestReplayOfCarpets(t *testing.T) {
 				t.Error("the second replay differs")
 			}
 		})
+	}
+}
+
+// checkCarpetEvidence looks at the samples of an attack: what it is, and where
+// they are from.
+func checkCarpetEvidence(t *testing.T, e *replayEvent, prefixes int) {
+	t.Helper()
+	want := "carpet"
+	if e.Scope == "host" {
+		want = "udp_flood"
+	}
+	if e.Evidence == nil || e.Label == nil || *e.Label != want || e.Evidence.Samples < 90 {
+		t.Errorf("%s: label %v, want %s; evidence %+v", e.Scope, e.Label, want, e.Evidence)
+		return
+	}
+	in := map[string]bool{}
+	for _, top := range e.Evidence.Tops["destinations"].Rows {
+		in[top.Value[:strings.LastIndexByte(top.Value, '.')]] = true
+	}
+	if len(in) < prefixes {
+		t.Errorf("%s: samples from %v, want %d prefixes", e.Scope, in, prefixes)
 	}
 }

@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -10,7 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 const (
@@ -29,8 +29,8 @@ const (
 	// maxDump bounds the samples that events carry and inspectors get: a message
 	// is limited, and so is what open attacks may hold.
 	maxDump = 1000
-	// flowsPerPacket is how many flow records count as one packet.
-	flowsPerPacket = 8
+	// FlowsPerPacket is how many flow records count as one packet.
+	FlowsPerPacket = 8
 )
 
 // Source is a capture that may see an attack's packets.
@@ -51,7 +51,8 @@ type Options struct {
 	Geo        *Geo
 	Files      *Files
 	Log        hclog.Logger
-	Sources    func(*sdk.Event) []Source
+	Sources    func() []Source
+	Area       func(*sdk.Event) Area // nil: the target
 	Inspectors func() []Inspector
 	// Deliver takes what was found; tell says that people are to be told of it
 	// now. It is called from several goroutines, and must not wait for any
@@ -84,7 +85,7 @@ type collection struct {
 	mu       sync.Mutex
 	event    sdk.Event // the newest
 	samples  []sdk.Sample
-	taken    int // of them, a flow record counting one and a packet flowsPerPacket
+	taken    int // of them, a flow record counting one and a packet FlowsPerPacket
 	enough   bool
 	timeline []sdk.TimelinePoint
 	problems []string
@@ -214,8 +215,14 @@ func (x *collection) run(ctx context.Context) {
 	sampling, enough := context.WithCancel(ctx)
 	defer enough()
 	var all sync.WaitGroup
-	for _, s := range x.c.opt.Sources(&e) {
-		all.Go(func() { x.sample(sampling, s, &e) })
+	area := Area{Prefixes: []netip.Prefix{e.Target}}
+	if x.c.opt.Area != nil {
+		area = x.c.opt.Area(&e)
+	}
+	for _, s := range x.c.opt.Sources() {
+		for _, p := range area.Prefixes {
+			all.Go(func() { x.sample(sampling, s, &e, &area, p) })
+		}
 	}
 	defer all.Wait()
 
@@ -236,33 +243,6 @@ func (x *collection) run(ctx context.Context) {
 	if ctx.Err() == nil { // the timeline goes on
 		<-ctx.Done()
 		x.publish(ctx, true, false)
-	}
-}
-
-// sample takes one capture's samples.
-func (x *collection) sample(ctx context.Context, s Source, e *sdk.Event) {
-	req := sdk.SampleRequest{Target: e.Target, Direction: e.Direction, Limit: x.c.opt.Packets, For: SampleTime}
-	err := s.Sample(ctx, req, func(got sdk.Sample) error {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.enough {
-			return context.Canceled
-		}
-		x.samples = append(x.samples, got)
-		if r, ok := got.Packet(); ok && r.Marks&traffic.MarkFlow != 0 {
-			x.taken++
-		} else {
-			x.taken += flowsPerPacket
-		}
-		if x.taken > flowsPerPacket*(x.c.opt.Packets-1) {
-			x.enough = true
-			close(x.full)
-		}
-		return nil
-	})
-	if err != nil && ctx.Err() == nil {
-		x.c.warn("a capture gives no samples of an attack", s.Name, err)
-		x.problem(fmt.Sprintf("capture %s: %v", s.Name, err))
 	}
 }
 

@@ -69,7 +69,7 @@ func TestFiftyVictims(t *testing.T) {
 	c := NewCollector(Options{
 		Packets: 100, Files: &Files{Dir: dir}, Deliver: out.deliver,
 		Log: hclog.New(&hclog.LoggerOptions{Output: &log, Mutex: &sync.Mutex{}}),
-		Sources: func(*sdk.Event) []Source {
+		Sources: func() []Source {
 			return []Source{
 				{"flood", floods},
 				{"silent", func(ctx context.Context, _ sdk.SampleRequest, _ func(sdk.Sample) error) error {
@@ -142,7 +142,7 @@ func TestCollectWithoutDisk(t *testing.T) {
 	out := newTold()
 	c := NewCollector(Options{
 		Packets: 10, Files: &Files{Dir: filepath.Join(file, "below")}, Deliver: out.deliver, Log: hclog.NewNullLogger(),
-		Sources: func(*sdk.Event) []Source { return []Source{{"flood", floods}} },
+		Sources: func() []Source { return []Source{{"flood", floods}} },
 	})
 	defer c.Close()
 	e := victimEvent(1)
@@ -160,7 +160,7 @@ func TestShortAttack(t *testing.T) {
 	out := newTold()
 	c := NewCollector(Options{
 		Packets: 100, Deliver: out.deliver, Log: hclog.NewNullLogger(),
-		Sources: func(*sdk.Event) []Source {
+		Sources: func() []Source {
 			return []Source{{"slow", func(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
 				req.Limit = 30
 				return floods(ctx, req, give)

@@ -28,11 +28,7 @@ type Files struct {
 // Name is what an attack's files are called, without extension: when it began,
 // its target, direction and id, of letters, digits, dots, - and _ only.
 func Name(e *sdk.Event) string {
-	target := e.Target.String()
-	if e.Target.IsSingleIP() {
-		target = e.Target.Addr().String()
-	}
-	return strings.Join([]string{e.Started.UTC().Format("2006-01-02T150405Z"), safe(target), safe(e.Direction), safe(e.ID)}, "_")
+	return strings.Join([]string{e.Started.UTC().Format("2006-01-02T150405Z"), safe(e.TargetName()), safe(e.Direction), safe(e.ID)}, "_")
 }
 
 // safe leaves of a text what is harmless in every file system and shell.

@@ -303,9 +303,9 @@ func rateOf(rates []sdk.CounterRate, counter string) sdk.CounterRate {
 // fromCounters is the label that the counters alone give.
 func fromCounters(e *sdk.Event) verdict {
 	v := verdict{label: labelUnknown, basis: "counters"}
-	if e.Scope == "prefix" {
+	if e.Scope != "" && e.Scope != "host" {
 		v.label, v.confidence = labelCarpet, 0.5
-		v.because("the limit is of a prefix: its hosts together have crossed it")
+		v.because("the limit is of a %s: its hosts together have crossed it", e.Scope)
 		return v
 	}
 	for _, c := range e.Crossed {

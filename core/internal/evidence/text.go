@@ -29,7 +29,7 @@ var titles = map[string]string{
 
 // Summary writes what an attack is, without its packets.
 func Summary(b *strings.Builder, e *sdk.Event) {
-	fmt.Fprintf(b, "Attack %s on %s, %s\n", e.ID, sdk.TargetText(e.Target), e.Direction)
+	fmt.Fprintf(b, "Attack %s on %s, %s\n", e.ID, printable(e.TargetName()), e.Direction)
 	fmt.Fprintf(b, "  began       %s UTC, hostgroup %s, network %s\n", e.Started.UTC().Format("2006-01-02 15:04:05"), printable(e.HostGroup), printable(e.Network))
 	fmt.Fprintf(b, "  crossed     %s: %s %s of %s, limit %s (%s)\n", printable(e.Threshold), number(e.Value), e.Unit, printable(e.Counter), number(e.Limit), e.Rule)
 	fmt.Fprintf(b, "  peak        %s packets a second\n", number(e.PeakPPS))

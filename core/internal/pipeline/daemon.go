@@ -44,6 +44,7 @@ type Daemon struct {
 	cfg       *config.Config
 	limits    map[uint32]limit   // what the engine's limit ids stand for
 	spared    *spared            // targets that are never acted on
+	places    *places            // whose addresses are whose
 	told      map[string][]call  // by attack: the actions that know of it
 	summers   map[string]*summer // by action
 	retired   []*capture         // replaced, while they drain
@@ -110,7 +111,7 @@ func (d *Daemon) compile(opt engine.Options) (*engine.Engine, *detect.Detector, 
 		return nil, nil, err
 	}
 	rates, limits := compileEngine(cfg, names, plan)
-	d.limits, d.spared = limits, newSpared(cfg)
+	d.limits, d.spared, d.places = limits, newSpared(cfg), newPlaces(cfg)
 	d.sys.plan.Store(plan)
 	e, err := engine.New(opt)
 	if err != nil {

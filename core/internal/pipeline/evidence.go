@@ -37,7 +37,7 @@ func (d *Daemon) newWitness(cfg config.Evidence) *witness {
 	w.collector = evidence.NewCollector(evidence.Options{
 		Packets: cfg.Packets, Geo: geo, Log: d.sys.log,
 		Files:   &evidence.Files{Dir: cfg.Directory, Keep: cfg.Keep, Max: cfg.MaxSize},
-		Sources: d.sources, Inspectors: d.inspectors,
+		Sources: d.sources, Area: d.area, Inspectors: d.inspectors,
 		Deliver: func(id string, f evidence.Finding, tell bool) {
 			d.sys.loop.do(func() { d.learn(w, id, f, tell) })
 		},
@@ -78,10 +78,7 @@ func sameEvidence(a, b config.Evidence) bool {
 }
 
 // sources are the captures that run, any of which may see an attack.
-func (d *Daemon) sources(e *sdk.Event) (out []evidence.Source) {
-	if !e.Target.IsValid() { // a whole hostgroup or network has no packets of its own
-		return nil
-	}
+func (d *Daemon) sources() (out []evidence.Source) {
 	d.sys.loop.do(func() {
 		for _, name := range slices.Sorted(maps.Keys(d.set.captures)) {
 			c := d.set.captures[name]

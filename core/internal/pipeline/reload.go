@@ -138,7 +138,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 		return err
 	}
 	rates, limits := compileEngine(cfg, d.sys.names, plan)
-	sparing := newSpared(cfg)
+	sparing, where := newSpared(cfg), newPlaces(cfg)
 	if !d.sys.loop.do(func() {
 		if err = d.sys.loop.engine.SetPlan(rates); err != nil {
 			return
@@ -155,7 +155,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 				d.retired = append(d.retired, gone)
 			}
 		}
-		d.cfg, d.limits, d.set, d.spared = cfg, limits, next, sparing
+		d.cfg, d.limits, d.set, d.spared, d.places = cfg, limits, next, sparing, where
 	}) {
 		return ErrStopping
 	}

@@ -91,6 +91,7 @@ type replay struct {
 	held    []sdk.Event // wait for it
 	given   bool        // they were too many: nothing waits any more
 	trails  map[string]*trail
+	extra   int      // prefixes of trails, beyond one each
 	started []string // attacks with a trail, in order
 	second  int64    // of the packets' clock, when rates were last looked at
 }
@@ -278,7 +279,7 @@ func (r *replay) deliver(events []detect.Event) {
 		e := events[i].SDK(packetClock)
 		l := r.d.first(&events[i])
 		mode := r.d.opt.Config.EffectiveMode(l.group, l.threshold, nil)
-		if r.d.spared.by(events[i].Attack.Target, e.Time) != "" {
+		if r.d.spared.attack(&events[i].Attack, e.Time) != "" {
 			mode = config.Monitor
 		}
 		e.Mode, e.WouldHave = string(mode), mode == config.Monitor

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +27,12 @@ import (
 const (
 	// maxReplayAttacks bounds the attacks that a replay samples.
 	maxReplayAttacks = 1000
+	// maxReplayExtra is how many prefixes more than one of each attack are
+	// sampled: those of hostgroups and networks that have several.
+	maxReplayExtra = 512
+	// someMine is how many times as many packets are wanted where some of
+	// them may not be the attack's.
+	someMine = 8
 	// maxHeld bounds the events that wait for the second pass: more are told
 	// at once, without evidence.
 	maxHeld = 50000
@@ -42,7 +49,9 @@ const (
 // trail is what a replay keeps of an attack for its evidence.
 type trail struct {
 	event    sdk.Event // at first as it started, later with newer rates
-	early    []early   // those rates, each with its time
+	area     evidence.Area
+	early    []early    // those rates, each with its time
+	parts    []*sampled // while they come
 	prefix   []sdk.Sample
 	samples  []sdk.Sample
 	timeline []sdk.TimelinePoint
@@ -65,10 +74,17 @@ func (t *trail) ratesAt(e *sdk.Event) {
 
 // keep notes an attack that starts.
 func (r *replay) keep(e *sdk.Event) {
-	if e.Type == sdk.AttackStarted && e.Target.IsValid() && len(r.trails) < maxReplayAttacks {
-		r.trails[e.ID] = &trail{event: *e}
-		r.started = append(r.started, e.ID)
+	if e.Type != sdk.AttackStarted || r.given || len(r.trails) >= maxReplayAttacks {
+		return
 	}
+	area := r.d.areaNow(e)
+	if n := len(area.Prefixes) - 1; r.extra+n > maxReplayExtra {
+		area.Prefixes = area.Prefixes[:1]
+	} else {
+		r.extra += n
+	}
+	r.trails[e.ID] = &trail{event: *e, area: area}
+	r.started = append(r.started, e.ID)
 }
 
 // watchRates notes the rates of young attacks once a second of the packets'
@@ -196,7 +212,7 @@ func (r *replay) secondPass(ctx context.Context) error {
 	old := r.capture.prepared
 	c := newCapture(d.sys, &prepared{cfg: old.cfg, block: old.block, found: old.found, about: old.about}, newWiring(d.sys, nil), true)
 	var sampling sync.WaitGroup
-	failed := make(chan error, 2*maxReplayAttacks)
+	failed := make(chan error, 1)
 	c.before = func(ctx context.Context, proc *plugin.Process) error {
 		return r.openSamples(background, proc, &sampling, failed)
 	}
@@ -207,6 +223,9 @@ func (r *replay) secondPass(ctx context.Context) error {
 	}
 	sampling.Wait()
 	c.inst.Stop(ctx)
+	for _, id := range r.started {
+		r.trails[id].sort(r.d.opt.Config.Evidence.Packets)
+	}
 	select {
 	case err := <-failed:
 		return err
@@ -218,36 +237,80 @@ func (r *replay) secondPass(ctx context.Context) error {
 // openSamples asks the capture for the packets of every attack, before it
 // begins to read.
 func (r *replay) openSamples(ctx context.Context, proc *plugin.Process, all *sync.WaitGroup, failed chan<- error) error {
-	want := r.d.opt.Config.Evidence.Packets
 	for _, id := range r.started {
 		t := r.trails[id]
-		for _, part := range []struct {
-			to    *[]sdk.Sample
-			since time.Time
-			limit int
-			span  time.Duration
-		}{
-			{&t.prefix, t.event.Started.Add(-beforeReplay), (want + beforeShare - 1) / beforeShare, beforeReplay},
-			{&t.samples, t.event.Started, want, evidence.SampleTime},
-		} {
-			receive, err := proc.Host().OpenSample(ctx, sdk.SampleRequest{
-				Target: t.event.Target, Direction: t.event.Direction, Limit: part.limit, For: part.span, Since: part.since,
-			})
-			if err != nil {
-				return err
-			}
-			*part.to = nil
-			all.Go(func() {
-				err := receive(func(s sdk.Sample) error {
-					s.Before = part.to == &t.prefix
-					*part.to = append(*part.to, s)
-					return nil
-				})
+		t.parts = nil
+		for _, p := range t.area.Prefixes {
+			for _, part := range t.ask(p, r.d.opt.Config.Evidence.Packets) {
+				receive, err := proc.Host().OpenSample(ctx, part.req)
 				if err != nil {
-					failed <- err
+					return err
 				}
-			})
+				t.parts = append(t.parts, part)
+				all.Go(func() {
+					err := receive(func(s sdk.Sample) error {
+						if s.Before = part.before; t.area.Takes(&s, part.req.Direction) {
+							part.samples = append(part.samples, s)
+						}
+						return nil
+					})
+					if err != nil {
+						select {
+						case failed <- err:
+						default:
+						}
+					}
+				})
+			}
 		}
 	}
 	return nil
+}
+
+// sampled is what a replay has of one prefix of an attack.
+type sampled struct {
+	req     sdk.SampleRequest
+	before  bool
+	samples []sdk.Sample
+}
+
+// ask is what to ask for of a prefix: packets from before the attack, and its own.
+func (t *trail) ask(p netip.Prefix, want int) []*sampled {
+	few, all := (want+beforeShare-1)/beforeShare, want
+	if t.area.Mine != nil {
+		few, all = someMine*few, someMine*all
+	}
+	e := &t.event
+	return []*sampled{
+		{before: true, req: sdk.SampleRequest{Target: p, Direction: e.Direction, Limit: few, For: beforeReplay, Since: e.Started.Add(-beforeReplay)}},
+		{req: sdk.SampleRequest{Target: p, Direction: e.Direction, Limit: all, For: evidence.SampleTime, Since: e.Started}},
+	}
+}
+
+// sort puts what came of all prefixes in the order of time, and leaves as much
+// as is wanted.
+func (t *trail) sort(want int) {
+	t.prefix, t.samples = nil, nil
+	for _, p := range t.parts {
+		if p.before {
+			t.prefix = append(t.prefix, p.samples...)
+		} else {
+			t.samples = append(t.samples, p.samples...)
+		}
+	}
+	t.parts = nil
+	byTime := func(a, b sdk.Sample) int { return a.Time.Compare(b.Time) }
+	cut := func(list []sdk.Sample, packets int) []sdk.Sample {
+		if len(t.area.Prefixes) > 1 {
+			slices.SortStableFunc(list, byTime)
+		}
+		left := evidence.FlowsPerPacket * packets
+		for i := range list {
+			if left -= evidence.Cost(&list[i]); left < 0 {
+				return list[:i]
+			}
+		}
+		return list
+	}
+	t.prefix, t.samples = cut(t.prefix, (want+beforeShare-1)/beforeShare), cut(t.samples, want)
 }

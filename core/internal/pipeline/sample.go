@@ -122,7 +122,7 @@ func (l *learner) until(moment int64) {
 }
 
 func (l *learner) look(seconds float64) {
-	l.engine.NewWalk().Step(int(^uint(0)>>1), func(h *engine.HostSample) { l.sampler.host(l.profile, h, seconds) })
+	l.engine.NewWalk().Step(everyRow, func(h *engine.HostSample) { l.sampler.host(l.profile, h, seconds) })
 	l.sampler.endPass(l.profile, l.engine.Groups(), packetClock(l.engine.Clock()), seconds)
 }
 
