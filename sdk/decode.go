@@ -76,7 +76,31 @@ func eventOf(m *pb.Event) (Event, error) {
 	if e.Summary, err = summaryOf(m.GetSummary()); err != nil {
 		return Event{}, fmt.Errorf("event %s: %w", m.GetId(), err)
 	}
+	if told := m.GetMitigation(); told != nil {
+		report, err := mitigationReportOf(told)
+		if err != nil {
+			return Event{}, fmt.Errorf("event %s: %w", m.GetId(), err)
+		}
+		e.Mitigation = &report
+	}
 	return e, nil
+}
+
+func mitigationReportOf(m *pb.MitigationReport) (MitigationReport, error) {
+	target, err := prefixOf(m.GetTarget())
+	if err != nil {
+		return MitigationReport{}, fmt.Errorf("mitigation %s: target: %w", m.GetId(), err)
+	}
+	out := MitigationReport{
+		ID: m.GetId(), AttackID: m.GetAttackId(), Target: target, Direction: m.GetDirection(), HostGroup: m.GetHostgroup(), Action: m.GetAction(),
+		State: MitigationState(m.GetState()), Cause: m.GetCause(), Time: instant(m.GetTimeUnixNano()),
+		Requested: instant(m.GetRequestedUnixNano()), Expires: instant(m.GetExpiresUnixNano()),
+		By: m.GetBy(), Reason: m.GetReason(), Announcements: m.GetAnnouncements(),
+	}
+	for _, p := range m.GetPeers() {
+		out.Peers = append(out.Peers, PeerStatus{p.GetPeer(), MitigationState(p.GetState()), p.GetCause()})
+	}
+	return out, nil
 }
 
 func summaryOf(m *pb.Summary) (*Summary, error) {
@@ -159,6 +183,13 @@ func addSnapshot(s *Snapshot, m *pb.Snapshot) error {
 	}
 	for _, x := range m.GetSystem() {
 		s.System = append(s.System, Metric{Name: x.GetName(), Value: x.GetValue()})
+	}
+	for _, x := range m.GetMitigations() {
+		report, err := mitigationReportOf(x)
+		if err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		s.Mitigations = append(s.Mitigations, report)
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ import (
 //	summary             {"attacks", "open", "parts": [{"id", "target", "hostgroup",
 //	                    "threshold", "attack_type", "peak_pps", "started", "ended"}]},
 //	                    only where the event stands for many attacks
+//	mitigation          {"id", "attack", "target", "direction", "hostgroup", "action",
+//	                    "state", "cause", "time", "requested", "expires", "by",
+//	                    "reason", "announcements", "peers": [{"peer", "state",
+//	                    "cause"}]}, only in mitigation.changed
 //
 // Unset times and targets are empty strings.
 func (e Event) MarshalJSON() ([]byte, error) {
@@ -53,7 +57,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Rates: jsonRates{counterRates(e.Incoming), counterRates(e.Outgoing)},
 		Flows: jsonFlows{jsonNumber(e.Flows[0]), jsonNumber(e.Flows[1])},
 		Loss:  jsonNumber(e.LossRatio), Evidence: evidenceJSON(e.Evidence),
-		Summary: summaryJSON(e.Summary),
+		Summary: summaryJSON(e.Summary), Mitigation: e.Mitigation,
 	})
 }
 
@@ -114,6 +118,36 @@ type jsonEvent struct {
 	Loss       jsonNumber     `json:"loss_ratio"`
 	Evidence   *jsonEvidence  `json:"evidence,omitempty"`
 	Summary    *jsonSummary   `json:"summary,omitempty"`
+
+	Mitigation *MitigationReport `json:"mitigation,omitempty"`
+}
+
+// MarshalJSON gives the form that a mitigation has in events: see
+// Event.MarshalJSON.
+func (m MitigationReport) MarshalJSON() ([]byte, error) {
+	return json.Marshal(jsonMitigation{
+		m.ID, m.AttackID, TargetText(m.Target), m.Direction, m.HostGroup, m.Action, m.State, m.Cause,
+		jsonTime(m.Time), jsonTime(m.Requested), jsonTime(m.Expires), m.By, m.Reason,
+		append([]string{}, m.Announcements...), append([]PeerStatus{}, m.Peers...),
+	})
+}
+
+type jsonMitigation struct {
+	ID            string          `json:"id"`
+	Attack        string          `json:"attack"`
+	Target        string          `json:"target"`
+	Direction     string          `json:"direction"`
+	HostGroup     string          `json:"hostgroup"`
+	Action        string          `json:"action"`
+	State         MitigationState `json:"state"`
+	Cause         string          `json:"cause"`
+	Time          jsonTime        `json:"time"`
+	Requested     jsonTime        `json:"requested"`
+	Expires       jsonTime        `json:"expires"`
+	By            string          `json:"by"`
+	Reason        string          `json:"reason"`
+	Announcements []string        `json:"announcements"`
+	Peers         []PeerStatus    `json:"peers"`
 }
 
 type jsonCrossing struct {

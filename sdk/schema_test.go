@@ -149,6 +149,11 @@ func everything() sdk.Event {
 		Findings: []sdk.Finding{{Label: "dns", Confidence: 0.5, Detail: "ANY"}}, PCAP: "/a.pcap", Report: "/a.txt", Problems: []string{"disk full"},
 	}
 	e.Summary = &sdk.Summary{Attacks: 5, Open: 4, Parts: []sdk.Part{{ID: "a", Target: e.Target, HostGroup: "g", Threshold: "flood", AttackType: "udp_flood", PeakPPS: 1, Started: now}}}
+	e.Mitigation = &sdk.MitigationReport{
+		ID: "m", AttackID: e.ID, Target: e.Target, Direction: e.Direction, HostGroup: "g", Action: "action.gobgp.edge.blackhole",
+		State: sdk.MitigationActive, Cause: "because", Time: now, Requested: now, Expires: now, By: "root", Reason: "test",
+		Announcements: []string{"203.0.113.5/32"}, Peers: []sdk.PeerStatus{{Peer: "192.0.2.1", State: sdk.MitigationActive, Cause: "established"}},
+	}
 	return e
 }
 
@@ -172,7 +177,7 @@ func TestSchema(t *testing.T) {
 			t.Errorf("%v\n%s", err, b)
 		}
 	}
-	for _, part := range []struct{ at, def string }{{"event", "attack"}, {"event.evidence", "evidence"}, {"event.summary", "summary"}, {"event.thresholds_crossed[0]", "crossing"}, {"event.evidence.tops.sources", "top"}} {
+	for _, part := range []struct{ at, def string }{{"event", "attack"}, {"event.evidence", "evidence"}, {"event.summary", "summary"}, {"event.mitigation", "mitigation"}, {"event.thresholds_crossed[0]", "crossing"}, {"event.evidence.tops.sources", "top"}} {
 		for name := range root.Defs[part.def].Properties {
 			if !used[part.at+"."+name] {
 				t.Errorf("%s.%s is in the schema, and in no event", part.at, name)

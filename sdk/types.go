@@ -15,6 +15,10 @@ const (
 	AttackUpdated  EventType = "attack.updated"
 	AttackEnded    EventType = "attack.ended"
 	ReplayFinished EventType = "replay.finished"
+	// MitigationChanged tells that a mitigation has come to another state: Mitigation
+	// says which. The rest is the newest event of the attack, Seq too. Exporters see
+	// all of them, notifiers those that are held or have failed.
+	MitigationChanged EventType = "mitigation.changed"
 )
 
 // Event is what notifiers, exporters and the event log are told.
@@ -58,6 +62,8 @@ type Event struct {
 	// Crossed are those of the largest one; rates and powers are sums. HostGroup,
 	// Network, Threshold, AttackType and Protocol are empty where they differ.
 	Summary *Summary
+	// Mitigation is set in MitigationChanged only.
+	Mitigation *MitigationReport
 }
 
 // Summary is what many attacks have in common.
@@ -127,6 +133,13 @@ type Announcement struct {
 // MitigationState is where a mitigation has got to.
 type MitigationState string
 
+// The states that only the core knows.
+const (
+	MitigationRequested MitigationState = "requested" // on its way; Cause says what is waited for
+	MitigationHeld      MitigationState = "held"      // a guard keeps it back; Cause says which
+	MitigationReleasing MitigationState = "releasing" // to be taken back; the plugin has not said yet that it is gone
+)
+
 // The states a plugin reports.
 const (
 	MitigationSent     MitigationState = "sent"     // told to somebody who does not acknowledge
@@ -147,9 +160,28 @@ type MitigationStatus struct {
 
 // PeerStatus is what one neighbour of a plugin has of a mitigation.
 type PeerStatus struct {
-	Peer  string // its address or name
-	State MitigationState
-	Cause string
+	Peer  string          `json:"peer"` // its address or name
+	State MitigationState `json:"state"`
+	Cause string          `json:"cause"`
+}
+
+// MitigationReport is a mitigation as it stands.
+type MitigationReport struct {
+	ID            string
+	AttackID      string // "": a person asked for it
+	Target        netip.Prefix
+	Direction     string
+	HostGroup     string
+	Action        string // as configurations refer to it: action.gobgp.edge.blackhole
+	State         MitigationState
+	Cause         string       // why it is in this state
+	Time          time.Time    // since when it is
+	Requested     time.Time    // when it was asked for
+	Expires       time.Time    // when it is released at the latest; zero: it is not known yet, or over
+	By            string       // who asked for it, "" an attack did
+	Reason        string       // theirs
+	Announcements []string     // what it comes to, for people
+	Peers         []PeerStatus // what each of the plugin's neighbours has of it
 }
 
 // Snapshot is what exporters get each period.
@@ -163,6 +195,8 @@ type Snapshot struct {
 	Attacks  []Event       `json:"attacks"` // in progress: their newest event
 	Ledger   []LedgerRow   `json:"ledger"`
 	System   []Metric      `json:"system"`
+	// Mitigations are those that are not over, 1000 at most.
+	Mitigations []MitigationReport `json:"mitigations"`
 }
 
 // TotalRate is the rate of all traffic in one direction and family.

@@ -219,6 +219,11 @@ func splitSnapshot(s *sdk.Snapshot) []*pb.Snapshot {
 		part := c.part(proto.Size(row))
 		part.System = append(part.System, row)
 	}
+	for i := range s.Mitigations {
+		row := reportToProto(&s.Mitigations[i])
+		part := c.part(proto.Size(row))
+		part.Mitigations = append(part.Mitigations, row)
+	}
 	return c.parts
 }
 
@@ -255,6 +260,21 @@ func eventToProto(e *sdk.Event) *pb.Event {
 		out.Crossed = append(out.Crossed, crossingToProto(&e.Crossed[i]))
 	}
 	out.Summary = summaryToProto(e.Summary)
+	if e.Mitigation != nil {
+		out.Mitigation = reportToProto(e.Mitigation)
+	}
+	return out
+}
+
+func reportToProto(m *sdk.MitigationReport) *pb.MitigationReport {
+	out := &pb.MitigationReport{
+		Id: m.ID, AttackId: m.AttackID, Target: prefixToProto(m.Target), Direction: m.Direction, Hostgroup: m.HostGroup, Action: m.Action,
+		State: string(m.State), Cause: m.Cause, TimeUnixNano: nanos(m.Time), RequestedUnixNano: nanos(m.Requested), ExpiresUnixNano: nanos(m.Expires),
+		By: m.By, Reason: m.Reason, Announcements: m.Announcements,
+	}
+	for _, p := range m.Peers {
+		out.Peers = append(out.Peers, &pb.PeerStatus{Peer: p.Peer, State: string(p.State), Cause: p.Cause})
+	}
 	return out
 }
 

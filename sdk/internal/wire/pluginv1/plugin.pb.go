@@ -3032,7 +3032,8 @@ type Event struct {
 	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`
 	Confidence      float64                `protobuf:"fixed64,28,opt,name=confidence,proto3" json:"confidence,omitempty"` // of the label, 0 … 1
 	Evidence        *Evidence              `protobuf:"bytes,29,opt,name=evidence,proto3" json:"evidence,omitempty"`
-	Summary         *Summary               `protobuf:"bytes,30,opt,name=summary,proto3" json:"summary,omitempty"` // the event stands for many attacks
+	Summary         *Summary               `protobuf:"bytes,30,opt,name=summary,proto3" json:"summary,omitempty"`       // the event stands for many attacks
+	Mitigation      *MitigationReport      `protobuf:"bytes,31,opt,name=mitigation,proto3" json:"mitigation,omitempty"` // of mitigation.changed
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3273,6 +3274,13 @@ func (x *Event) GetEvidence() *Evidence {
 func (x *Event) GetSummary() *Summary {
 	if x != nil {
 		return x.Summary
+	}
+	return nil
+}
+
+func (x *Event) GetMitigation() *MitigationReport {
+	if x != nil {
+		return x.Mitigation
 	}
 	return nil
 }
@@ -4534,6 +4542,163 @@ func (x *MitigationStatus) GetPeers() []*PeerStatus {
 	return nil
 }
 
+// A mitigation as it stands.
+type MitigationReport struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	AttackId          string                 `protobuf:"bytes,2,opt,name=attack_id,json=attackId,proto3" json:"attack_id,omitempty"` // empty: a person asked for it
+	Target            string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`                     // prefix
+	Direction         string                 `protobuf:"bytes,4,opt,name=direction,proto3" json:"direction,omitempty"`
+	Hostgroup         string                 `protobuf:"bytes,5,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"`
+	Action            string                 `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`                                    // as configurations refer to it
+	State             string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`                                      // requested, held, sent, active, releasing, released or failed
+	Cause             string                 `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`                                      // why it is in this state
+	TimeUnixNano      int64                  `protobuf:"varint,9,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"` // since when it is
+	RequestedUnixNano int64                  `protobuf:"varint,10,opt,name=requested_unix_nano,json=requestedUnixNano,proto3" json:"requested_unix_nano,omitempty"`
+	ExpiresUnixNano   int64                  `protobuf:"varint,11,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"` // when it is released at the latest
+	By                string                 `protobuf:"bytes,12,opt,name=by,proto3" json:"by,omitempty"`                                                     // who asked for it; empty: an attack did
+	Reason            string                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`                                             // theirs
+	Announcements     []string               `protobuf:"bytes,14,rep,name=announcements,proto3" json:"announcements,omitempty"`                               // what it comes to, for people
+	Peers             []*PeerStatus          `protobuf:"bytes,15,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *MitigationReport) Reset() {
+	*x = MitigationReport{}
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MitigationReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MitigationReport) ProtoMessage() {}
+
+func (x *MitigationReport) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MitigationReport.ProtoReflect.Descriptor instead.
+func (*MitigationReport) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *MitigationReport) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetAttackId() string {
+	if x != nil {
+		return x.AttackId
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetTimeUnixNano() int64 {
+	if x != nil {
+		return x.TimeUnixNano
+	}
+	return 0
+}
+
+func (x *MitigationReport) GetRequestedUnixNano() int64 {
+	if x != nil {
+		return x.RequestedUnixNano
+	}
+	return 0
+}
+
+func (x *MitigationReport) GetExpiresUnixNano() int64 {
+	if x != nil {
+		return x.ExpiresUnixNano
+	}
+	return 0
+}
+
+func (x *MitigationReport) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *MitigationReport) GetAnnouncements() []string {
+	if x != nil {
+		return x.Announcements
+	}
+	return nil
+}
+
+func (x *MitigationReport) GetPeers() []*PeerStatus {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
 type PeerStatus struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -4545,7 +4710,7 @@ type PeerStatus struct {
 
 func (x *PeerStatus) Reset() {
 	*x = PeerStatus{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4557,7 +4722,7 @@ func (x *PeerStatus) String() string {
 func (*PeerStatus) ProtoMessage() {}
 
 func (x *PeerStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[62]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4570,7 +4735,7 @@ func (x *PeerStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerStatus.ProtoReflect.Descriptor instead.
 func (*PeerStatus) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{62}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *PeerStatus) GetPeer() string {
@@ -4606,7 +4771,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4618,7 +4783,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[63]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4631,7 +4796,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{63}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExportRequest) GetSnapshot() *Snapshot {
@@ -4664,7 +4829,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +4841,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[64]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +4854,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{64}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *ExportResponse) GetOutcome() *Outcome {
@@ -4708,7 +4873,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4720,7 +4885,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[65]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4733,7 +4898,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{65}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *EventsRequest) GetEvents() []*Event {
@@ -4752,7 +4917,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4764,7 +4929,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[66]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4777,7 +4942,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{66}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *EventsResponse) GetOutcome() *Outcome {
@@ -4798,13 +4963,14 @@ type Snapshot struct {
 	Attacks       []*Event               `protobuf:"bytes,7,rep,name=attacks,proto3" json:"attacks,omitempty"`
 	Ledger        []*LedgerRow           `protobuf:"bytes,8,rep,name=ledger,proto3" json:"ledger,omitempty"`
 	System        []*Metric              `protobuf:"bytes,9,rep,name=system,proto3" json:"system,omitempty"`
+	Mitigations   []*MitigationReport    `protobuf:"bytes,10,rep,name=mitigations,proto3" json:"mitigations,omitempty"` // that are not over
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4816,7 +4982,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[67]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4829,7 +4995,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{67}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Snapshot) GetTimeUnixNano() int64 {
@@ -4895,6 +5061,13 @@ func (x *Snapshot) GetSystem() []*Metric {
 	return nil
 }
 
+func (x *Snapshot) GetMitigations() []*MitigationReport {
+	if x != nil {
+		return x.Mitigations
+	}
+	return nil
+}
+
 type TotalRate struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Direction     string                 `protobuf:"bytes,1,opt,name=direction,proto3" json:"direction,omitempty"`
@@ -4907,7 +5080,7 @@ type TotalRate struct {
 
 func (x *TotalRate) Reset() {
 	*x = TotalRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4919,7 +5092,7 @@ func (x *TotalRate) String() string {
 func (*TotalRate) ProtoMessage() {}
 
 func (x *TotalRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[68]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4932,7 +5105,7 @@ func (x *TotalRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TotalRate.ProtoReflect.Descriptor instead.
 func (*TotalRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{68}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *TotalRate) GetDirection() string {
@@ -4975,7 +5148,7 @@ type ScopeRate struct {
 
 func (x *ScopeRate) Reset() {
 	*x = ScopeRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4987,7 +5160,7 @@ func (x *ScopeRate) String() string {
 func (*ScopeRate) ProtoMessage() {}
 
 func (x *ScopeRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[69]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5000,7 +5173,7 @@ func (x *ScopeRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScopeRate.ProtoReflect.Descriptor instead.
 func (*ScopeRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{69}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ScopeRate) GetName() string {
@@ -5045,7 +5218,7 @@ type HostRate struct {
 
 func (x *HostRate) Reset() {
 	*x = HostRate{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5057,7 +5230,7 @@ func (x *HostRate) String() string {
 func (*HostRate) ProtoMessage() {}
 
 func (x *HostRate) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[70]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5070,7 +5243,7 @@ func (x *HostRate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRate.ProtoReflect.Descriptor instead.
 func (*HostRate) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{70}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *HostRate) GetHost() string {
@@ -5128,7 +5301,7 @@ type LedgerRow struct {
 
 func (x *LedgerRow) Reset() {
 	*x = LedgerRow{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5140,7 +5313,7 @@ func (x *LedgerRow) String() string {
 func (*LedgerRow) ProtoMessage() {}
 
 func (x *LedgerRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[71]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5153,7 +5326,7 @@ func (x *LedgerRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
 func (*LedgerRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{71}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *LedgerRow) GetInput() string {
@@ -5201,7 +5374,7 @@ type Metric struct {
 
 func (x *Metric) Reset() {
 	*x = Metric{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5213,7 +5386,7 @@ func (x *Metric) String() string {
 func (*Metric) ProtoMessage() {}
 
 func (x *Metric) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[72]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5226,7 +5399,7 @@ func (x *Metric) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metric.ProtoReflect.Descriptor instead.
 func (*Metric) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{72}
+	return file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Metric) GetName() string {
@@ -5252,7 +5425,7 @@ type TableResponse_Row struct {
 
 func (x *TableResponse_Row) Reset() {
 	*x = TableResponse_Row{}
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[74]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5264,7 +5437,7 @@ func (x *TableResponse_Row) String() string {
 func (*TableResponse_Row) ProtoMessage() {}
 
 func (x *TableResponse_Row) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[74]
+	mi := &file_fastnetmon_plugin_v1_plugin_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5536,7 +5709,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vCounterRate\x12\x18\n" +
 	"\acounter\x18\x01 \x01(\tR\acounter\x12\x10\n" +
 	"\x03pps\x18\x02 \x01(\x01R\x03pps\x12\x10\n" +
-	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\x95\b\n" +
+	"\x03bps\x18\x03 \x01(\x01R\x03bps\"\xdd\b\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -5574,7 +5747,10 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"confidence\x18\x1c \x01(\x01R\n" +
 	"confidence\x12:\n" +
 	"\bevidence\x18\x1d \x01(\v2\x1e.fastnetmon.plugin.v1.EvidenceR\bevidence\x127\n" +
-	"\asummary\x18\x1e \x01(\v2\x1d.fastnetmon.plugin.v1.SummaryR\asummary\"i\n" +
+	"\asummary\x18\x1e \x01(\v2\x1d.fastnetmon.plugin.v1.SummaryR\asummary\x12F\n" +
+	"\n" +
+	"mitigation\x18\x1f \x01(\v2&.fastnetmon.plugin.v1.MitigationReportR\n" +
+	"mitigation\"i\n" +
 	"\aSummary\x12\x18\n" +
 	"\aattacks\x18\x01 \x01(\rR\aattacks\x12\x12\n" +
 	"\x04open\x18\x02 \x01(\rR\x04open\x120\n" +
@@ -5676,7 +5852,24 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\tR\x05cause\x12$\n" +
 	"\x0etime_unix_nano\x18\x04 \x01(\x03R\ftimeUnixNano\x126\n" +
-	"\x05peers\x18\x05 \x03(\v2 .fastnetmon.plugin.v1.PeerStatusR\x05peers\"L\n" +
+	"\x05peers\x18\x05 \x03(\v2 .fastnetmon.plugin.v1.PeerStatusR\x05peers\"\xdf\x03\n" +
+	"\x10MitigationReport\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tattack_id\x18\x02 \x01(\tR\battackId\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x1c\n" +
+	"\tdirection\x18\x04 \x01(\tR\tdirection\x12\x1c\n" +
+	"\thostgroup\x18\x05 \x01(\tR\thostgroup\x12\x16\n" +
+	"\x06action\x18\x06 \x01(\tR\x06action\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x12\x14\n" +
+	"\x05cause\x18\b \x01(\tR\x05cause\x12$\n" +
+	"\x0etime_unix_nano\x18\t \x01(\x03R\ftimeUnixNano\x12.\n" +
+	"\x13requested_unix_nano\x18\n" +
+	" \x01(\x03R\x11requestedUnixNano\x12*\n" +
+	"\x11expires_unix_nano\x18\v \x01(\x03R\x0fexpiresUnixNano\x12\x0e\n" +
+	"\x02by\x18\f \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\r \x01(\tR\x06reason\x12$\n" +
+	"\rannouncements\x18\x0e \x03(\tR\rannouncements\x126\n" +
+	"\x05peers\x18\x0f \x03(\v2 .fastnetmon.plugin.v1.PeerStatusR\x05peers\"L\n" +
 	"\n" +
 	"PeerStatus\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
@@ -5691,7 +5884,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rEventsRequest\x123\n" +
 	"\x06events\x18\x01 \x03(\v2\x1b.fastnetmon.plugin.v1.EventR\x06events\"I\n" +
 	"\x0eEventsResponse\x127\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\xd8\x03\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\xa2\x04\n" +
 	"\bSnapshot\x12$\n" +
 	"\x0etime_unix_nano\x18\x01 \x01(\x03R\ftimeUnixNano\x12\x1b\n" +
 	"\tperiod_ms\x18\x02 \x01(\x03R\bperiodMs\x127\n" +
@@ -5701,7 +5894,9 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x05hosts\x18\x06 \x03(\v2\x1e.fastnetmon.plugin.v1.HostRateR\x05hosts\x125\n" +
 	"\aattacks\x18\a \x03(\v2\x1b.fastnetmon.plugin.v1.EventR\aattacks\x127\n" +
 	"\x06ledger\x18\b \x03(\v2\x1f.fastnetmon.plugin.v1.LedgerRowR\x06ledger\x124\n" +
-	"\x06system\x18\t \x03(\v2\x1c.fastnetmon.plugin.v1.MetricR\x06system\"\x92\x01\n" +
+	"\x06system\x18\t \x03(\v2\x1c.fastnetmon.plugin.v1.MetricR\x06system\x12H\n" +
+	"\vmitigations\x18\n" +
+	" \x03(\v2&.fastnetmon.plugin.v1.MitigationReportR\vmitigations\"\x92\x01\n" +
 	"\tTotalRate\x12\x1c\n" +
 	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x16\n" +
 	"\x06family\x18\x02 \x01(\rR\x06family\x12=\n" +
@@ -5771,7 +5966,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_fastnetmon_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 76)
+var file_fastnetmon_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 77)
 var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(Diagnostic_Severity)(0),       // 0: fastnetmon.plugin.v1.Diagnostic.Severity
 	(WatchResponse_State)(0),       // 1: fastnetmon.plugin.v1.WatchResponse.State
@@ -5838,20 +6033,21 @@ var file_fastnetmon_plugin_v1_plugin_proto_goTypes = []any{
 	(*Announcement)(nil),           // 62: fastnetmon.plugin.v1.Announcement
 	(*MitigationWatchRequest)(nil), // 63: fastnetmon.plugin.v1.MitigationWatchRequest
 	(*MitigationStatus)(nil),       // 64: fastnetmon.plugin.v1.MitigationStatus
-	(*PeerStatus)(nil),             // 65: fastnetmon.plugin.v1.PeerStatus
-	(*ExportRequest)(nil),          // 66: fastnetmon.plugin.v1.ExportRequest
-	(*ExportResponse)(nil),         // 67: fastnetmon.plugin.v1.ExportResponse
-	(*EventsRequest)(nil),          // 68: fastnetmon.plugin.v1.EventsRequest
-	(*EventsResponse)(nil),         // 69: fastnetmon.plugin.v1.EventsResponse
-	(*Snapshot)(nil),               // 70: fastnetmon.plugin.v1.Snapshot
-	(*TotalRate)(nil),              // 71: fastnetmon.plugin.v1.TotalRate
-	(*ScopeRate)(nil),              // 72: fastnetmon.plugin.v1.ScopeRate
-	(*HostRate)(nil),               // 73: fastnetmon.plugin.v1.HostRate
-	(*LedgerRow)(nil),              // 74: fastnetmon.plugin.v1.LedgerRow
-	(*Metric)(nil),                 // 75: fastnetmon.plugin.v1.Metric
-	nil,                            // 76: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	(*TableResponse_Row)(nil),      // 77: fastnetmon.plugin.v1.TableResponse.Row
-	nil,                            // 78: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	(*MitigationReport)(nil),       // 65: fastnetmon.plugin.v1.MitigationReport
+	(*PeerStatus)(nil),             // 66: fastnetmon.plugin.v1.PeerStatus
+	(*ExportRequest)(nil),          // 67: fastnetmon.plugin.v1.ExportRequest
+	(*ExportResponse)(nil),         // 68: fastnetmon.plugin.v1.ExportResponse
+	(*EventsRequest)(nil),          // 69: fastnetmon.plugin.v1.EventsRequest
+	(*EventsResponse)(nil),         // 70: fastnetmon.plugin.v1.EventsResponse
+	(*Snapshot)(nil),               // 71: fastnetmon.plugin.v1.Snapshot
+	(*TotalRate)(nil),              // 72: fastnetmon.plugin.v1.TotalRate
+	(*ScopeRate)(nil),              // 73: fastnetmon.plugin.v1.ScopeRate
+	(*HostRate)(nil),               // 74: fastnetmon.plugin.v1.HostRate
+	(*LedgerRow)(nil),              // 75: fastnetmon.plugin.v1.LedgerRow
+	(*Metric)(nil),                 // 76: fastnetmon.plugin.v1.Metric
+	nil,                            // 77: fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	(*TableResponse_Row)(nil),      // 78: fastnetmon.plugin.v1.TableResponse.Row
+	nil,                            // 79: fastnetmon.plugin.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	5,  // 0: fastnetmon.plugin.v1.DescribeResponse.schema:type_name -> fastnetmon.plugin.v1.Block
@@ -5866,11 +6062,11 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	8,  // 9: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
 	1,  // 10: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
 	18, // 11: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	76, // 12: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	77, // 12: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
 	46, // 13: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
 	39, // 14: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
 	21, // 15: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	77, // 16: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	78, // 16: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
 	27, // 17: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
 	2,  // 18: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
 	31, // 19: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
@@ -5889,83 +6085,86 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	45, // 32: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
 	49, // 33: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
 	47, // 34: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
-	48, // 35: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
-	50, // 36: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
-	51, // 37: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
-	53, // 38: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
-	21, // 39: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
-	39, // 40: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
-	52, // 41: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
-	46, // 42: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	56, // 43: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	59, // 44: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	56, // 45: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	46, // 46: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	12, // 47: fastnetmon.plugin.v1.Mitigation.attributes:type_name -> fastnetmon.plugin.v1.Values
-	59, // 48: fastnetmon.plugin.v1.PreviewRequest.mitigation:type_name -> fastnetmon.plugin.v1.Mitigation
-	56, // 49: fastnetmon.plugin.v1.PreviewResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	62, // 50: fastnetmon.plugin.v1.PreviewResponse.announcements:type_name -> fastnetmon.plugin.v1.Announcement
-	65, // 51: fastnetmon.plugin.v1.MitigationStatus.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
-	70, // 52: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	56, // 53: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	46, // 54: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	56, // 55: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	71, // 56: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	72, // 57: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	72, // 58: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	73, // 59: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	46, // 60: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	74, // 61: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	75, // 62: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	45, // 63: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 64: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 65: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	78, // 66: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 67: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 68: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	14, // 69: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	16, // 70: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	19, // 71: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	22, // 72: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	24, // 73: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	26, // 74: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	29, // 75: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	37, // 76: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	40, // 77: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	26, // 78: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	42, // 79: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	54, // 80: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	60, // 81: fastnetmon.plugin.v1.Mitigator.Preview:input_type -> fastnetmon.plugin.v1.PreviewRequest
-	57, // 82: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	63, // 83: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	26, // 84: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	66, // 85: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	68, // 86: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 87: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	13, // 88: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	15, // 89: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	17, // 90: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	20, // 91: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	23, // 92: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	25, // 93: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	28, // 94: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	30, // 95: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	38, // 96: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	41, // 97: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	28, // 98: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	43, // 99: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	55, // 100: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	61, // 101: fastnetmon.plugin.v1.Mitigator.Preview:output_type -> fastnetmon.plugin.v1.PreviewResponse
-	58, // 102: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	64, // 103: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	28, // 104: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	67, // 105: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	69, // 106: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	87, // [87:107] is the sub-list for method output_type
-	67, // [67:87] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	65, // 35: fastnetmon.plugin.v1.Event.mitigation:type_name -> fastnetmon.plugin.v1.MitigationReport
+	48, // 36: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
+	50, // 37: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
+	51, // 38: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
+	53, // 39: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
+	21, // 40: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
+	39, // 41: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
+	52, // 42: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
+	46, // 43: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	56, // 44: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	59, // 45: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 46: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 47: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	12, // 48: fastnetmon.plugin.v1.Mitigation.attributes:type_name -> fastnetmon.plugin.v1.Values
+	59, // 49: fastnetmon.plugin.v1.PreviewRequest.mitigation:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 50: fastnetmon.plugin.v1.PreviewResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	62, // 51: fastnetmon.plugin.v1.PreviewResponse.announcements:type_name -> fastnetmon.plugin.v1.Announcement
+	66, // 52: fastnetmon.plugin.v1.MitigationStatus.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
+	66, // 53: fastnetmon.plugin.v1.MitigationReport.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
+	71, // 54: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	56, // 55: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 56: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	56, // 57: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	72, // 58: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	73, // 59: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	73, // 60: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	74, // 61: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	46, // 62: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	75, // 63: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	76, // 64: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	65, // 65: fastnetmon.plugin.v1.Snapshot.mitigations:type_name -> fastnetmon.plugin.v1.MitigationReport
+	45, // 66: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 67: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 68: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	79, // 69: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 70: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 71: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	14, // 72: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	16, // 73: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	19, // 74: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	22, // 75: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	24, // 76: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	26, // 77: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	29, // 78: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	37, // 79: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	40, // 80: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	26, // 81: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	42, // 82: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	54, // 83: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	60, // 84: fastnetmon.plugin.v1.Mitigator.Preview:input_type -> fastnetmon.plugin.v1.PreviewRequest
+	57, // 85: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	63, // 86: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	26, // 87: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	67, // 88: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	69, // 89: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 90: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	13, // 91: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	15, // 92: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	17, // 93: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	20, // 94: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	23, // 95: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	25, // 96: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	28, // 97: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	30, // 98: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	38, // 99: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	41, // 100: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	28, // 101: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	43, // 102: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	55, // 103: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	61, // 104: fastnetmon.plugin.v1.Mitigator.Preview:output_type -> fastnetmon.plugin.v1.PreviewResponse
+	58, // 105: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	64, // 106: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	28, // 107: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	68, // 108: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	70, // 109: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	90, // [90:110] is the sub-list for method output_type
+	70, // [70:90] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }
@@ -5985,7 +6184,7 @@ func file_fastnetmon_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_plugin_v1_plugin_proto_rawDesc), len(file_fastnetmon_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   76,
+			NumMessages:   77,
 			NumExtensions: 0,
 			NumServices:   6,
 		},
