@@ -1,0 +1,97 @@
+package main
+
+import (
+	"net/netip"
+	"path/filepath"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/prefix"
+)
+
+// Values of match and then.
+const (
+	matchSource      = "source"
+	matchDestination = "destination"
+	matchEither      = "either"
+
+	thenDrop = "drop"
+	thenKeep = "keep"
+	thenMark = "mark"
+)
+
+type config struct {
+	Prefixes []string `hcl:"prefixes,optional" doc:"prefixes and addresses"`
+	Files    []string `hcl:"files,optional" doc:"lists of prefixes, one a line, read again when they change"`
+	Except   []string `hcl:"except,optional" doc:"prefixes that are not meant, though the lists hold them"`
+	Match    string   `hcl:"match,optional" doc:"whose address is looked up: source, destination or either"`
+	Then     string   `hcl:"then,optional" doc:"what becomes of a record that matches: drop, keep (all others are dropped) or mark"`
+	Class    *int     `hcl:"class,optional" doc:"with mark: the class, 0 to 63, which a counter may ask for"`
+	Hold     bool     `hcl:"hold,optional" doc:"keep a list whose file is gone, cannot be read or has lost half of its prefixes"`
+}
+
+const (
+	maxFiles   = 256
+	maxClasses = 64
+)
+
+// check holds what the schema cannot.
+func (c *config) check() (ds diag.Diagnostics) {
+	attr := diag.Path{}.Attr
+	oneOf := func(name, value string, choices ...string) {
+		for _, c := range choices {
+			if value == c {
+				return
+			}
+		}
+		ds = append(ds, diag.Errorf(attr(name), "Unknown value", "%s is %q; write %q, %q or %q.", name, value, choices[0], choices[1], choices[2]))
+	}
+	oneOf("match", c.Match, matchSource, matchDestination, matchEither)
+	oneOf("then", c.Then, thenDrop, thenKeep, thenMark)
+	switch {
+	case len(c.Prefixes)+len(c.Files) == 0:
+		ds = append(ds, diag.Errorf(nil, "No prefixes", "The filter has no list. Write prefixes = [\"198.51.100.0/24\"], or files = [...]."))
+	case len(c.Files) > maxFiles:
+		ds = append(ds, diag.Errorf(attr("files").Index(maxFiles), "Too many files", "There are %d files; at most %d are read. Put lists together.", len(c.Files), maxFiles))
+	}
+	switch {
+	case c.Then == thenMark && c.Class == nil:
+		ds = append(ds, diag.Errorf(attr("then"), "No class", "With then = %q the filter needs a class. Write class = 0 or another number up to %d.", thenMark, maxClasses-1))
+	case c.Then != thenMark && c.Class != nil:
+		ds = append(ds, diag.Errorf(attr("class"), "Class without effect", "Records get a class only with then = %q. Write that, or remove class.", thenMark))
+	case c.Class != nil && (*c.Class < 0 || *c.Class >= maxClasses):
+		ds = append(ds, diag.Errorf(attr("class"), "Invalid class", "%d is no class; there are 0 to %d.", *c.Class, maxClasses-1))
+	}
+	return ds
+}
+
+// parse reads the prefixes of an attribute.
+func parse(name string, texts []string) (out []netip.Prefix, ds diag.Diagnostics) {
+	for i, s := range texts {
+		p, err := prefix.Parse(s)
+		if err != nil {
+			ds = append(ds, diag.Errorf(diag.Path{}.Attr(name).Index(i), "Invalid prefix", "%q is not a prefix: %v.", s, err))
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, ds
+}
+
+// load reads the files, each once.
+func load(paths []string) (files []*prefix.File, ds diag.Diagnostics) {
+	seen := map[string]bool{}
+	for i, path := range paths {
+		path = filepath.Clean(path)
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		f := &prefix.File{Path: path}
+		if err := f.Load(); err != nil {
+			ds = append(ds, diag.Errorf(diag.Path{}.Attr("files").Index(i), "List not readable", "%v.", err))
+			continue
+		}
+		files = append(files, f)
+	}
+	return files, ds
+}
