@@ -58,13 +58,20 @@ are not asked then.`,
 	return cmd
 }
 
-// explainGroup prints one hostgroup of a configuration without errors.
+// explainGroup prints one hostgroup of a configuration: where that has errors,
+// what can be merged all the same.
 func explainGroup(cmd *cobra.Command, cfg *config.Config, diags hcl.Diagnostics, name string) error {
-	if err := showDiagnostics(cmd.ErrOrStderr(), diags, files(cfg)); err != nil {
-		return err
-	}
+	faults := showDiagnostics(cmd.ErrOrStderr(), diags, files(cfg))
 	text, ok := cfg.ExplainGroup(name)
-	if !ok {
+	switch {
+	case ok && faults != nil:
+		if _, err := fmt.Fprint(cmd.OutOrStdout(), "# The configuration has errors: what they are about is not in force, and may be missing here.\n", text); err != nil {
+			return failure(err)
+		}
+		return faults
+	case !ok && len(cfg.Groups) == 0 && faults != nil: // not one could be read
+		return faults
+	case !ok:
 		meant := ""
 		if near := cfg.NearestGroup(name); near != "" {
 			meant = fmt.Sprintf(": did you mean %q?", near)

@@ -184,3 +184,36 @@ func TestCheckExplain(t *testing.T) {
 		t.Errorf("exit status %d: %s", r.code, r.stderr)
 	}
 }
+
+// An error elsewhere does not keep a hostgroup from being explained.
+func TestCheckExplainDespiteErrors(t *testing.T) {
+	broken := write(t, "broken.hcl", checkBase+`
+hostgroup "child" {
+  base     = hostgroup.default
+  prefixes = ["203.0.113.8/29"]
+  quiet    = "1m"
+}
+hostgroup "wrong" {
+  prefixes = ["203.0.113.16/29"]
+  threshold "flood" {
+    pps  = "many"
+    bsp  = "1G"
+  }
+}
+`)
+	r := run(t, "check", "--explain", "child", broken)
+	if r.code != exitConfig || !strings.Contains(r.stderr, `"bsp"`) {
+		t.Errorf("exit status %d, %s", r.code, r.stderr)
+	}
+	for _, want := range []string{"# The configuration has errors", `hostgroup "child" {`, `"1m"`, "1000"} {
+		if !strings.Contains(r.stdout, want) {
+			t.Errorf("%q is not in\n%s", want, r.stdout)
+		}
+	}
+	if r := run(t, "check", "--explain", "chld", broken); r.code != exitConfig || !strings.Contains(r.stderr, `did you mean "child"`) {
+		t.Errorf("exit status %d: %s", r.code, r.stderr)
+	}
+	if r := run(t, "check", "--explain", "child", write(t, "syntax.hcl", "hostgroup \"child\" {")); r.code != exitConfig || r.stdout != "" || strings.Contains(r.stderr, "did you mean") {
+		t.Errorf("exit status %d: %s%s", r.code, r.stdout, r.stderr)
+	}
+}

@@ -296,6 +296,7 @@ func (l *loader) checkSpace() {
 			l.hint(g.Range, "Hostgroup without hosts", "hostgroup.%s has neither networks nor prefixes and is nobody's base, so its thresholds protect nothing. Write networks = [network.NAME] or prefixes = [...].", g.Name)
 		}
 		l.checkGroupScopes(g, bases[g])
+		l.checkTwins(g)
 		if len(g.Thresholds) == 0 && !bases[g] {
 			l.hint(g.Range, "Hostgroup without thresholds", "hostgroup.%s has no threshold, so no attack on its hosts is seen.", g.Name)
 		}

@@ -112,6 +112,11 @@ func TestMistakes(t *testing.T) {
 					t.Errorf("%s: no place or no advice: %s", d.Summary, d.Detail)
 				}
 			}
+			for _, g := range c.Groups {
+				if text, ok := c.ExplainGroup(g.Name); !ok || !strings.Contains(text, `hostgroup "`) {
+					t.Errorf("hostgroup.%s cannot be explained: %q", g.Name, text)
+				}
+			}
 			golden(t, strings.TrimSuffix(file, ".hcl")+".golden", got.Bytes())
 		})
 	}

@@ -47,11 +47,11 @@ func (a *action) notify(ctx context.Context, e sdk.Event) error {
 
 // mitigates tells whether an action acts on the network: a plugin that holds
 // mitigations, or a script whose role says so.
-func (a *action) mitigates() bool {
-	if slices.Contains(a.about.Features, host.FeatureMitigator) {
+func (p *prepared) mitigates() bool {
+	if slices.Contains(p.about.Features, host.FeatureMitigator) {
 		return true
 	}
-	v, _ := a.block.Value.UnmarkDeep()
+	v, _ := p.block.Value.UnmarkDeep()
 	if v == cty.NilVal || v.IsNull() || !v.IsKnown() || !v.Type().IsObjectType() || !v.Type().HasAttribute("role") {
 		return false
 	}

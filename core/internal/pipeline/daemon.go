@@ -98,6 +98,7 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 func examine(ctx context.Context, cfg *config.Config) ([]*prepared, hcl.Diagnostics) {
 	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
 	diags = append(diags, checkReferences(cfg, known)...)
+	diags = append(diags, checkTakeovers(cfg, known)...)
 	diags = append(diags, checkRunnable(cfg)...)
 	return known, diags
 }

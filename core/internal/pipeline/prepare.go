@@ -136,6 +136,7 @@ func Check(ctx context.Context, opt Options) hcl.Diagnostics {
 	cfg := opt.Config
 	known, diags := prepare(ctx, cfg, plugin.NewFinder(), allBlocks(cfg))
 	diags = append(diags, checkReferences(cfg, known)...)
+	diags = append(diags, checkTakeovers(cfg, known)...)
 	for _, d := range checkRunnable(cfg) {
 		d.Severity = hcl.DiagWarning // it may still be replayed
 		diags = append(diags, d)
