@@ -27,7 +27,7 @@ capture "pcap" "file" {
 
 action "script" "notify" {
   role    = "notify"
-  command = ["scripts/notify.sh"]
+  command = ["scripts/notify_about_attack.sh"]
 }
 
 pipeline "main" {

@@ -53,7 +53,7 @@ capture "sflow" "switches" { # port 6343
 
 action "script" "notify" {
   role    = "notify"
-  command = ["scripts/notify.sh"]
+  command = ["scripts/notify_about_attack.sh"]
 }
 
 pipeline "main" {

@@ -46,7 +46,7 @@ capture "pcap" "file" {
 
 action "script" "notify" {
   role    = "notify"
-  command = ["scripts/notify.sh"]
+  command = ["scripts/notify_about_attack.sh"]
 }
 
 # The event as JSON on standard input, for a program that files it.

@@ -21,6 +21,7 @@ const (
 	formatJSON = "json"
 
 	maxConcurrent = 1000
+	maxTimeout    = time.Hour
 )
 
 // config is the plugin's block.
@@ -48,7 +49,7 @@ func (s *script) Validate(context.Context) error {
 	if c.Format != formatText && c.Format != formatJSON {
 		fail(root.Attr("format"), "Unknown format", `%q is not a format. Write "text" or "json".`, c.Format)
 	}
-	if c.Timeout < time.Second || c.Timeout > time.Hour {
+	if c.Timeout < time.Second || c.Timeout > maxTimeout {
 		fail(root.Attr("timeout"), "Timeout out of range", "%s is not between 1s and 1h.", c.Timeout)
 	}
 	if c.MaxConcurrent < 1 || c.MaxConcurrent > maxConcurrent {

@@ -23,7 +23,7 @@ func TestValidate(t *testing.T) {
 	good := func() config {
 		return config{Role: roleMitigate, Command: []string{program, "x"}, Format: formatJSON, Timeout: time.Minute, MaxConcurrent: 1}
 	}
-	if err := newScript(good(), nil).Validate(t.Context()); err != nil {
+	if err := newScript(good(), nil, "").Validate(t.Context()); err != nil {
 		t.Errorf("a good configuration: %v", err)
 	}
 	for _, c := range []struct {
@@ -48,7 +48,7 @@ func TestValidate(t *testing.T) {
 	} {
 		cfg := good()
 		c.change(&cfg)
-		err := newScript(cfg, nil).Validate(t.Context())
+		err := newScript(cfg, nil, "").Validate(t.Context())
 		var ds diag.Diagnostics
 		if !errors.As(err, &ds) || len(ds) != 1 || ds[0].Path.String() != c.path || !strings.Contains(ds[0].Detail, c.text) {
 			t.Errorf("%s: %v, want a complaint at %s", c.name, err, c.path)

@@ -29,6 +29,7 @@ func plugin() sdk.Plugin {
 			Details:       true,
 			Timeout:       30 * time.Second,
 			MaxConcurrent: 4,
-		}, func(c config, env sdk.Env) (*script, error) { return newScript(c, env.Logger), nil }),
+		}, func(c config, env sdk.Env) (*script, error) { return newScript(c, env.Logger, env.StateDir), nil }),
+		KeepsState: true,
 	}
 }

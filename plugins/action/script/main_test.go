@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 		s := newScript(config{
 			Command: []string{"/bin/sh", "-c", `echo $$ > "$0/leader.pid"; sleep 0.5; setsid sleep 600 & echo $! > "$0/apart.pid"; sleep 600 & echo $! > "$0/child.pid"; wait`, dir},
 			Role:    roleNotify, Format: formatText, Timeout: time.Hour, MaxConcurrent: 1,
-		}, hclog.NewNullLogger())
+		}, hclog.NewNullLogger(), "")
 		_ = s.Start(context.Background()) // never fails
 		_ = s.Notify(context.Background(), attack())
 		os.Exit(1)

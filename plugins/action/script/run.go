@@ -35,6 +35,9 @@ type call struct {
 	log     hclog.Logger
 }
 
+// errNotStarted means that nothing was run.
+var errNotStarted = errors.New("cannot start")
+
 // run runs the script to its end, to its timeout or to the end of ctx. It
 // returns nil where the script exited with status 0.
 //
@@ -56,7 +59,7 @@ func (c *call) run(ctx context.Context) error {
 	cmd.WaitDelay = pipeDelay
 	done, err := start(cmd)
 	if err != nil {
-		return fmt.Errorf("cannot start %s: %w", c.argv[0], err)
+		return fmt.Errorf("%w %s: %w", errNotStarted, c.argv[0], err)
 	}
 	if err := c.sweeper.add(cmd.Process.Pid, c.mark); err != nil {
 		c.log.Warn("what scripts start may outlive a plugin that is killed: the process that looks after it does not answer", "error", err)

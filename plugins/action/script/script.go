@@ -2,22 +2,16 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
-	"os"
-	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
-	"github.com/fastnetmon-go/fastnetmon/sdk/report"
+	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
 
 // script calls the operator's program when attacks start and end.
@@ -39,9 +33,14 @@ type script struct {
 	banned map[string]bool                // role mitigate: attacks for which ban was called
 
 	detailed map[string]bool // attacks for which attack_details was called
+
+	bans     bans // role mitigate
+	failures failures
 }
 
-func newScript(cfg config, log hclog.Logger) *script {
+// newScript makes the plugin's value; dir is where it keeps what it has to know
+// after a restart, "" nowhere.
+func newScript(cfg config, log hclog.Logger, dir string) *script {
 	life, stop := context.WithCancel(context.Background())
 	late, kill := context.WithCancel(context.Background())
 	return &script{
@@ -49,11 +48,14 @@ func newScript(cfg config, log hclog.Logger) *script {
 		slots:  make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
 		queues: map[netip.Prefix]chan struct{}{},
 		banned: map[string]bool{}, detailed: map[string]bool{},
+		bans: bans{file: hold.NewFile(dir, "bans.json"), held: map[subject]*ban{}},
 	}
 }
 
-// Start starts the sweeper. Scripts run without it too.
+// Start starts the sweeper, without which scripts run too, and reads what bans
+// are in force.
 func (s *script) Start(context.Context) error {
+	s.remember()
 	var err error
 	if s.sweeper, err = startSweeper(); err != nil {
 		s.log.Warn("what scripts start may outlive a plugin that is killed: no process could be started to look after it", "error", err)
@@ -69,21 +71,29 @@ func (s *script) Notify(ctx context.Context, e sdk.Event) error {
 	if action == "" {
 		return nil
 	}
-	c, err := s.call(e, action)
+	t, err := tell(e, nil)
 	if err != nil {
 		return err
 	}
 	s.runs.Add(1)
 	defer s.runs.Done()
+	return s.run(ctx, t, action, s.stdin(t, &e, action))
+}
+
+// run calls the script, once it is the target's turn and a slot is free, and
+// waits for its end.
+func (s *script) run(ctx context.Context, t told, action string, stdin []byte) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.life, func() { cancel(errStopped) })()
-	leave, err := s.enter(ctx, e.Target)
+	leave, err := s.enter(ctx, t.Target)
 	if err != nil {
-		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, sdk.TargetText(e.Target), err)
+		return fmt.Errorf("%s was not called for %s %s: %w", s.cfg.Command[0], action, sdk.TargetText(t.Target), err)
 	}
 	defer leave()
-	return c.run(ctx)
+	err = s.call(t, action, stdin).run(ctx)
+	s.failures.note(err)
+	return err
 }
 
 var errStopped = errors.New("the plugin stops")
@@ -96,6 +106,9 @@ const lastMoment = 100 * time.Millisecond
 // leaves none behind, even where no time is left to ask them.
 func (s *script) Close(ctx context.Context) error {
 	defer s.sweeper.end()
+	s.bans.mu.Lock()
+	s.bans.stopped = true
+	s.bans.mu.Unlock()
 	s.stop()
 	over := make(chan struct{})
 	go func() {
@@ -160,81 +173,6 @@ func (s *script) action(e sdk.Event) string {
 		return action
 	}
 	return ""
-}
-
-// call puts the script's arguments, environment and input together.
-func (s *script) call(e sdk.Event, action string) (*call, error) {
-	target := sdk.TargetText(e.Target)
-	sign := mark.New()
-	argv := append([]string{}, s.cfg.Command...)
-	argv = append(argv, target, e.Direction, report.Whole(e.InitialPPS), action)
-	c := &call{
-		argv:    argv,
-		env:     append(s.environment(e, action), envCall+"="+sign),
-		mark:    sign,
-		timeout: s.cfg.Timeout,
-		now:     s.late.Done(),
-		sweeper: s.sweeper,
-		log:     s.log.With("attack", e.ID, "target", target, "action", action),
-	}
-	switch {
-	case s.cfg.Format == formatJSON:
-		line, err := json.Marshal(e)
-		if err != nil {
-			return nil, fmt.Errorf("cannot write attack %s as JSON: %w", e.ID, err)
-		}
-		line = append(line, '\n')
-		c.stdin = line
-	case action == "ban":
-		c.stdin = report.Counters(&e)
-	case action == "attack_details":
-		c.stdin = report.Text(&e)
-	}
-	return c, nil
-}
-
-// defaultPath is the script's PATH where the plugin has none itself.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-// environment is everything that the script's environment holds: nothing of
-// the plugin's own, which carries the credentials of its connection to the
-// core, except where programs, the home directory and the local time zone are
-// found; what the configuration sets; and the attack.
-func (s *script) environment(e sdk.Event, action string) []string {
-	path := os.Getenv("PATH")
-	if path == "" {
-		path = defaultPath
-	}
-	env := []string{"PATH=" + path}
-	for _, name := range []string{"HOME", "LANG", "TZ"} {
-		if v, ok := os.LookupEnv(name); ok {
-			env = append(env, name+"="+v)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.cfg.Environment)) {
-		env = append(env, name+"="+s.cfg.Environment[name])
-	}
-	if e.Summary != nil {
-		env = append(env, "FASTNETMON_ATTACKS="+strconv.Itoa(e.Summary.Attacks))
-	}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
-	return append(env,
-		"FASTNETMON_ACTION="+action,
-		"FASTNETMON_EVENT="+string(e.Type),
-		"FASTNETMON_ATTACK_ID="+e.ID,
-		"FASTNETMON_TARGET="+sdk.TargetText(e.Target),
-		"FASTNETMON_DIRECTION="+e.Direction,
-		"FASTNETMON_HOSTGROUP="+e.HostGroup,
-		"FASTNETMON_NETWORK="+e.Network,
-		"FASTNETMON_THRESHOLD="+e.Threshold,
-		"FASTNETMON_COUNTER="+e.Counter,
-		"FASTNETMON_UNIT="+e.Unit,
-		"FASTNETMON_VALUE="+number(e.Value),
-		"FASTNETMON_LIMIT="+number(e.Limit),
-		"FASTNETMON_ATTACK_TYPE="+e.AttackType,
-		"FASTNETMON_MODE="+e.Mode,
-		"FASTNETMON_WOULD_HAVE="+strconv.FormatBool(e.WouldHave),
-	)
 }
 
 // enter waits for the target's turn and for a free slot. The caller calls

@@ -74,7 +74,7 @@ func setup(t *testing.T, text string, change func(*config)) (s *script, dir stri
 		change(&c)
 	}
 	log = &logged{}
-	return newScript(c, hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})), dir, log
+	return newScript(c, hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug}), ""), dir, log
 }
 
 func read(t *testing.T, dir, name string) string {

@@ -1,23 +1,24 @@
 #!/bin/sh
-# A notify script to start from. FastNetMon calls it when an attack starts
-# (ban) and when it has ended (unban):
+# A notify script to start from. FastNetMon calls it when an attack starts (ban),
+# when its packets are there (attack_details) and when it has ended (unban):
 #
-#   notify.sh IP DIRECTION PPS ban|unban
+#   notify_about_attack.sh IP DIRECTION PPS ban|attack_details|unban
 #
-# On ban the report is on standard input. What is printed goes to
-# FastNetMon's log. Set MAIL_TO in the action's block to get mail as well:
+# On ban and attack_details the report is on standard input. What is printed goes
+# to FastNetMon's log. Set MAIL_TO in the action's block to get mail as well:
 #
 #   environment = { MAIL_TO = "noc@example.net" }
 set -eu
 
 if [ $# -ne 4 ]; then
-	echo "usage: $0 IP incoming|outgoing PPS ban|unban" >&2
+	echo "usage: $0 IP incoming|outgoing PPS ban|attack_details|unban" >&2
 	exit 2
 fi
 ip=$1 direction=$2 pps=$3 action=$4
 
 case $action in
 ban) subject="$ip: $direction attack of $pps packets per second" ;;
+attack_details) subject="$ip: packets of the $direction attack" ;;
 unban) subject="$ip: the $direction attack is over" ;;
 *)
 	echo "unknown action: $action" >&2
