@@ -20,6 +20,8 @@ type action struct {
 	inst    *plugin.Instance
 	queue   *delivery
 	running atomic.Pointer[plugin.Process]
+
+	summarized uint64 // events that only summaries tell of; the loop's goroutine counts
 }
 
 func newAction(sys *system, p *prepared) *action {

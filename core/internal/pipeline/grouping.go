@@ -87,8 +87,13 @@ func (d *Daemon) offer(a *action, e *sdk.Event, at int64) {
 		a.queue.offer(*e)
 		return
 	}
+	alone := false
 	for _, told := range s.take(&d.cfg.Summary, e, at) {
+		alone = alone || told.ID == e.ID
 		a.queue.offer(told)
+	}
+	if !alone {
+		a.summarized++
 	}
 }
 

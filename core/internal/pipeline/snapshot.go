@@ -168,6 +168,7 @@ func (d *Daemon) pluginMetrics() []sdk.Metric {
 	}
 	for name, a := range d.set.actions {
 		add("plugin_events_dropped_total", name, float64(a.queue.dropped.Load()))
+		add("plugin_events_summarized_total", name, float64(a.summarized))
 	}
 	for name, x := range d.set.exports {
 		add("plugin_events_dropped_total", name, float64(x.events.dropped.Load()))

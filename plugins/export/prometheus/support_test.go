@@ -170,6 +170,7 @@ func sample() sdk.Snapshot {
 			{Name: "plugin_up:plugin=export.prometheus.metrics", Value: 0},
 			{Name: "plugin_restarts_total:plugin=capture.pcap.file", Value: 4},
 			{Name: "plugin_events_dropped_total:plugin=export.prometheus.metrics", Value: 0},
+			{Name: "plugin_events_summarized_total:plugin=action.script.notify", Value: 12},
 			{Name: "detection_delay_seconds_bucket:le=0.05", Value: 90},
 			{Name: "detection_delay_seconds_bucket:le=0.1", Value: 99},
 			{Name: "detection_delay_seconds_bucket:le=+Inf", Value: 100},

@@ -45,6 +45,7 @@ var known = map[string]knownMetric{
 	"daemon_troubles":                       {"daemon_troubles", "Things wrong with the daemon itself, such as a log that cannot be written: fastnetmon status names them."},
 	"log_lines_lost_total":                  {"log_lines_lost_total", "Lines of the log that were lost because its output failed or was too slow."},
 	"plugin_events_dropped_total":           {"plugin_events_dropped_total", "Events that a plugin was not told of because it did not keep up."},
+	"plugin_events_summarized_total":        {"plugin_events_summarized_total", "Events of attacks that an action was told of as part of a summary only."},
 	"plugin_snapshots_missed_total":         {"plugin_snapshots_missed_total", "Snapshots that an export could not be given."},
 	"loss_ratio":                            {"loss_ratio", "Share of records lost on all inputs in the last ten seconds, 0 to 1."},
 	"enforcement_suspended":                 {"enforcement_suspended", "1 while attacks that some input shows are not enforced, because it was disturbed, else 0."},
