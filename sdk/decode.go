@@ -156,10 +156,18 @@ func addSnapshot(s *Snapshot, m *pb.Snapshot) error {
 		})
 	}
 	for _, r := range m.GetNetworks() {
-		s.Networks = append(s.Networks, scopeOf(r))
+		row, err := scopeOf(r)
+		if err != nil {
+			return err
+		}
+		s.Networks = append(s.Networks, row)
 	}
 	for _, r := range m.GetGroups() {
-		s.Groups = append(s.Groups, scopeOf(r))
+		row, err := scopeOf(r)
+		if err != nil {
+			return err
+		}
+		s.Groups = append(s.Groups, row)
 	}
 	for _, h := range m.GetHosts() {
 		host, err := prefixOf(h.GetHost())
@@ -194,8 +202,16 @@ func addSnapshot(s *Snapshot, m *pb.Snapshot) error {
 	return nil
 }
 
-func scopeOf(r *pb.ScopeRate) ScopeRate {
-	return ScopeRate{Name: r.GetName(), Direction: r.GetDirection(), Counters: ratesOf(r.GetCounters()), Flows: r.GetFps()}
+func scopeOf(r *pb.ScopeRate) (ScopeRate, error) {
+	out := ScopeRate{Name: r.GetName(), Direction: r.GetDirection(), Counters: ratesOf(r.GetCounters()), Flows: r.GetFps()}
+	for _, text := range r.GetPrefixes() {
+		p, err := prefixOf(text)
+		if err != nil {
+			return out, fmt.Errorf("snapshot: prefix of %s: %w", out.Name, err)
+		}
+		out.Prefixes = append(out.Prefixes, p)
+	}
+	return out, nil
 }
 
 // sampleRequestOf reads what a capture is asked for.

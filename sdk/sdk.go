@@ -139,6 +139,16 @@ type Tap interface {
 	Tap(ctx context.Context, batch []traffic.Record) error
 }
 
+// Metrics gives figures of the plugin's own, once a second. The core shows them
+// in "fastnetmon plugins" and to exporters, as plugin_NAME with the label
+// plugin: Prometheus has fastnetmon_plugin_NAME. A name is NAME or
+// NAME:KEY=VALUE,KEY=VALUE… with keys in order; NAME and KEY are small letters,
+// digits and underscores, a letter first. One that ends in _total only grows. At
+// most 64 are heard.
+type Metrics interface {
+	Metrics() []Metric
+}
+
 // Table gives rows for people: "fastnetmon exporters" and doctor.
 type Table interface {
 	Table(ctx context.Context, name string) (Rows, error)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
 )
 
@@ -33,6 +34,7 @@ func (s *server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[p
 		due := time.Since(sent) >= interval
 		if due && m.State == pb.WatchResponse_STATE_RUNNING {
 			inst.askHealth(ctx, interval, m)
+			inst.askMetrics(m)
 		}
 		if due || changed(last, m.State) {
 			if err := stream.Send(m); err != nil {
@@ -84,6 +86,18 @@ func (inst *instance) askHealth(ctx context.Context, interval time.Duration, m *
 	if err := h.Health(ctx); err != nil {
 		m.State, m.Message = pb.WatchResponse_STATE_UNHEALTHY, err.Error()
 	}
+}
+
+// askMetrics adds the author's own figures, if there are any.
+func (inst *instance) askMetrics(m *pb.WatchResponse) {
+	v, ok := inst.value.(Metrics)
+	if !ok || !inst.running() {
+		return
+	}
+	for _, x := range v.Metrics() {
+		m.Metrics = append(m.Metrics, &pb.Metric{Name: wire.Clean(x.Name, wire.MaxMetricName), Value: x.Value})
+	}
+	m.Metrics = m.Metrics[:min(len(m.Metrics), wire.MaxMetrics)]
 }
 
 func (s *server) Table(ctx context.Context, req *pb.TableRequest) (*pb.TableResponse, error) {

@@ -191,7 +191,7 @@ type Snapshot struct {
 	Totals   []TotalRate   `json:"totals"`
 	Networks []ScopeRate   `json:"networks"`
 	Groups   []ScopeRate   `json:"hostgroups"`
-	Hosts    []HostRate    `json:"hosts"`   // the top ones, by packets, both directions together
+	Hosts    []HostRate    `json:"hosts"`   // the top ones, by packets, both directions together, and those under attack
 	Attacks  []Event       `json:"attacks"` // in progress: their newest event
 	Ledger   []LedgerRow   `json:"ledger"`
 	System   []Metric      `json:"system"`
@@ -207,12 +207,16 @@ type TotalRate struct {
 	Flows     float64       `json:"flows"`
 }
 
+// ScopePrefixes is how many prefixes of a network a snapshot names at most.
+const ScopePrefixes = 16
+
 // ScopeRate is the rate of a network or hostgroup.
 type ScopeRate struct {
-	Name      string        `json:"name"`
-	Direction string        `json:"direction"`
-	Counters  []CounterRate `json:"counters"`
-	Flows     float64       `json:"flows"`
+	Name      string         `json:"name"`
+	Direction string         `json:"direction"`
+	Counters  []CounterRate  `json:"counters"`
+	Flows     float64        `json:"flows"`
+	Prefixes  []netip.Prefix `json:"prefixes,omitempty"` // of a network, the first ScopePrefixes
 }
 
 // HostRate is the rate of a host.

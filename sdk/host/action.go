@@ -228,7 +228,11 @@ func splitSnapshot(s *sdk.Snapshot) []*pb.Snapshot {
 }
 
 func scopeToProto(r *sdk.ScopeRate) *pb.ScopeRate {
-	return &pb.ScopeRate{Name: r.Name, Direction: r.Direction, Counters: ratesToProto(r.Counters), Fps: r.Flows}
+	out := &pb.ScopeRate{Name: r.Name, Direction: r.Direction, Counters: ratesToProto(r.Counters), Fps: r.Flows}
+	for _, p := range r.Prefixes[:min(len(r.Prefixes), sdk.ScopePrefixes)] {
+		out.Prefixes = append(out.Prefixes, prefixToProto(p))
+	}
+	return out
 }
 
 func ratesToProto(in []sdk.CounterRate) []*pb.CounterRate {

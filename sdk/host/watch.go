@@ -46,6 +46,7 @@ type Health struct {
 	State   State
 	Message string
 	Workers []WorkerLedger // captures: one for each worker
+	Metrics []sdk.Metric   // the plugin's own figures, with names as sdk.Metrics has them
 }
 
 // WorkerLedger accounts for one worker of a capture, in records since the
@@ -128,6 +129,7 @@ func healthFromProto(m *pb.WatchResponse) Health {
 		}
 		h.Workers = append(h.Workers, l)
 	}
+	h.Metrics = metricsFromProto(m.GetMetrics())
 	return h
 }
 

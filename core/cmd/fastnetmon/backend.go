@@ -126,6 +126,7 @@ func (b backend) Plugins(context.Context) ([]api.PluginStatus, error) {
 			Launches: p.Status.Launches, Retry: p.Status.Retry,
 			Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Status.Rights,
 			Failures: p.Status.Failures.Count, LastFailure: p.Status.Failures.Last, LastFailureAt: p.Status.Failures.At,
+			Figures: p.Status.Health.Metrics,
 		})
 	}
 	return out, nil

@@ -58,5 +58,25 @@ func printPluginStates(w io.Writer, plugins []api.PluginStatus) error {
 		}
 		rows = append(rows, append(append(row, events...), reason))
 	}
-	return writeTable(w, columns, rows)
+	if err := writeTable(w, columns, rows); err != nil {
+		return err
+	}
+	return printFigures(w, plugins)
+}
+
+// printFigures prints what plugins say of themselves.
+func printFigures(w io.Writer, plugins []api.PluginStatus) error {
+	var rows [][]string
+	for _, p := range plugins {
+		for _, f := range p.Figures {
+			rows = append(rows, []string{p.Kind + "." + p.Name + "." + p.Instance, f.Name, strconv.FormatFloat(f.Value, 'f', -1, 64)})
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return writeTable(w, []column{{"PLUGIN", false}, {"FIGURE", false}, {"VALUE", true}}, rows)
 }

@@ -172,6 +172,8 @@ type PluginStatus struct {
 	Failures      int       `json:"failures"`               // launches that came to nothing, and processes that ended unasked
 	LastFailure   string    `json:"last_failure,omitempty"` // why, of the newest
 	LastFailureAt time.Time `json:"last_failure_at,omitzero"`
+
+	Figures []sdk.Metric `json:"figures,omitempty"` // what the plugin says of itself
 }
 
 // PluginTable is a table of one capture.

@@ -205,7 +205,22 @@ func pluginOut(p PluginStatus) *apiv1.PluginStatus {
 		Pid: uint32(p.PID), Launches: uint64(p.Launches), RetryUnixNano: nanos(p.Retry),
 		Delivered: p.Delivered, Failed: p.Failed, Dropped: p.Dropped, Queued: p.Queued, Pipeline: p.Pipeline, Rights: p.Rights,
 		Failures: uint64(max(0, p.Failures)), LastFailure: text(p.LastFailure), LastFailureUnixNano: nanos(p.LastFailureAt),
+		Figures: figuresOut(p.Figures),
 	}
+}
+
+func figuresOut(in []sdk.Metric) (out []*apiv1.Figure) {
+	for _, m := range in {
+		out = append(out, &apiv1.Figure{Name: text(m.Name), Value: m.Value})
+	}
+	return out
+}
+
+func figuresIn(in []*apiv1.Figure) (out []sdk.Metric) {
+	for _, m := range in {
+		out = append(out, sdk.Metric{Name: m.GetName(), Value: m.GetValue()})
+	}
+	return out
 }
 
 func pluginIn(p *apiv1.PluginStatus) PluginStatus {
@@ -215,6 +230,7 @@ func pluginIn(p *apiv1.PluginStatus) PluginStatus {
 		PID: int(p.GetPid()), Launches: int(p.GetLaunches()), Retry: timeOf(p.GetRetryUnixNano()),
 		Delivered: p.GetDelivered(), Failed: p.GetFailed(), Dropped: p.GetDropped(), Queued: p.GetQueued(), Pipeline: p.GetPipeline(), Rights: p.GetRights(),
 		Failures: int(p.GetFailures()), LastFailure: p.GetLastFailure(), LastFailureAt: timeOf(p.GetLastFailureUnixNano()),
+		Figures: figuresIn(p.GetFigures()),
 	}
 }
 

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"math"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
@@ -10,7 +12,7 @@ import (
 // those that one kind has.
 var (
 	processAttrs = []string{"path", "env", "user", "capabilities", "memory", "backoff", "max_backoff", "start_timeout", "timeout"}
-	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries"}, "export": {"period"}}
+	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries"}, "export": {"period", "hosts"}}
 )
 
 // capabilities of Linux (capabilities(7)) that a plugin may be given.
@@ -119,6 +121,7 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 		}
 	case "export":
 		pr.Period, _ = b.duration("period")
+		pr.Hosts = b.hosts()
 	}
 }
 
@@ -143,6 +146,26 @@ func (b body) capabilities(name string) (out []string) {
 		out = append(out, s)
 	}
 	return out
+}
+
+// maxHosts bounds a snapshot: some 250 octets for each host and direction.
+const maxHosts = 100_000
+
+// hosts is how many hosts an export gets: 0 unless it is said, -1 for none.
+func (b body) hosts() int {
+	i, ok := b.one("hosts")
+	if !ok {
+		return 0
+	}
+	n, ok := b.scaled(i, nil)
+	if !ok || n != math.Trunc(n) || n < 0 || n > maxHosts {
+		b.l.errorf(i.at, "Invalid number", "%s is no number of hosts: write a whole number from 1 to %d, or 0 for none but those under attack.", i.text(), maxHosts)
+		return 0
+	}
+	if n == 0 {
+		return -1
+	}
+	return int(n)
 }
 
 // leastMemory is what a plugin needs before it does anything.

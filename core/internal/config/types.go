@@ -181,6 +181,7 @@ type Process struct {
 	Memory       uint64        // octets; 0 no limit
 	OnFailure    string        // filters: bypass, drop or stop
 	Period       time.Duration // exports
+	Hosts        int           // exports: in a snapshot; 0 default, -1 none
 	Backoff      time.Duration // first restart delay; 0 default
 	MaxBackoff   time.Duration
 	StartTimeout time.Duration

@@ -60,9 +60,13 @@ func (c *Crossed) sdk(scope engine.ScopeKind, clock func(int64) time.Time) sdk.C
 
 // CounterRates names the rates of one direction, bytes turned into bits.
 func CounterRates(r *engine.DirRates) []sdk.CounterRate {
-	out := make([]sdk.CounterRate, len(CounterNames))
+	return AppendCounterRates(make([]sdk.CounterRate, 0, len(CounterNames)), r)
+}
+
+// AppendCounterRates is CounterRates, appended to a slice.
+func AppendCounterRates(to []sdk.CounterRate, r *engine.DirRates) []sdk.CounterRate {
 	for i, name := range CounterNames {
-		out[i] = sdk.CounterRate{Counter: name, PPS: r.Packets[i], BPS: 8 * r.Bytes[i]}
+		to = append(to, sdk.CounterRate{Counter: name, PPS: r.Packets[i], BPS: 8 * r.Bytes[i]})
 	}
-	return out
+	return to
 }

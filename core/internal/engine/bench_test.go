@@ -120,3 +120,42 @@ func BenchmarkPeriods(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(n/20), "ns/host")
 }
+
+// BenchmarkSnapshot reads the rates of 100,000 hosts out of a table that has no
+// others, as an exporter of all hosts asks for; slice-us is the longest time for
+// which deltas wait.
+func BenchmarkSnapshot(b *testing.B) {
+	const n = 100_000
+	e := newEngine(b, Options{Seed: 1}, testPlan(1, benchLimits()...))
+	f := newFeeder(b, e, 1)
+	for _, ds := range benchFlushes(n, 4096) {
+		f.flush(origin, ds[1:]...)
+	}
+	clock := cpuClock(b)
+	var longest time.Duration
+	slice := func(work func() bool) bool {
+		from := clock()
+		done := work()
+		longest = max(longest, clock()-from)
+		return done
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s := e.NewSnapshot(HostQuery{N: n})
+		for !slice(func() bool { return s.Step(4096) }) {
+		}
+		s.Sort()
+		got, rates, done := 0, make([]HostRates, 0, 1024), false
+		for !done {
+			done = slice(func() (last bool) {
+				rates, last = s.Read(rates[:0], 1024, e.Clock())
+				return last
+			})
+			got += len(rates)
+		}
+		if got != n {
+			b.Fatalf("%d hosts", got)
+		}
+	}
+	b.ReportMetric(float64(longest.Microseconds()), "slice-us")
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"math"
 	"net/netip"
@@ -209,7 +210,8 @@ type Snapshot struct {
 	idx  uint8
 	at   uint32 // step by which all rows are compared, whenever they are looked at
 	next uint32
-	heap []heapRow // smallest first
+	heap []heapRow // smallest first, once it is full
+	full bool
 }
 
 type heapRow struct {
@@ -297,15 +299,22 @@ func (s *Snapshot) push(h heapRow) {
 		return
 	case len(s.heap) < s.n:
 		s.heap = append(s.heap, h)
-		for i := len(s.heap) - 1; i > 0 && s.heap[i].value < s.heap[(i-1)/2].value; i = (i - 1) / 2 {
-			s.heap[i], s.heap[(i-1)/2] = s.heap[(i-1)/2], s.heap[i]
+		return
+	case !s.full: // it is no heap so far: where all hosts are asked for it need not be one
+		s.full = true
+		for i := len(s.heap)/2 - 1; i >= 0; i-- {
+			s.sink(i)
 		}
-		return
-	case h.value <= s.heap[0].value:
-		return
 	}
-	s.heap[0] = h
-	for i := 0; ; {
+	if h.value > s.heap[0].value {
+		s.heap[0] = h
+		s.sink(0)
+	}
+}
+
+// sink moves a row down to where it belongs in the heap.
+func (s *Snapshot) sink(i int) {
+	for {
 		c := 2*i + 1
 		if c+1 < len(s.heap) && s.heap[c+1].value < s.heap[c].value {
 			c++
@@ -321,22 +330,42 @@ func (s *Snapshot) push(h heapRow) {
 // Hosts returns what was gathered at a time, the largest first; hosts that
 // left meanwhile are missing.
 func (s *Snapshot) Hosts(now int64) []HostRates {
+	s.Sort()
+	out, _ := s.Read(make([]HostRates, 0, len(s.heap)), len(s.heap), now)
+	return out
+}
+
+// Sort orders what was gathered, before Read: it takes long for many hosts and
+// touches nothing of the engine, so that anybody may call it.
+func (s *Snapshot) Sort() {
 	slices.SortFunc(s.heap, func(a, b heapRow) int {
-		return cmp.Or(cmp.Compare(b.value, a.value), compareKey(a, b))
+		switch {
+		case a.value > b.value:
+			return -1
+		case a.value < b.value:
+			return 1
+		}
+		return compareKey(a, b)
 	})
-	out := make([]HostRates, 0, len(s.heap))
+}
+
+// Read appends the rates of the next hosts, up to rows of them, and reports
+// whether these were the last.
+func (s *Snapshot) Read(to []HostRates, rows int, now int64) (out []HostRates, done bool) {
 	at := s.e.stepsAt(now)
-	for _, h := range s.heap {
+	n := min(rows, len(s.heap))
+	for _, h := range s.heap[:n] {
 		if r := s.e.row(h.no); r.kind == uint8(ring.KindHost) && r.k0 == h.k0 && r.k1 == h.k1 {
-			out = append(out, s.e.rates(r, at))
+			to = append(to, s.e.rates(r, at))
 		}
 	}
-	return out
+	s.heap = s.heap[n:]
+	return to, len(s.heap) == 0
 }
 
 // compareKey orders hosts by address.
 func compareKey(a, b heapRow) int {
 	x, y := [2]uint64{a.k0, a.k1}, [2]uint64{b.k0, b.k1}
 	p, q := (*[16]byte)(unsafe.Pointer(&x)), (*[16]byte)(unsafe.Pointer(&y))
-	return slices.Compare(p[:], q[:])
+	return bytes.Compare(p[:], q[:])
 }

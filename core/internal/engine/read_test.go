@@ -25,7 +25,11 @@ func TestSnapshot(t *testing.T) {
 			f.flush(origin+50*ms, hostDelta(70000, false, 50, 1, 1))
 		}
 	}
-	hosts := s.Hosts(e.Clock())
+	s.Sort()
+	var hosts []HostRates
+	for done := false; !done; {
+		hosts, done = s.Read(hosts, 3, e.Clock())
+	}
 	if len(hosts) != 10 || steps < 9 {
 		t.Fatalf("%d hosts in %d steps", len(hosts), steps)
 	}

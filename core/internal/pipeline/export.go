@@ -14,7 +14,7 @@ import (
 const (
 	exportPeriod  = time.Second // unless process { period } says otherwise
 	exportTimeout = 10 * time.Second
-	exportHosts   = 100 // top hosts in a snapshot
+	exportHosts   = 100 // top hosts in a snapshot, unless process { hosts } says otherwise
 )
 
 // snapshotFunc makes a snapshot with so many hosts; false when there is nothing
@@ -49,6 +49,14 @@ func (e *export) timeout() time.Duration {
 		return t
 	}
 	return exportTimeout
+}
+
+// hosts is how many of the largest hosts a snapshot has.
+func (e *export) hosts() int {
+	if n := e.block.Process.Hosts; n != 0 {
+		return max(n, 0)
+	}
+	return exportHosts
 }
 
 func (e *export) notify(ctx context.Context, event sdk.Event) error {
@@ -94,7 +102,7 @@ func (e *export) run(ctx context.Context) {
 			e.missed.Add(1)
 			continue
 		}
-		s, ok := e.snapshot(exportHosts, period)
+		s, ok := e.snapshot(e.hosts(), period)
 		if !ok {
 			return
 		}

@@ -99,8 +99,11 @@ func (d *Daemon) Hosts(ctx context.Context, q Query) ([]sdk.HostRate, error) {
 		return nil, err
 	}
 	top, ok := d.gather(query)
-	var out []sdk.HostRate
-	if !ok || !d.sys.loop.do(func() { out = hostRates(top.Hosts(d.sys.loop.engine.Clock()), d.sys.names) }) {
+	if !ok {
+		return nil, ErrEnded
+	}
+	out, ok := d.hostsOf(top)
+	if !ok {
 		return nil, ErrEnded
 	}
 	if q.Direction != "both" {

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
@@ -11,26 +13,98 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-// snapshotSlice is how many rows the engine looks at between two turns: well
-// under a millisecond.
-const snapshotSlice = 4096
+// What the engine looks at, and gives the rates of, between two turns: each
+// well under a millisecond.
+const (
+	snapshotSlice = 4096
+	ratesSlice    = 1024
+)
 
-// Snapshot gathers rates, with the top hosts by packets in both directions,
-// without holding up deltas. False means that the daemon has ended.
+// Snapshot gathers rates, with the top hosts by packets in both directions and
+// those under attack, without holding up deltas. False means that the daemon
+// has ended.
 func (d *Daemon) Snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) {
 	out := sdk.Snapshot{Time: time.Now(), Period: period}
 	top, ok := d.gather(engine.HostQuery{N: hosts})
-	ok = ok && d.sys.loop.do(func() {
+	if !ok {
+		return out, false
+	}
+	if out.Hosts, ok = d.hostsOf(top); !ok {
+		return out, false
+	}
+	var networks []engine.Scope
+	var attacked []engine.HostRates
+	if ok = d.sys.loop.do(func() {
 		e := d.sys.loop.engine
 		out.Totals = totalRates(e)
-		out.Networks = scopeRates(e.Networks(), d.sys.names.networks)
-		out.Groups = scopeRates(e.Groups(), d.sys.names.groups)
-		out.Hosts = hostRates(top.Hosts(e.Clock()), d.sys.names)
+		networks = e.Networks()
+		out.Groups = scopeRates(e.Groups(), d.sys.names.groups, nil)
 		out.Attacks = d.openAttacks()
+		attacked = d.attacked(out.Attacks)
+		out.Networks = scopeRates(networks, d.sys.names.networks, d.prefixesOf)
 		out.Ledger = d.ledger()
 		out.System = d.metrics()
+	}); !ok {
+		return out, false
+	}
+	out.Hosts = addHosts(out.Hosts, attacked, d.sys.names)
+	return out, true
+}
+
+// hostsOf reads the rates of the hosts that were gathered in slices, between
+// which deltas go on.
+func (d *Daemon) hostsOf(top *engine.Snapshot) (out []sdk.HostRate, ok bool) {
+	top.Sort()
+	rates := make([]engine.HostRates, 0, ratesSlice)
+	for done := false; !done; {
+		if !d.sys.loop.do(func() { rates, done = top.Read(rates[:0], ratesSlice, d.sys.loop.engine.Clock()) }) {
+			return nil, false
+		}
+		out = append(out, hostRates(rates, d.sys.names)...)
+	}
+	return out, true
+}
+
+// attacked are the rates of the hosts that attacks are on; the loop's goroutine
+// calls it.
+func (d *Daemon) attacked(attacks []sdk.Event) (out []engine.HostRates) {
+	e := d.sys.loop.engine
+	for i := range attacks {
+		if attacks[i].Scope != "host" {
+			continue
+		}
+		if h, ok := e.Rates(attacks[i].Target, e.Clock()); ok {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// addHosts appends hosts that are not there yet.
+func addHosts(to []sdk.HostRate, hosts []engine.HostRates, names *idSets) []sdk.HostRate {
+	if len(hosts) == 0 {
+		return to
+	}
+	known := make(map[netip.Prefix]bool, len(to)/2)
+	for i := range to {
+		known[to[i].Host] = true
+	}
+	hosts = slices.DeleteFunc(hosts, func(h engine.HostRates) bool {
+		had := known[h.Host]
+		known[h.Host] = true
+		return had
 	})
-	return out, ok
+	return append(to, hostRates(hosts, names)...)
+}
+
+// prefixesOf are the first prefixes of a network; the loop's goroutine calls it.
+func (d *Daemon) prefixesOf(network string) []netip.Prefix {
+	for _, n := range d.cfg.Networks {
+		if n.Name == network {
+			return n.Prefixes[:min(len(n.Prefixes), sdk.ScopePrefixes)]
+		}
+	}
+	return nil
 }
 
 // gather reads the engine's rows in slices, between which deltas go on.
@@ -53,13 +127,18 @@ func totalRates(e *engine.Engine) []sdk.TotalRate {
 	return out
 }
 
-func scopeRates(scopes []engine.Scope, names *ids) []sdk.ScopeRate {
+func scopeRates(scopes []engine.Scope, names *ids, prefixes func(name string) []netip.Prefix) []sdk.ScopeRate {
 	var out []sdk.ScopeRate
 	for i := range scopes {
+		var consists []netip.Prefix
+		if prefixes != nil {
+			consists = prefixes(names.name(scopes[i].ID))
+		}
 		for dir := range scopes[i].Dir {
 			r := &scopes[i].Dir[dir]
 			out = append(out, sdk.ScopeRate{
 				Name: names.name(scopes[i].ID), Direction: directionName(dir), Counters: detect.CounterRates(r), Flows: r.Flows,
+				Prefixes: consists,
 			})
 		}
 	}
@@ -67,7 +146,8 @@ func scopeRates(scopes []engine.Scope, names *ids) []sdk.ScopeRate {
 }
 
 func hostRates(hosts []engine.HostRates, names *idSets) []sdk.HostRate {
-	var out []sdk.HostRate
+	out := make([]sdk.HostRate, 0, 2*len(hosts))
+	counters := make([]sdk.CounterRate, 0, 2*len(hosts)*len(detect.CounterNames)) // one piece of memory for all
 	for i := range hosts {
 		h := &hosts[i]
 		for dir := range h.Dir {
@@ -75,9 +155,11 @@ func hostRates(hosts []engine.HostRates, names *idSets) []sdk.HostRate {
 			if r.Packets[engine.CounterTotal] == 0 && r.Flows == 0 {
 				continue
 			}
+			from := len(counters)
+			counters = detect.AppendCounterRates(counters, r)
 			out = append(out, sdk.HostRate{
 				Host: h.Host, Group: names.groups.name(h.Group), Network: names.networks.name(h.Network),
-				Direction: directionName(dir), Counters: detect.CounterRates(r), Flows: r.Flows,
+				Direction: directionName(dir), Counters: counters[from:len(counters):len(counters)], Flows: r.Flows,
 			})
 		}
 	}
@@ -149,6 +231,32 @@ func (d *Daemon) ringMetrics() []sdk.Metric {
 	return out
 }
 
+// ownMetrics are what plugins say of themselves, under no name that stands
+// there already.
+func (d *Daemon) ownMetrics(ours []sdk.Metric) (out []sdk.Metric) {
+	taken := map[string]bool{"plugin_events_dropped_total": true, "plugin_snapshots_missed_total": true}
+	for _, m := range ours {
+		name, _, _ := strings.Cut(m.Name, ":")
+		taken[name] = true
+	}
+	for _, stage := range d.set.stages() {
+		for _, p := range stage {
+			for _, m := range p.inst.Status().Health.Metrics {
+				name, labels, labelled := strings.Cut(m.Name, ":")
+				if name = "plugin_" + name; taken[name] {
+					continue
+				}
+				full := name + ":plugin=" + blockName(p.block)
+				if labelled {
+					full += "," + labels
+				}
+				out = append(out, sdk.Metric{Name: full, Value: m.Value})
+			}
+		}
+	}
+	return out
+}
+
 // pluginMetrics tell how the plugins are, by the names of their blocks.
 func (d *Daemon) pluginMetrics() []sdk.Metric {
 	var out []sdk.Metric
@@ -166,6 +274,7 @@ func (d *Daemon) pluginMetrics() []sdk.Metric {
 			}
 		}
 	}
+	out = append(out, d.ownMetrics(out)...)
 	for name, a := range d.set.actions {
 		add("plugin_events_dropped_total", name, float64(a.queue.dropped.Load()))
 		add("plugin_events_summarized_total", name, float64(a.summarized))

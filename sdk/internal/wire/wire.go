@@ -18,7 +18,7 @@ import (
 const (
 	SDKVersion    = "0.1.0"
 	Protocol      = 1 // major: go-plugin's protocol version
-	ProtocolMinor = 2 // grows with every addition to the contract
+	ProtocolMinor = 3 // grows with every addition to the contract
 )
 
 // PluginName is the name under which the one service set is dispensed.
@@ -29,6 +29,12 @@ const MaxMessage = 16 << 20
 
 // ChunkSize is what a split message aims at, in bytes.
 const ChunkSize = 1 << 20
+
+// Bounds of the figures that a plugin has of its own.
+const (
+	MaxMetrics    = 64
+	MaxMetricName = 200 // bytes, labels included
+)
 
 // Environment variables that the core sets for a plugin.
 const (

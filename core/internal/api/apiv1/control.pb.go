@@ -891,6 +891,7 @@ type PluginStatus struct {
 	Failures            uint64                 `protobuf:"varint,17,opt,name=failures,proto3" json:"failures,omitempty"`                                  // launches that came to nothing, and processes that ended unasked
 	LastFailure         string                 `protobuf:"bytes,18,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`          // why, of the newest
 	LastFailureUnixNano int64                  `protobuf:"varint,19,opt,name=last_failure_unix_nano,json=lastFailureUnixNano,proto3" json:"last_failure_unix_nano,omitempty"`
+	Figures             []*Figure              `protobuf:"bytes,20,rep,name=figures,proto3" json:"figures,omitempty"` // what the plugin says of itself
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -1058,6 +1059,65 @@ func (x *PluginStatus) GetLastFailureUnixNano() int64 {
 	return 0
 }
 
+func (x *PluginStatus) GetFigures() []*Figure {
+	if x != nil {
+		return x.Figures
+	}
+	return nil
+}
+
+type Figure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value         float64                `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Figure) Reset() {
+	*x = Figure{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Figure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Figure) ProtoMessage() {}
+
+func (x *Figure) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Figure.ProtoReflect.Descriptor instead.
+func (*Figure) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Figure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Figure) GetValue() float64 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
 type LedgerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1066,7 +1126,7 @@ type LedgerRequest struct {
 
 func (x *LedgerRequest) Reset() {
 	*x = LedgerRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[14]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1138,7 @@ func (x *LedgerRequest) String() string {
 func (*LedgerRequest) ProtoMessage() {}
 
 func (x *LedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[14]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1151,7 @@ func (x *LedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRequest.ProtoReflect.Descriptor instead.
 func (*LedgerRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{14}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 type LedgerResponse struct {
@@ -1103,7 +1163,7 @@ type LedgerResponse struct {
 
 func (x *LedgerResponse) Reset() {
 	*x = LedgerResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[15]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1175,7 @@ func (x *LedgerResponse) String() string {
 func (*LedgerResponse) ProtoMessage() {}
 
 func (x *LedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[15]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1188,7 @@ func (x *LedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerResponse.ProtoReflect.Descriptor instead.
 func (*LedgerResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{15}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LedgerResponse) GetRows() []*LedgerRow {
@@ -1152,7 +1212,7 @@ type LedgerRow struct {
 
 func (x *LedgerRow) Reset() {
 	*x = LedgerRow{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[16]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1164,7 +1224,7 @@ func (x *LedgerRow) String() string {
 func (*LedgerRow) ProtoMessage() {}
 
 func (x *LedgerRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[16]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1177,7 +1237,7 @@ func (x *LedgerRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LedgerRow.ProtoReflect.Descriptor instead.
 func (*LedgerRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{16}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *LedgerRow) GetInput() string {
@@ -1223,7 +1283,7 @@ type AttacksRequest struct {
 
 func (x *AttacksRequest) Reset() {
 	*x = AttacksRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[17]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1295,7 @@ func (x *AttacksRequest) String() string {
 func (*AttacksRequest) ProtoMessage() {}
 
 func (x *AttacksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[17]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1308,7 @@ func (x *AttacksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttacksRequest.ProtoReflect.Descriptor instead.
 func (*AttacksRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{17}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{18}
 }
 
 type AttacksResponse struct {
@@ -1260,7 +1320,7 @@ type AttacksResponse struct {
 
 func (x *AttacksResponse) Reset() {
 	*x = AttacksResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[18]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1332,7 @@ func (x *AttacksResponse) String() string {
 func (*AttacksResponse) ProtoMessage() {}
 
 func (x *AttacksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[18]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1345,7 @@ func (x *AttacksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttacksResponse.ProtoReflect.Descriptor instead.
 func (*AttacksResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{18}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttacksResponse) GetAttacks() []*Event {
@@ -1304,7 +1364,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[19]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1376,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[19]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1389,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{19}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReloadRequest) GetAcceptLists() bool {
@@ -1352,7 +1412,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[20]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1424,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[20]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1437,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{20}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReloadResponse) GetChanged() bool {
@@ -1423,7 +1483,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[21]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1495,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[21]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1508,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{21}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{22}
 }
 
 type EventsResponse struct {
@@ -1461,7 +1521,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[22]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1533,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[22]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1546,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EventsResponse) GetEvent() *Event {
@@ -1520,7 +1580,7 @@ type Crossing struct {
 
 func (x *Crossing) Reset() {
 	*x = Crossing{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[23]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1592,7 @@ func (x *Crossing) String() string {
 func (*Crossing) ProtoMessage() {}
 
 func (x *Crossing) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[23]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +1605,7 @@ func (x *Crossing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Crossing.ProtoReflect.Descriptor instead.
 func (*Crossing) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Crossing) GetThreshold() string {
@@ -1648,7 +1708,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[24]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1720,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[24]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1733,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Event) GetType() string {
@@ -1888,7 +1948,7 @@ type TableRequest struct {
 
 func (x *TableRequest) Reset() {
 	*x = TableRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +1960,7 @@ func (x *TableRequest) String() string {
 func (*TableRequest) ProtoMessage() {}
 
 func (x *TableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[25]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +1973,7 @@ func (x *TableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRequest.ProtoReflect.Descriptor instead.
 func (*TableRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TableRequest) GetName() string {
@@ -1932,7 +1992,7 @@ type TableResponse struct {
 
 func (x *TableResponse) Reset() {
 	*x = TableResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1944,7 +2004,7 @@ func (x *TableResponse) String() string {
 func (*TableResponse) ProtoMessage() {}
 
 func (x *TableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1957,7 +2017,7 @@ func (x *TableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableResponse.ProtoReflect.Descriptor instead.
 func (*TableResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TableResponse) GetTables() []*PluginTable {
@@ -1979,7 +2039,7 @@ type PluginTable struct {
 
 func (x *PluginTable) Reset() {
 	*x = PluginTable{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2051,7 @@ func (x *PluginTable) String() string {
 func (*PluginTable) ProtoMessage() {}
 
 func (x *PluginTable) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2064,7 @@ func (x *PluginTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginTable.ProtoReflect.Descriptor instead.
 func (*PluginTable) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *PluginTable) GetPlugin() string {
@@ -2044,7 +2104,7 @@ type TableRow struct {
 
 func (x *TableRow) Reset() {
 	*x = TableRow{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2116,7 @@ func (x *TableRow) String() string {
 func (*TableRow) ProtoMessage() {}
 
 func (x *TableRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2129,7 @@ func (x *TableRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRow.ProtoReflect.Descriptor instead.
 func (*TableRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *TableRow) GetCells() []string {
@@ -2087,7 +2147,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2159,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2172,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{30}
 }
 
 type DoctorResponse struct {
@@ -2124,7 +2184,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2196,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2209,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *DoctorResponse) GetChecks() []*Check {
@@ -2171,7 +2231,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2243,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2256,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{31}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Check) GetInput() string {
@@ -2236,7 +2296,7 @@ type SuggestRequest struct {
 
 func (x *SuggestRequest) Reset() {
 	*x = SuggestRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2308,7 @@ func (x *SuggestRequest) String() string {
 func (*SuggestRequest) ProtoMessage() {}
 
 func (x *SuggestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2321,7 @@ func (x *SuggestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestRequest.ProtoReflect.Descriptor instead.
 func (*SuggestRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *SuggestRequest) GetHostgroup() string {
@@ -2281,7 +2341,7 @@ type SuggestResponse struct {
 
 func (x *SuggestResponse) Reset() {
 	*x = SuggestResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2293,7 +2353,7 @@ func (x *SuggestResponse) String() string {
 func (*SuggestResponse) ProtoMessage() {}
 
 func (x *SuggestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2306,7 +2366,7 @@ func (x *SuggestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestResponse.ProtoReflect.Descriptor instead.
 func (*SuggestResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SuggestResponse) GetHcl() string {
@@ -2332,7 +2392,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2344,7 +2404,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2357,7 +2417,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ExplainRequest) GetAddress() string {
@@ -2390,7 +2450,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2402,7 +2462,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2415,7 +2475,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExplainResponse) GetAddress() string {
@@ -2543,7 +2603,7 @@ type LimitState struct {
 
 func (x *LimitState) Reset() {
 	*x = LimitState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2615,7 @@ func (x *LimitState) String() string {
 func (*LimitState) ProtoMessage() {}
 
 func (x *LimitState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2628,7 @@ func (x *LimitState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitState.ProtoReflect.Descriptor instead.
 func (*LimitState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{36}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *LimitState) GetThreshold() string {
@@ -2667,7 +2727,7 @@ type ExemptionState struct {
 
 func (x *ExemptionState) Reset() {
 	*x = ExemptionState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2739,7 @@ func (x *ExemptionState) String() string {
 func (*ExemptionState) ProtoMessage() {}
 
 func (x *ExemptionState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2752,7 @@ func (x *ExemptionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemptionState.ProtoReflect.Descriptor instead.
 func (*ExemptionState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{37}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExemptionState) GetName() string {
@@ -2791,7 +2851,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x03fps\x18\x06 \x01(\x01R\x03fps\"\x10\n" +
 	"\x0ePluginsRequest\"L\n" +
 	"\x0fPluginsResponse\x129\n" +
-	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\xaa\x04\n" +
+	"\aplugins\x18\x01 \x03(\v2\x1f.fastnetmon.api.v1.PluginStatusR\aplugins\"\xdf\x04\n" +
 	"\fPluginStatus\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -2812,7 +2872,11 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x06rights\x18\x10 \x01(\tR\x06rights\x12\x1a\n" +
 	"\bfailures\x18\x11 \x01(\x04R\bfailures\x12!\n" +
 	"\flast_failure\x18\x12 \x01(\tR\vlastFailure\x123\n" +
-	"\x16last_failure_unix_nano\x18\x13 \x01(\x03R\x13lastFailureUnixNano\"\x0f\n" +
+	"\x16last_failure_unix_nano\x18\x13 \x01(\x03R\x13lastFailureUnixNano\x123\n" +
+	"\afigures\x18\x14 \x03(\v2\x19.fastnetmon.api.v1.FigureR\afigures\"2\n" +
+	"\x06Figure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value\"\x0f\n" +
 	"\rLedgerRequest\"B\n" +
 	"\x0eLedgerResponse\x120\n" +
 	"\x04rows\x18\x01 \x03(\v2\x1c.fastnetmon.api.v1.LedgerRowR\x04rows\"\xef\x01\n" +
@@ -2981,7 +3045,7 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*StatusRequest)(nil),   // 0: fastnetmon.api.v1.StatusRequest
 	(*StatusResponse)(nil),  // 1: fastnetmon.api.v1.StatusResponse
@@ -2997,31 +3061,32 @@ var file_fastnetmon_api_v1_control_proto_goTypes = []any{
 	(*PluginsRequest)(nil),  // 11: fastnetmon.api.v1.PluginsRequest
 	(*PluginsResponse)(nil), // 12: fastnetmon.api.v1.PluginsResponse
 	(*PluginStatus)(nil),    // 13: fastnetmon.api.v1.PluginStatus
-	(*LedgerRequest)(nil),   // 14: fastnetmon.api.v1.LedgerRequest
-	(*LedgerResponse)(nil),  // 15: fastnetmon.api.v1.LedgerResponse
-	(*LedgerRow)(nil),       // 16: fastnetmon.api.v1.LedgerRow
-	(*AttacksRequest)(nil),  // 17: fastnetmon.api.v1.AttacksRequest
-	(*AttacksResponse)(nil), // 18: fastnetmon.api.v1.AttacksResponse
-	(*ReloadRequest)(nil),   // 19: fastnetmon.api.v1.ReloadRequest
-	(*ReloadResponse)(nil),  // 20: fastnetmon.api.v1.ReloadResponse
-	(*EventsRequest)(nil),   // 21: fastnetmon.api.v1.EventsRequest
-	(*EventsResponse)(nil),  // 22: fastnetmon.api.v1.EventsResponse
-	(*Crossing)(nil),        // 23: fastnetmon.api.v1.Crossing
-	(*Event)(nil),           // 24: fastnetmon.api.v1.Event
-	(*TableRequest)(nil),    // 25: fastnetmon.api.v1.TableRequest
-	(*TableResponse)(nil),   // 26: fastnetmon.api.v1.TableResponse
-	(*PluginTable)(nil),     // 27: fastnetmon.api.v1.PluginTable
-	(*TableRow)(nil),        // 28: fastnetmon.api.v1.TableRow
-	(*DoctorRequest)(nil),   // 29: fastnetmon.api.v1.DoctorRequest
-	(*DoctorResponse)(nil),  // 30: fastnetmon.api.v1.DoctorResponse
-	(*Check)(nil),           // 31: fastnetmon.api.v1.Check
-	(*SuggestRequest)(nil),  // 32: fastnetmon.api.v1.SuggestRequest
-	(*SuggestResponse)(nil), // 33: fastnetmon.api.v1.SuggestResponse
-	(*ExplainRequest)(nil),  // 34: fastnetmon.api.v1.ExplainRequest
-	(*ExplainResponse)(nil), // 35: fastnetmon.api.v1.ExplainResponse
-	(*LimitState)(nil),      // 36: fastnetmon.api.v1.LimitState
-	(*ExemptionState)(nil),  // 37: fastnetmon.api.v1.ExemptionState
-	nil,                     // 38: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	(*Figure)(nil),          // 14: fastnetmon.api.v1.Figure
+	(*LedgerRequest)(nil),   // 15: fastnetmon.api.v1.LedgerRequest
+	(*LedgerResponse)(nil),  // 16: fastnetmon.api.v1.LedgerResponse
+	(*LedgerRow)(nil),       // 17: fastnetmon.api.v1.LedgerRow
+	(*AttacksRequest)(nil),  // 18: fastnetmon.api.v1.AttacksRequest
+	(*AttacksResponse)(nil), // 19: fastnetmon.api.v1.AttacksResponse
+	(*ReloadRequest)(nil),   // 20: fastnetmon.api.v1.ReloadRequest
+	(*ReloadResponse)(nil),  // 21: fastnetmon.api.v1.ReloadResponse
+	(*EventsRequest)(nil),   // 22: fastnetmon.api.v1.EventsRequest
+	(*EventsResponse)(nil),  // 23: fastnetmon.api.v1.EventsResponse
+	(*Crossing)(nil),        // 24: fastnetmon.api.v1.Crossing
+	(*Event)(nil),           // 25: fastnetmon.api.v1.Event
+	(*TableRequest)(nil),    // 26: fastnetmon.api.v1.TableRequest
+	(*TableResponse)(nil),   // 27: fastnetmon.api.v1.TableResponse
+	(*PluginTable)(nil),     // 28: fastnetmon.api.v1.PluginTable
+	(*TableRow)(nil),        // 29: fastnetmon.api.v1.TableRow
+	(*DoctorRequest)(nil),   // 30: fastnetmon.api.v1.DoctorRequest
+	(*DoctorResponse)(nil),  // 31: fastnetmon.api.v1.DoctorResponse
+	(*Check)(nil),           // 32: fastnetmon.api.v1.Check
+	(*SuggestRequest)(nil),  // 33: fastnetmon.api.v1.SuggestRequest
+	(*SuggestResponse)(nil), // 34: fastnetmon.api.v1.SuggestResponse
+	(*ExplainRequest)(nil),  // 35: fastnetmon.api.v1.ExplainRequest
+	(*ExplainResponse)(nil), // 36: fastnetmon.api.v1.ExplainResponse
+	(*LimitState)(nil),      // 37: fastnetmon.api.v1.LimitState
+	(*ExemptionState)(nil),  // 38: fastnetmon.api.v1.ExemptionState
+	nil,                     // 39: fastnetmon.api.v1.LedgerRow.DroppedEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -3031,49 +3096,50 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	10, // 4: fastnetmon.api.v1.HostsResponse.hosts:type_name -> fastnetmon.api.v1.HostRate
 	7,  // 5: fastnetmon.api.v1.HostRate.counters:type_name -> fastnetmon.api.v1.CounterRate
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
-	16, // 7: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	38, // 8: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
-	24, // 9: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
-	24, // 10: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
-	23, // 11: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
-	23, // 12: fastnetmon.api.v1.Event.crossed:type_name -> fastnetmon.api.v1.Crossing
-	7,  // 13: fastnetmon.api.v1.Event.incoming:type_name -> fastnetmon.api.v1.CounterRate
-	7,  // 14: fastnetmon.api.v1.Event.outgoing:type_name -> fastnetmon.api.v1.CounterRate
-	27, // 15: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
-	28, // 16: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
-	31, // 17: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
-	36, // 18: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
-	37, // 19: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
-	24, // 20: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
-	0,  // 21: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 22: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 23: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 24: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	25, // 25: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
-	29, // 26: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
-	14, // 27: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	17, // 28: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	34, // 29: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
-	32, // 30: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
-	19, // 31: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	21, // 32: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 33: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 34: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 35: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 36: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	26, // 37: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	30, // 38: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	15, // 39: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	18, // 40: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	35, // 41: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
-	33, // 42: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
-	20, // 43: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	22, // 44: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	33, // [33:45] is the sub-list for method output_type
-	21, // [21:33] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	14, // 7: fastnetmon.api.v1.PluginStatus.figures:type_name -> fastnetmon.api.v1.Figure
+	17, // 8: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
+	39, // 9: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	25, // 10: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
+	25, // 11: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
+	24, // 12: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
+	24, // 13: fastnetmon.api.v1.Event.crossed:type_name -> fastnetmon.api.v1.Crossing
+	7,  // 14: fastnetmon.api.v1.Event.incoming:type_name -> fastnetmon.api.v1.CounterRate
+	7,  // 15: fastnetmon.api.v1.Event.outgoing:type_name -> fastnetmon.api.v1.CounterRate
+	28, // 16: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
+	29, // 17: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
+	32, // 18: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
+	37, // 19: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
+	38, // 20: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
+	25, // 21: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
+	0,  // 22: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 23: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 24: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 25: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	26, // 26: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	30, // 27: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	15, // 28: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	18, // 29: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	35, // 30: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	33, // 31: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
+	20, // 32: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	22, // 33: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 34: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 35: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 36: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 37: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	27, // 38: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	31, // 39: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	16, // 40: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	19, // 41: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	36, // 42: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	34, // 43: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
+	21, // 44: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	23, // 45: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	34, // [34:46] is the sub-list for method output_type
+	22, // [22:34] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
@@ -3087,7 +3153,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

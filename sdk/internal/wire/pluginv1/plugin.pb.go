@@ -1094,6 +1094,7 @@ type WatchResponse struct {
 	State         WatchResponse_State    `protobuf:"varint,1,opt,name=state,proto3,enum=fastnetmon.plugin.v1.WatchResponse_State" json:"state,omitempty"`
 	Message       string                 `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	Workers       []*WorkerLedger        `protobuf:"bytes,3,rep,name=workers,proto3" json:"workers,omitempty"`
+	Metrics       []*Metric              `protobuf:"bytes,4,rep,name=metrics,proto3" json:"metrics,omitempty"` // the plugin's own figures: see sdk.Metrics for the names
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1145,6 +1146,13 @@ func (x *WatchResponse) GetMessage() string {
 func (x *WatchResponse) GetWorkers() []*WorkerLedger {
 	if x != nil {
 		return x.Workers
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetMetrics() []*Metric {
+	if x != nil {
+		return x.Metrics
 	}
 	return nil
 }
@@ -5142,6 +5150,7 @@ type ScopeRate struct {
 	Direction     string                 `protobuf:"bytes,2,opt,name=direction,proto3" json:"direction,omitempty"`
 	Counters      []*CounterRate         `protobuf:"bytes,3,rep,name=counters,proto3" json:"counters,omitempty"`
 	Fps           float64                `protobuf:"fixed64,4,opt,name=fps,proto3" json:"fps,omitempty"`
+	Prefixes      []string               `protobuf:"bytes,5,rep,name=prefixes,proto3" json:"prefixes,omitempty"` // networks: up to 16 of what they consist of
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5202,6 +5211,13 @@ func (x *ScopeRate) GetFps() float64 {
 		return x.Fps
 	}
 	return 0
+}
+
+func (x *ScopeRate) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
 }
 
 type HostRate struct {
@@ -5538,11 +5554,12 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\"/\n" +
 	"\fWatchRequest\x12\x1f\n" +
 	"\vinterval_ms\x18\x01 \x01(\rR\n" +
-	"intervalMs\"\x96\x02\n" +
+	"intervalMs\"\xce\x02\n" +
 	"\rWatchResponse\x12?\n" +
 	"\x05state\x18\x01 \x01(\x0e2).fastnetmon.plugin.v1.WatchResponse.StateR\x05state\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12<\n" +
-	"\aworkers\x18\x03 \x03(\v2\".fastnetmon.plugin.v1.WorkerLedgerR\aworkers\"l\n" +
+	"\aworkers\x18\x03 \x03(\v2\".fastnetmon.plugin.v1.WorkerLedgerR\aworkers\x126\n" +
+	"\ametrics\x18\x04 \x03(\v2\x1c.fastnetmon.plugin.v1.MetricR\ametrics\"l\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_RUNNING\x10\x01\x12\x13\n" +
@@ -5901,12 +5918,13 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\tdirection\x18\x01 \x01(\tR\tdirection\x12\x16\n" +
 	"\x06family\x18\x02 \x01(\rR\x06family\x12=\n" +
 	"\bcounters\x18\x03 \x03(\v2!.fastnetmon.plugin.v1.CounterRateR\bcounters\x12\x10\n" +
-	"\x03fps\x18\x04 \x01(\x01R\x03fps\"\x8e\x01\n" +
+	"\x03fps\x18\x04 \x01(\x01R\x03fps\"\xaa\x01\n" +
 	"\tScopeRate\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\tR\tdirection\x12=\n" +
 	"\bcounters\x18\x03 \x03(\v2!.fastnetmon.plugin.v1.CounterRateR\bcounters\x12\x10\n" +
-	"\x03fps\x18\x04 \x01(\x01R\x03fps\"\xbd\x01\n" +
+	"\x03fps\x18\x04 \x01(\x01R\x03fps\x12\x1a\n" +
+	"\bprefixes\x18\x05 \x03(\tR\bprefixes\"\xbd\x01\n" +
 	"\bHostRate\x12\x12\n" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x14\n" +
 	"\x05group\x18\x02 \x01(\tR\x05group\x12\x18\n" +
@@ -6062,109 +6080,110 @@ var file_fastnetmon_plugin_v1_plugin_proto_depIdxs = []int32{
 	8,  // 9: fastnetmon.plugin.v1.StartResponse.diagnostics:type_name -> fastnetmon.plugin.v1.Diagnostic
 	1,  // 10: fastnetmon.plugin.v1.WatchResponse.state:type_name -> fastnetmon.plugin.v1.WatchResponse.State
 	18, // 11: fastnetmon.plugin.v1.WatchResponse.workers:type_name -> fastnetmon.plugin.v1.WorkerLedger
-	77, // 12: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
-	46, // 13: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	39, // 14: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
-	21, // 15: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
-	78, // 16: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
-	27, // 17: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
-	2,  // 18: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
-	31, // 19: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
-	32, // 20: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
-	33, // 21: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
-	35, // 22: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
-	36, // 23: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
-	34, // 24: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	34, // 25: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	34, // 26: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
-	34, // 27: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
-	39, // 28: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
-	44, // 29: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
-	44, // 30: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
-	45, // 31: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 32: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
-	49, // 33: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
-	47, // 34: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
-	65, // 35: fastnetmon.plugin.v1.Event.mitigation:type_name -> fastnetmon.plugin.v1.MitigationReport
-	48, // 36: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
-	50, // 37: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
-	51, // 38: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
-	53, // 39: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
-	21, // 40: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
-	39, // 41: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
-	52, // 42: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
-	46, // 43: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
-	56, // 44: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	59, // 45: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
-	56, // 46: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	46, // 47: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
-	12, // 48: fastnetmon.plugin.v1.Mitigation.attributes:type_name -> fastnetmon.plugin.v1.Values
-	59, // 49: fastnetmon.plugin.v1.PreviewRequest.mitigation:type_name -> fastnetmon.plugin.v1.Mitigation
-	56, // 50: fastnetmon.plugin.v1.PreviewResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	62, // 51: fastnetmon.plugin.v1.PreviewResponse.announcements:type_name -> fastnetmon.plugin.v1.Announcement
-	66, // 52: fastnetmon.plugin.v1.MitigationStatus.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
-	66, // 53: fastnetmon.plugin.v1.MitigationReport.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
-	71, // 54: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
-	56, // 55: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	46, // 56: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
-	56, // 57: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
-	72, // 58: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
-	73, // 59: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
-	73, // 60: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
-	74, // 61: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
-	46, // 62: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
-	75, // 63: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
-	76, // 64: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
-	65, // 65: fastnetmon.plugin.v1.Snapshot.mitigations:type_name -> fastnetmon.plugin.v1.MitigationReport
-	45, // 66: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 67: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	45, // 68: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
-	79, // 69: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
-	3,  // 70: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
-	10, // 71: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
-	14, // 72: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
-	16, // 73: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
-	19, // 74: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
-	22, // 75: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
-	24, // 76: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
-	26, // 77: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	29, // 78: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
-	37, // 79: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
-	40, // 80: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
-	26, // 81: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	42, // 82: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
-	54, // 83: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
-	60, // 84: fastnetmon.plugin.v1.Mitigator.Preview:input_type -> fastnetmon.plugin.v1.PreviewRequest
-	57, // 85: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
-	63, // 86: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
-	26, // 87: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
-	67, // 88: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
-	69, // 89: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
-	4,  // 90: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
-	13, // 91: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
-	15, // 92: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
-	17, // 93: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
-	20, // 94: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
-	23, // 95: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
-	25, // 96: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
-	28, // 97: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	30, // 98: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
-	38, // 99: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
-	41, // 100: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
-	28, // 101: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	43, // 102: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
-	55, // 103: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
-	61, // 104: fastnetmon.plugin.v1.Mitigator.Preview:output_type -> fastnetmon.plugin.v1.PreviewResponse
-	58, // 105: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
-	64, // 106: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
-	28, // 107: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
-	68, // 108: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
-	70, // 109: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
-	90, // [90:110] is the sub-list for method output_type
-	70, // [70:90] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	76, // 12: fastnetmon.plugin.v1.WatchResponse.metrics:type_name -> fastnetmon.plugin.v1.Metric
+	77, // 13: fastnetmon.plugin.v1.WorkerLedger.dropped:type_name -> fastnetmon.plugin.v1.WorkerLedger.DroppedEntry
+	46, // 14: fastnetmon.plugin.v1.InspectRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	39, // 15: fastnetmon.plugin.v1.InspectRequest.samples:type_name -> fastnetmon.plugin.v1.Sample
+	21, // 16: fastnetmon.plugin.v1.InspectResponse.findings:type_name -> fastnetmon.plugin.v1.Finding
+	78, // 17: fastnetmon.plugin.v1.TableResponse.rows:type_name -> fastnetmon.plugin.v1.TableResponse.Row
+	27, // 18: fastnetmon.plugin.v1.AttachRequest.rings:type_name -> fastnetmon.plugin.v1.Ring
+	2,  // 19: fastnetmon.plugin.v1.Ring.kind:type_name -> fastnetmon.plugin.v1.Ring.Kind
+	31, // 20: fastnetmon.plugin.v1.ApplyPlanRequest.plan:type_name -> fastnetmon.plugin.v1.Plan
+	32, // 21: fastnetmon.plugin.v1.Plan.prefixes:type_name -> fastnetmon.plugin.v1.PlanPrefix
+	33, // 22: fastnetmon.plugin.v1.Plan.groups:type_name -> fastnetmon.plugin.v1.PlanGroup
+	35, // 23: fastnetmon.plugin.v1.Plan.counters:type_name -> fastnetmon.plugin.v1.PlanCounter
+	36, // 24: fastnetmon.plugin.v1.Plan.exemptions:type_name -> fastnetmon.plugin.v1.PlanExemption
+	34, // 25: fastnetmon.plugin.v1.PlanCounter.source_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 26: fastnetmon.plugin.v1.PlanCounter.destination_ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 27: fastnetmon.plugin.v1.PlanCounter.lengths:type_name -> fastnetmon.plugin.v1.PlanRange
+	34, // 28: fastnetmon.plugin.v1.PlanExemption.ports:type_name -> fastnetmon.plugin.v1.PlanRange
+	39, // 29: fastnetmon.plugin.v1.SampleResponse.sample:type_name -> fastnetmon.plugin.v1.Sample
+	44, // 30: fastnetmon.plugin.v1.Event.first:type_name -> fastnetmon.plugin.v1.Crossing
+	44, // 31: fastnetmon.plugin.v1.Event.crossed:type_name -> fastnetmon.plugin.v1.Crossing
+	45, // 32: fastnetmon.plugin.v1.Event.incoming:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 33: fastnetmon.plugin.v1.Event.outgoing:type_name -> fastnetmon.plugin.v1.CounterRate
+	49, // 34: fastnetmon.plugin.v1.Event.evidence:type_name -> fastnetmon.plugin.v1.Evidence
+	47, // 35: fastnetmon.plugin.v1.Event.summary:type_name -> fastnetmon.plugin.v1.Summary
+	65, // 36: fastnetmon.plugin.v1.Event.mitigation:type_name -> fastnetmon.plugin.v1.MitigationReport
+	48, // 37: fastnetmon.plugin.v1.Summary.parts:type_name -> fastnetmon.plugin.v1.Part
+	50, // 38: fastnetmon.plugin.v1.Evidence.parts:type_name -> fastnetmon.plugin.v1.LabelPart
+	51, // 39: fastnetmon.plugin.v1.Evidence.tops:type_name -> fastnetmon.plugin.v1.Top
+	53, // 40: fastnetmon.plugin.v1.Evidence.timeline:type_name -> fastnetmon.plugin.v1.TimelinePoint
+	21, // 41: fastnetmon.plugin.v1.Evidence.findings:type_name -> fastnetmon.plugin.v1.Finding
+	39, // 42: fastnetmon.plugin.v1.Evidence.dump:type_name -> fastnetmon.plugin.v1.Sample
+	52, // 43: fastnetmon.plugin.v1.Top.rows:type_name -> fastnetmon.plugin.v1.TopRow
+	46, // 44: fastnetmon.plugin.v1.NotifyRequest.event:type_name -> fastnetmon.plugin.v1.Event
+	56, // 45: fastnetmon.plugin.v1.NotifyResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	59, // 46: fastnetmon.plugin.v1.SyncRequest.desired:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 47: fastnetmon.plugin.v1.SyncResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 48: fastnetmon.plugin.v1.Mitigation.event:type_name -> fastnetmon.plugin.v1.Event
+	12, // 49: fastnetmon.plugin.v1.Mitigation.attributes:type_name -> fastnetmon.plugin.v1.Values
+	59, // 50: fastnetmon.plugin.v1.PreviewRequest.mitigation:type_name -> fastnetmon.plugin.v1.Mitigation
+	56, // 51: fastnetmon.plugin.v1.PreviewResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	62, // 52: fastnetmon.plugin.v1.PreviewResponse.announcements:type_name -> fastnetmon.plugin.v1.Announcement
+	66, // 53: fastnetmon.plugin.v1.MitigationStatus.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
+	66, // 54: fastnetmon.plugin.v1.MitigationReport.peers:type_name -> fastnetmon.plugin.v1.PeerStatus
+	71, // 55: fastnetmon.plugin.v1.ExportRequest.snapshot:type_name -> fastnetmon.plugin.v1.Snapshot
+	56, // 56: fastnetmon.plugin.v1.ExportResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	46, // 57: fastnetmon.plugin.v1.EventsRequest.events:type_name -> fastnetmon.plugin.v1.Event
+	56, // 58: fastnetmon.plugin.v1.EventsResponse.outcome:type_name -> fastnetmon.plugin.v1.Outcome
+	72, // 59: fastnetmon.plugin.v1.Snapshot.totals:type_name -> fastnetmon.plugin.v1.TotalRate
+	73, // 60: fastnetmon.plugin.v1.Snapshot.networks:type_name -> fastnetmon.plugin.v1.ScopeRate
+	73, // 61: fastnetmon.plugin.v1.Snapshot.groups:type_name -> fastnetmon.plugin.v1.ScopeRate
+	74, // 62: fastnetmon.plugin.v1.Snapshot.hosts:type_name -> fastnetmon.plugin.v1.HostRate
+	46, // 63: fastnetmon.plugin.v1.Snapshot.attacks:type_name -> fastnetmon.plugin.v1.Event
+	75, // 64: fastnetmon.plugin.v1.Snapshot.ledger:type_name -> fastnetmon.plugin.v1.LedgerRow
+	76, // 65: fastnetmon.plugin.v1.Snapshot.system:type_name -> fastnetmon.plugin.v1.Metric
+	65, // 66: fastnetmon.plugin.v1.Snapshot.mitigations:type_name -> fastnetmon.plugin.v1.MitigationReport
+	45, // 67: fastnetmon.plugin.v1.TotalRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 68: fastnetmon.plugin.v1.ScopeRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	45, // 69: fastnetmon.plugin.v1.HostRate.counters:type_name -> fastnetmon.plugin.v1.CounterRate
+	79, // 70: fastnetmon.plugin.v1.LedgerRow.dropped:type_name -> fastnetmon.plugin.v1.LedgerRow.DroppedEntry
+	3,  // 71: fastnetmon.plugin.v1.Plugin.Describe:input_type -> fastnetmon.plugin.v1.DescribeRequest
+	10, // 72: fastnetmon.plugin.v1.Plugin.Configure:input_type -> fastnetmon.plugin.v1.ConfigureRequest
+	14, // 73: fastnetmon.plugin.v1.Plugin.Start:input_type -> fastnetmon.plugin.v1.StartRequest
+	16, // 74: fastnetmon.plugin.v1.Plugin.Watch:input_type -> fastnetmon.plugin.v1.WatchRequest
+	19, // 75: fastnetmon.plugin.v1.Plugin.Inspect:input_type -> fastnetmon.plugin.v1.InspectRequest
+	22, // 76: fastnetmon.plugin.v1.Plugin.Table:input_type -> fastnetmon.plugin.v1.TableRequest
+	24, // 77: fastnetmon.plugin.v1.Plugin.Drain:input_type -> fastnetmon.plugin.v1.DrainRequest
+	26, // 78: fastnetmon.plugin.v1.Capture.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	29, // 79: fastnetmon.plugin.v1.Capture.ApplyPlan:input_type -> fastnetmon.plugin.v1.ApplyPlanRequest
+	37, // 80: fastnetmon.plugin.v1.Capture.Sample:input_type -> fastnetmon.plugin.v1.SampleRequest
+	40, // 81: fastnetmon.plugin.v1.Capture.Stream:input_type -> fastnetmon.plugin.v1.StreamRequest
+	26, // 82: fastnetmon.plugin.v1.Filter.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	42, // 83: fastnetmon.plugin.v1.Filter.Judge:input_type -> fastnetmon.plugin.v1.JudgeRequest
+	54, // 84: fastnetmon.plugin.v1.Notifier.Notify:input_type -> fastnetmon.plugin.v1.NotifyRequest
+	60, // 85: fastnetmon.plugin.v1.Mitigator.Preview:input_type -> fastnetmon.plugin.v1.PreviewRequest
+	57, // 86: fastnetmon.plugin.v1.Mitigator.Sync:input_type -> fastnetmon.plugin.v1.SyncRequest
+	63, // 87: fastnetmon.plugin.v1.Mitigator.Watch:input_type -> fastnetmon.plugin.v1.MitigationWatchRequest
+	26, // 88: fastnetmon.plugin.v1.Export.Attach:input_type -> fastnetmon.plugin.v1.AttachRequest
+	67, // 89: fastnetmon.plugin.v1.Export.Export:input_type -> fastnetmon.plugin.v1.ExportRequest
+	69, // 90: fastnetmon.plugin.v1.Export.Events:input_type -> fastnetmon.plugin.v1.EventsRequest
+	4,  // 91: fastnetmon.plugin.v1.Plugin.Describe:output_type -> fastnetmon.plugin.v1.DescribeResponse
+	13, // 92: fastnetmon.plugin.v1.Plugin.Configure:output_type -> fastnetmon.plugin.v1.ConfigureResponse
+	15, // 93: fastnetmon.plugin.v1.Plugin.Start:output_type -> fastnetmon.plugin.v1.StartResponse
+	17, // 94: fastnetmon.plugin.v1.Plugin.Watch:output_type -> fastnetmon.plugin.v1.WatchResponse
+	20, // 95: fastnetmon.plugin.v1.Plugin.Inspect:output_type -> fastnetmon.plugin.v1.InspectResponse
+	23, // 96: fastnetmon.plugin.v1.Plugin.Table:output_type -> fastnetmon.plugin.v1.TableResponse
+	25, // 97: fastnetmon.plugin.v1.Plugin.Drain:output_type -> fastnetmon.plugin.v1.DrainResponse
+	28, // 98: fastnetmon.plugin.v1.Capture.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	30, // 99: fastnetmon.plugin.v1.Capture.ApplyPlan:output_type -> fastnetmon.plugin.v1.ApplyPlanResponse
+	38, // 100: fastnetmon.plugin.v1.Capture.Sample:output_type -> fastnetmon.plugin.v1.SampleResponse
+	41, // 101: fastnetmon.plugin.v1.Capture.Stream:output_type -> fastnetmon.plugin.v1.StreamResponse
+	28, // 102: fastnetmon.plugin.v1.Filter.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	43, // 103: fastnetmon.plugin.v1.Filter.Judge:output_type -> fastnetmon.plugin.v1.JudgeResponse
+	55, // 104: fastnetmon.plugin.v1.Notifier.Notify:output_type -> fastnetmon.plugin.v1.NotifyResponse
+	61, // 105: fastnetmon.plugin.v1.Mitigator.Preview:output_type -> fastnetmon.plugin.v1.PreviewResponse
+	58, // 106: fastnetmon.plugin.v1.Mitigator.Sync:output_type -> fastnetmon.plugin.v1.SyncResponse
+	64, // 107: fastnetmon.plugin.v1.Mitigator.Watch:output_type -> fastnetmon.plugin.v1.MitigationStatus
+	28, // 108: fastnetmon.plugin.v1.Export.Attach:output_type -> fastnetmon.plugin.v1.AttachResponse
+	68, // 109: fastnetmon.plugin.v1.Export.Export:output_type -> fastnetmon.plugin.v1.ExportResponse
+	70, // 110: fastnetmon.plugin.v1.Export.Events:output_type -> fastnetmon.plugin.v1.EventsResponse
+	91, // [91:111] is the sub-list for method output_type
+	71, // [71:91] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_plugin_v1_plugin_proto_init() }

@@ -1,0 +1,5 @@
+export "prometheus" "metrics" {
+  process {
+    hosts = -1
+  }
+}
