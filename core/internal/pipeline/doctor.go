@@ -265,10 +265,10 @@ func (x *examination) directions() {
 			x.say("", "direction", exporter.StateFault, "%s packets a second are seen, but none from or to our networks: are the prefixes in the network blocks right?", whole(pps["other"]))
 		}
 	case in < leastRate && x.limited("incoming"):
-		x.say("", "direction", exporter.StateFault, "only outgoing traffic is seen, so no attack on our hosts can be: let the devices sample what comes in too, "+
+		x.say("", "direction", exporter.StateFault, "only outgoing traffic is seen, so no attack on our hosts can be: let the devices sample, or the switch mirror, what comes in too, "+
 			"and see whether count and interfaces in the exporter blocks leave it out")
 	case out < leastRate && x.limited("outgoing"):
-		x.say("", "direction", exporter.StateWarn, "only incoming traffic is seen, so no attack by our hosts can be, though thresholds ask for it: let the devices sample what goes out too, "+
+		x.say("", "direction", exporter.StateWarn, "only incoming traffic is seen, so no attack by our hosts can be, though thresholds ask for it: let the devices sample, or the switch mirror, what goes out too, "+
 			"or write direction = \"incoming\" in the thresholds")
 	default:
 		x.say("", "direction", exporter.StateOK, "%s packets a second come in, %s go out", whole(in), whole(out))

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 )
 
@@ -187,7 +188,7 @@ func (c *collector) crossCheck() {
 }
 
 func TestSoftflowd(t *testing.T) {
-	if !inNamespace(t, "softflowd", "nfcapd", "nfdump") {
+	if !sdktest.InNamespace(t, "softflowd", "nfcapd", "nfdump") {
 		return
 	}
 	for _, version := range []int{5, 9, 10} {
@@ -206,7 +207,7 @@ func TestSoftflowd(t *testing.T) {
 }
 
 func TestPmacctd(t *testing.T) {
-	if !inNamespace(t, "pmacctd", "tcpreplay", "nfcapd", "nfdump") {
+	if !sdktest.InNamespace(t, "pmacctd", "tcpreplay", "nfcapd", "nfdump") {
 		return
 	}
 	cables(t, "wire")
@@ -243,7 +244,7 @@ nfprobe_source_ip: 127.0.0.1
 }
 
 func TestNfreplay(t *testing.T) {
-	if !inNamespace(t, "nfpcapd", "nfreplay") {
+	if !sdktest.InNamespace(t, "nfpcapd", "nfreplay") {
 		return
 	}
 	sent, dir := record(t, 3000, 0), t.TempDir()
@@ -284,7 +285,7 @@ func packetSockets() int {
 }
 
 func TestFprobe(t *testing.T) {
-	if !inNamespace(t, "fprobe", "tcpreplay", "nfcapd", "nfdump") {
+	if !sdktest.InNamespace(t, "fprobe", "tcpreplay", "nfcapd", "nfdump") {
 		return
 	}
 	cables(t, "wire")
@@ -324,7 +325,7 @@ func vswitch(t *testing.T) (vsctl func(args ...string)) {
 // Open vSwitch counts whole frames in NetFlow, and what follows the Ethernet
 // header, padding included, in IPFIX.
 func TestOpenVSwitch(t *testing.T) {
-	if !inNamespace(t, "ovs-vswitchd", "ovs-vsctl", "ovsdb-server", "ovsdb-tool", "tcpreplay") {
+	if !sdktest.InNamespace(t, "ovs-vswitchd", "ovs-vsctl", "ovsdb-server", "ovsdb-tool", "tcpreplay") {
 		return
 	}
 	cables(t, "left", "right")

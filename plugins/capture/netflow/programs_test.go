@@ -33,38 +33,6 @@ func missing(t *testing.T, why string) {
 	t.Skip(why)
 }
 
-// inNamespace runs the test again in a network namespace, where it returns
-// true.
-func inNamespace(t *testing.T, programs ...string) bool {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("it runs servers")
-	}
-	for _, p := range append(programs, "ip") {
-		need(t, p)
-	}
-	const inside = "FASTNETMON_TEST_NETNS"
-	if os.Getenv(inside) != "" {
-		command(t, nil, "ip", "link", "set", "lo", "up")
-		return true
-	}
-	if os.Getuid() != 0 {
-		missing(t, "only root makes network namespaces")
-	}
-	t.Parallel() // the programs mostly wait
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	if err != nil || testing.Verbose() {
-		t.Logf("%s", out)
-	}
-	if err != nil {
-		t.Errorf("in the namespace: %v", err)
-	}
-	return false
-}
-
 // command runs a program to its end.
 func command(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()

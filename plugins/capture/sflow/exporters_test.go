@@ -159,37 +159,6 @@ func near(got, truth uint64, rate float64) bool {
 	return diff*diff <= 25*float64(truth)*(rate-1)
 }
 
-// inNamespace runs the test again in a network namespace of its own, where it
-// returns true. The test needs the programs.
-func inNamespace(t *testing.T, programs ...string) bool {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("it runs servers")
-	}
-	for _, program := range programs {
-		need(t, program)
-	}
-	const inside = "FASTNETMON_TEST_NETNS"
-	if os.Getenv(inside) != "" {
-		return true
-	}
-	if os.Getuid() != 0 {
-		missing(t, "only root makes network namespaces")
-	}
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=2m")
-	cmd.Env = append(os.Environ(), inside+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Errorf("in the namespace: %v", err)
-	}
-	if bytes.Contains(out, []byte("--- SKIP")) {
-		t.Skip("skipped in the namespace")
-	}
-	return false
-}
-
 // cables makes pairs of interfaces: what goes into one end, name + "peer",
 // comes out of the other.
 func cables(t *testing.T, names ...string) {
@@ -221,7 +190,7 @@ func agree(t *testing.T, compare func() (difference string)) {
 // What pmacctd samples is what was on the wire, and what sfcapd counts of the
 // same stream.
 func TestPmacct(t *testing.T) {
-	if !inNamespace(t, "pmacctd", "sfcapd", "nfdump", "tcpreplay", "ip") {
+	if !sdktest.InNamespace(t, "pmacctd", "sfcapd", "nfdump", "tcpreplay", "ip") {
 		return
 	}
 	cables(t, "wire")
@@ -301,7 +270,7 @@ func vswitch(t *testing.T) (vsctl func(args ...string)) {
 
 // What Open vSwitch samples of traffic through a bridge is that traffic.
 func TestOpenVSwitch(t *testing.T) {
-	if !inNamespace(t, "ovs-vswitchd", "ovs-vsctl", "ovsdb-server", "ovsdb-tool", "tcpreplay", "ip") {
+	if !sdktest.InNamespace(t, "ovs-vswitchd", "ovs-vsctl", "ovsdb-server", "ovsdb-tool", "tcpreplay", "ip") {
 		return
 	}
 	cables(t, "left", "right")
