@@ -21,6 +21,11 @@ const (
 	MitigationChanged EventType = "mitigation.changed"
 )
 
+// TestPrefix begins the ID of an event that a person sends to try an action. A
+// notifier that queues events tells of this one at once, and returns what came
+// of it.
+const TestPrefix = "test-"
+
 // Event is what notifiers, exporters and the event log are told.
 type Event struct {
 	Type      EventType

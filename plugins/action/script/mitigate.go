@@ -127,6 +127,8 @@ func (s *script) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	for k, h := range b.held {
 		if h.wanted() {
 			b.leave(h)
+		} else {
+			b.leaving(h)
 		}
 		s.work(k, h)
 	}
@@ -163,6 +165,15 @@ func (b *bans) leave(h *ban) {
 		if !wanted {
 			delete(h.IDs, id)
 			b.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationReleased, Cause: "unban is not called: another mitigation of this target goes on"})
+		}
+	}
+}
+
+// leaving says of those that are to go that they have not gone yet.
+func (b *bans) leaving(h *ban) {
+	for id := range h.IDs {
+		if st, _ := b.board.Get(id); h.Called && st.State != sdk.MitigationFailed {
+			b.board.Set(sdk.MitigationStatus{ID: id, State: st.State, Cause: "unban is being called"})
 		}
 	}
 }
