@@ -29,8 +29,10 @@ type Filter interface {
 	NewWorker() (Judge, error)
 }
 
-// Judge writes a verdict (and, if it likes, classes) into each record of a
-// batch, in place. A record left at traffic.VerdictNone passes. On an error
+// Judge writes a verdict (and, if it likes, classes and another sampling rate)
+// into each record of a batch, in place. A record left at traffic.VerdictNone
+// passes. A Sampling that is changed, but not to 0, changes the packets and
+// octets for which the record counts in proportion; the SDK does that. On an error
 // the batch follows the filter's on_failure.
 type Judge interface {
 	Judge(batch []traffic.Record) error

@@ -35,7 +35,7 @@ func OpenDelta(f *os.File) (*DeltaWriter, error) {
 	}
 	h := (*deltaHeader)(unsafe.Pointer(&m.mem[0]))
 	w := &DeltaWriter{m: m, h: h, capacity: h.capacity, generation: h.generation}
-	if err := checkHeader("delta", deltaMagic, h.magic, h.abi, h.recordSize, w.capacity, len(m.mem)); err != nil {
+	if err := checkHeader("delta", deltaMagic, h.magic, h.abi, abiVersion, h.recordSize, w.capacity, DeltaSize, len(m.mem)); err != nil {
 		m.close()
 		return nil, err
 	}
@@ -52,18 +52,18 @@ func OpenDelta(f *os.File) (*DeltaWriter, error) {
 
 // checkHeader holds the fixed fields of a header against what this code
 // speaks.
-func checkHeader(kind string, wantMagic, magic uint64, abi, recordSize uint32, capacity uint64, size int) error {
+func checkHeader(kind string, wantMagic, magic uint64, abi, wantABI, recordSize uint32, capacity, each uint64, size int) error {
 	switch {
 	case magic != wantMagic:
 		return fmt.Errorf("open %s ring: the memory file is not one (magic %#x, want %#x)", kind, magic, wantMagic)
-	case abi != abiVersion:
-		return fmt.Errorf("open %s ring: ABI version %d, this plugin speaks %d: build plugin and core from matching versions", kind, abi, abiVersion)
+	case abi != wantABI:
+		return fmt.Errorf("open %s ring: ABI version %d, this plugin speaks %d: build plugin and core from matching versions", kind, abi, wantABI)
 	case recordSize != DeltaSize:
 		return fmt.Errorf("open %s ring: records of %d bytes, want %d", kind, recordSize, DeltaSize)
 	case !validCapacity(capacity):
 		return fmt.Errorf("open %s ring: capacity %d is not a power of two from 2 to %d", kind, capacity, MaxCapacity)
-	case uint64(size) != headerSize+capacity*DeltaSize:
-		return fmt.Errorf("open %s ring: %d bytes, but a capacity of %d makes %d", kind, size, capacity, headerSize+capacity*DeltaSize)
+	case uint64(size) != headerSize+capacity*each:
+		return fmt.Errorf("open %s ring: %d bytes, but a capacity of %d makes %d", kind, size, capacity, headerSize+capacity*each)
 	}
 	return nil
 }

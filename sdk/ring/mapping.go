@@ -5,8 +5,12 @@ import (
 	"time"
 )
 
-// abiVersion counts incompatible changes of the header layouts.
-const abiVersion = 1
+// abiVersion and recordABI count incompatible changes of the layouts of delta
+// rings and record rings.
+const (
+	abiVersion = 1
+	recordABI  = 2
+)
 
 // headerSize is the room before the first record: one page of 4 KiB, also
 // where the system's pages are larger.

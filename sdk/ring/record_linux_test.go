@@ -374,3 +374,74 @@ func TestOpenRecordRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestSpreadStays: the ring carries every field of a record that counts.
+func TestSpreadStays(t *testing.T) {
+	r := newRecord(t, 4, 1, Bypass)
+	s, tap := openStage(t, r, 0), openTap(t, r, 0)
+	view := r.w.Reserve(1)
+	view[0] = traffic.Record{Packets: 9, DurationMs: 60_000, Spread: 60, ICMPType: 8, ICMPCode: 1, Verdict: drop}
+	want := view[0]
+	want.Verdict = pass
+	r.w.Commit(1)
+	batch := next(t, s, 1)
+	if batch[0].Spread != 60 || batch[0].Verdict != none {
+		t.Errorf("the filter sees %+v", batch[0])
+	}
+	batch[0].Verdict = pass
+	s.Done(1)
+	if got := r.w.Judged(1); len(got) != 1 || got[0] != want {
+		t.Errorf("the capture counts %+v, want %+v", got, want)
+	}
+	buf := make([]traffic.Record, 1)
+	if n, _, err := tap.Next(buf); n != 1 || err != nil || buf[0] != want {
+		t.Errorf("the tap sees %+v, %v", buf[0], err)
+	}
+}
+
+// TestSamplingChanged: a filter's sampling rate reaches the filters behind it,
+// taps and the capture, and no other record.
+func TestSamplingChanged(t *testing.T) {
+	r := newRecord(t, 8, 1, Bypass, Bypass)
+	first, second, tap := openStage(t, r, 0), openStage(t, r, 1), openTap(t, r, 0)
+	for lap := range 3 {
+		view := r.w.Reserve(8)
+		for i := range view {
+			view[i] = traffic.Record{Packets: 100, Bytes: 6000, Sampling: 100}
+		}
+		n := len(view)
+		r.w.Commit(n)
+		batch := next(t, first, n)
+		batch[0].Sampling, batch[0].Verdict = 1000, drop
+		batch[1].Sampling = 50
+		batch[2].Sampling = 0 // says nothing
+		batch[3].Sampling = 7
+		first.Forget(none)
+		batch[0].Sampling, batch[0].Verdict = 1000, drop
+		batch[1].Sampling = 50
+		batch[2].Sampling = 0
+		first.Done(n)
+		batch = next(t, second, n)
+		if batch[0].Packets != 1000 || batch[0].Bytes != 60000 || batch[0].Verdict != drop || batch[1].Packets != 50 {
+			t.Fatalf("the second filter sees %+v", batch[:2])
+		}
+		batch[1].Sampling = 10
+		batch[4].Sampling, batch[4].Class = 200, 1
+		second.Done(n)
+		judged := r.w.Judged(n)
+		for i, want := range []uint64{1000, 10, 100, 100, 200, 100, 100, 100} {
+			verdict := none
+			if i == 0 {
+				verdict = drop
+			}
+			if judged[i].Packets != want || judged[i].Bytes != want*60 || judged[i].Verdict != verdict {
+				t.Fatalf("lap %d, record %d: %+v, want %d packets", lap, i, judged[i], want)
+			}
+		}
+		buf := make([]traffic.Record, 8)
+		if got, _, err := tap.Next(buf); got != n || err != nil || buf[1].Packets != 10 || buf[1].Verdict != none || buf[0].Packets != 1000 {
+			t.Fatalf("the tap sees %d, %v, %+v", got, err, buf[:2])
+		}
+		r.w.Advance(n)
+	}
+}

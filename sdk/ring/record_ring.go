@@ -62,6 +62,8 @@ const recordMagic = 0x44524345524d4e46
 //	  +8    8 tap      records lost
 //	 +16    8 both     wake word of the tap
 //	4096   … producer  slots, 128 bytes each; filters write class and verdict
+//	   …   … stages    sampling rates that filters changed, 8 bytes for each slot: the rate, and above it the low 32 bits of the
+//	                   record's position plus one
 //
 // How far stage i has got is max(cursor, floor) of i; it may go as far as the
 // stage before it has got, the first one as far as head. What lies before
@@ -74,11 +76,12 @@ const recordMagic = 0x44524345524d4e46
 // its floor when it asks for the next batch. So a stage can be passed over while
 // it judges, and its slots be written again. Therefore a stage judges a copy, and
 // its verdict goes into a slot by a compare-and-swap on the word that holds both
-// the verdict (byte 122) and the low 40 bits of the record's position plus one
-// (bytes 123 to 127): a late verdict never lands on another record. (The class
+// the verdict (byte 122) and the low 32 bits of the record's position plus one
+// (bytes 124 to 127): a late verdict never lands on another record. (The class
 // is written before, without that care, after checking the position: a stage that
 // was stopped for a whole lap between the two can leave a class on a wrong
-// record.)
+// record.) A sampling rate that the stage changed is written before the verdict,
+// in which verdictSampled then tells of it.
 //
 // A cursor beyond head or one that goes backwards is no honest stage's: from
 // then on the stage counts as failed for the life of the ring.
@@ -124,11 +127,18 @@ type tapHeader struct {
 // The tag word of a slot: byte 120 to 127 of a record. See recordHeader.
 const (
 	tagOffset    = 120
-	tagShift     = 24 // bits below: ICMP type, ICMP code, verdict
+	tagShift     = 32 // bits below: ICMP type, ICMP code, verdict, spread
 	verdictShift = 16
-	icmpMask     = 1<<verdictShift - 1
+	verdictMask  = 0xff << verdictShift
 	dataMask     = 1<<tagShift - 1
 )
+
+// verdictSampled is added to the verdict of a record whose sampling rate a
+// filter changed.
+const verdictSampled = 0x40
+
+// overrideSize is the room for a changed sampling rate.
+const overrideSize = 8
 
 // tagOf is the part of a tag word that belongs to a position.
 func tagOf(pos uint64) uint64 { return (pos + 1) << tagShift }
@@ -148,6 +158,7 @@ type recordMap struct {
 	m          *mapping
 	h          *recordHeader
 	slots      []traffic.Record
+	rates      []atomic.Uint64 // changed sampling rates, by slot
 	capacity   uint64
 	generation uint32
 }
@@ -156,6 +167,7 @@ func newRecordMap(m *mapping, capacity uint64, generation uint32) recordMap {
 	return recordMap{
 		m: m, h: (*recordHeader)(unsafe.Pointer(&m.mem[0])), capacity: capacity, generation: generation,
 		slots: unsafe.Slice((*traffic.Record)(unsafe.Pointer(&m.mem[headerSize])), capacity),
+		rates: unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&m.mem[headerSize+capacity*traffic.RecordSize])), capacity),
 	}
 }
 
@@ -167,7 +179,7 @@ func openRecordMap(f *os.File) (recordMap, error) {
 	}
 	h := (*recordHeader)(unsafe.Pointer(&m.mem[0]))
 	capacity := h.capacity
-	if err := checkHeader("record", recordMagic, h.magic, h.abi, h.recordSize, capacity, len(m.mem)); err != nil {
+	if err := checkHeader("record", recordMagic, h.magic, h.abi, recordABI, h.recordSize, capacity, traffic.RecordSize+overrideSize, len(m.mem)); err != nil {
 		m.close()
 		return recordMap{}, err
 	}
@@ -176,6 +188,19 @@ func openRecordMap(f *os.File) (recordMap, error) {
 
 // slot is the slot of a position.
 func (r *recordMap) slot(pos uint64) *traffic.Record { return &r.slots[pos&(r.capacity-1)] }
+
+// settleRate takes the mark of a changed sampling rate out of a copied record's
+// verdict and applies it. A rate that is not this record's is nobody's.
+func (r *recordMap) settleRate(rec *traffic.Record, pos uint64) {
+	rec.Verdict &^= verdictSampled
+	if v := r.rates[pos&(r.capacity-1)].Load(); uint32(v>>32) == uint32(pos+1) && uint32(v) != 0 {
+		rec.Rescale(uint32(v))
+	}
+}
+
+// isSampled reports whether a copied record's verdict tells of a changed
+// sampling rate.
+func isSampled(v traffic.Verdict) bool { return v&verdictSampled != 0 && v != VerdictFailed }
 
 // copyOut copies the records from pos on to dst, which is not longer than the
 // ring.
@@ -209,7 +234,7 @@ func CreateRecord(name string, capacity, stages, taps int, generation uint32) (*
 	case taps < 0 || taps > MaxTaps:
 		return nil, fmt.Errorf("ring %s: %d exporters of raw records, at most %d can stand behind a capture", name, taps, MaxTaps)
 	}
-	f, m, err := createMemory(name, headerSize+capacity*traffic.RecordSize)
+	f, m, err := createMemory(name, headerSize+capacity*(traffic.RecordSize+overrideSize))
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +242,7 @@ func CreateRecord(name string, capacity, stages, taps int, generation uint32) (*
 		recordMap: newRecordMap(m, uint64(capacity), generation), name: name, file: f,
 		stages: stages, taps: taps,
 	}
-	r.h.magic, r.h.abi, r.h.recordSize = recordMagic, abiVersion, traffic.RecordSize
+	r.h.magic, r.h.abi, r.h.recordSize = recordMagic, recordABI, traffic.RecordSize
 	r.h.capacity, r.h.generation = uint64(capacity), generation
 	r.h.stages, r.h.taps = uint32(stages), uint32(taps)
 	return r, nil

@@ -26,6 +26,7 @@ type Stage struct {
 	next    *wakeWord // of whoever waits for us
 	pos     uint64
 	out     []traffic.Record
+	rates   []uint32 // sampling rates of what was given
 	given   int
 	passed  uint64
 	woken   atomic.Bool
@@ -57,13 +58,15 @@ func OpenStage(f *os.File, stage int) (*Stage, error) {
 	}
 	s.own.cursor.Store(s.pos)
 	s.out = make([]traffic.Record, min(judgedBatch, r.capacity))
+	s.rates = make([]uint32, len(s.out))
 	return s, nil
 }
 
 // Next returns up to max records to judge, oldest first; none when there are
-// none. They are copies: fields other than Class and Verdict may be changed
-// without effect. They carry what the filters before wrote. Done ends the
-// batch; without it the next call returns the same records again.
+// none. They are copies: fields other than Class, Verdict and Sampling may be
+// changed without effect, and a Sampling other than 0 changes the packets and octets that
+// the record counts for in proportion. They carry what the filters before wrote. Done ends
+// the batch; without it the next call returns the same records again.
 func (s *Stage) Next(max int) ([]traffic.Record, error) {
 	if !s.m.enter() {
 		return nil, ErrClosed
@@ -138,9 +141,13 @@ func (s *Stage) checkTags(out []traffic.Record) bool {
 	for i := range out {
 		word := tagWord(&out[i])
 		if *word&^dataMask != tagOf(s.pos+uint64(i)) {
-			return s.fail("a record does not carry its position", *word>>tagShift, s.pos+uint64(i)+1)
+			return s.fail("a record does not carry its position", *word>>tagShift, tagOf(s.pos+uint64(i))>>tagShift)
 		}
 		*word &= dataMask
+		if isSampled(out[i].Verdict) {
+			s.settleRate(&out[i], s.pos+uint64(i))
+		}
+		s.rates[i] = out[i].Sampling
 	}
 	return true
 }
@@ -163,9 +170,14 @@ func (s *Stage) Done(n int) {
 		return
 	}
 	defer s.m.leave()
+	floor := s.own.floor.Load()
 	for i := range n {
-		if !s.write(&s.out[i], s.pos+uint64(i)) {
-			break // passed over: the rest has been counted without us
+		pos := s.pos + uint64(i)
+		if pos < floor {
+			continue // counted without us
+		}
+		if !s.write(&s.out[i], s.rates[i], pos) {
+			break // passed over meanwhile: so is the rest
 		}
 	}
 	s.pos += uint64(n)
@@ -173,15 +185,34 @@ func (s *Stage) Done(n int) {
 	s.next.wake()
 }
 
-// write puts verdict and class of r into the slot of pos, if the slot still
-// holds that record.
-func (s *Stage) write(r *traffic.Record, pos uint64) bool {
+// Forget takes back what was written into the batch: every record gets the
+// verdict instead.
+func (s *Stage) Forget(verdict traffic.Verdict) {
+	for i := range s.given {
+		s.out[i].Class, s.out[i].Verdict, s.out[i].Sampling = 0, verdict, s.rates[i]
+	}
+}
+
+// write puts verdict, class and a changed sampling rate of r into the slot of
+// pos, if the slot still holds that record.
+func (s *Stage) write(r *traffic.Record, rate uint32, pos uint64) bool {
 	slot := s.slot(pos)
 	tag := atomicTag(slot)
-	word := tag.Load()
-	if word&^dataMask != tagOf(pos) {
-		return false
+	for range cursorTries { // a late verdict of a filter before may come between
+		word := tag.Load()
+		if word&^dataMask != tagOf(pos) {
+			return false
+		}
+		if next := s.judge(slot, r, rate, pos, word); next == word || tag.CompareAndSwap(word, next) {
+			return true
+		}
 	}
+	return true
+}
+
+// judge writes class and sampling rate and returns the tag word that is to
+// take the place of word.
+func (s *Stage) judge(slot, r *traffic.Record, rate uint32, pos, word uint64) uint64 {
 	if class := r.Class | slot.Class; class != slot.Class {
 		slot.Class = class
 	}
@@ -190,10 +221,16 @@ func (s *Stage) write(r *traffic.Record, pos uint64) bool {
 		verdict = traffic.VerdictNone
 	}
 	have := traffic.Verdict(word >> verdictShift)
-	if verdict <= have {
-		return true
+	mark := have & verdictSampled
+	if have == VerdictFailed {
+		mark = 0
 	}
-	return tag.CompareAndSwap(word, word&^(0xff<<verdictShift)|uint64(verdict)<<verdictShift)
+	if r.Sampling != rate && r.Sampling != 0 && have != VerdictFailed && verdict != VerdictFailed {
+		s.recordMap.rates[pos&(s.capacity-1)].Store(tagOf(pos) | uint64(r.Sampling))
+		mark = verdictSampled
+	}
+	verdict = max(verdict, have&^mark) | mark
+	return word&^verdictMask | uint64(verdict)<<verdictShift
 }
 
 // PassedOver is the number of records that the capture took without this

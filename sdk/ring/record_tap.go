@@ -56,6 +56,11 @@ func (t *Tap) Next(dst []traffic.Record) (n int, lost uint64, err error) {
 	}
 	n = int(min(avail, t.capacity, uint64(len(dst))))
 	t.copyOut(dst[:n], t.pos)
+	for i := range dst[:n] {
+		if isSampled(dst[i].Verdict) {
+			t.settleRate(&dst[i], t.pos+uint64(i))
+		}
+	}
 	t.order()
 	// What the capture may have begun to write over since is not to be used.
 	over := t.overrun(n)
@@ -66,7 +71,7 @@ func (t *Tap) Next(dst []traffic.Record) (n int, lost uint64, err error) {
 	for i := range n {
 		word := tagWord(&dst[i])
 		if *word&^dataMask != tagOf(t.pos+uint64(i)) {
-			t.corrupt = &CorruptError{What: "a record does not carry its position", Value: *word >> tagShift, Bound: t.pos + uint64(i) + 1}
+			t.corrupt = &CorruptError{What: "a record does not carry its position", Value: *word >> tagShift, Bound: tagOf(t.pos+uint64(i)) >> tagShift}
 			return 0, lost, t.corrupt
 		}
 		*word &= dataMask

@@ -113,7 +113,7 @@ func (w *RecordWriter) Commit(n int) {
 		r := w.slot(w.head)
 		r.Class = 0
 		word := tagWord(r)
-		*word = *word&icmpMask | tagOf(w.head)
+		*word = *word&(dataMask&^verdictMask) | tagOf(w.head)
 		w.head++
 	}
 	w.h.head.Store(w.head)
@@ -148,6 +148,9 @@ func (w *RecordWriter) Judged(max int) []traffic.Record {
 // settle makes a verdict that the caller can trust out of what filters wrote.
 func (w *RecordWriter) settle(r *traffic.Record, pos uint64) {
 	*tagWord(r) &= dataMask
+	if isSampled(r.Verdict) {
+		w.settleRate(r, pos)
+	}
 	slot := pos & (w.capacity - 1)
 	switch {
 	case w.failed[slot/64]&(1<<(slot%64)) != 0:

@@ -231,7 +231,8 @@ func note(t *testing.T, call string, err error) {
 	}
 }
 
-// judges wants a filter to write nothing but verdicts and classes.
+// judges wants a filter to write nothing but verdicts, classes and sampling
+// rates.
 func judges(t *testing.T, h *Harness) {
 	t.Helper()
 	in := make([]traffic.Record, 100)
@@ -247,9 +248,9 @@ func judges(t *testing.T, h *Harness) {
 		if v := out[i].Verdict; v > traffic.VerdictDrop {
 			t.Errorf("record %d: verdict %d is unknown", i, v)
 		}
-		out[i].Verdict, out[i].Class = 0, 0
+		out[i].Verdict, out[i].Class, out[i].Sampling = 0, 0, in[i].Sampling
 		if err == nil && out[i] != in[i] {
-			t.Errorf("record %d: the filter changed more than verdict and class", i)
+			t.Errorf("record %d: the filter changed more than verdict, class and sampling", i)
 		}
 	}
 	if _, err := h.Judge(nil); err != nil {

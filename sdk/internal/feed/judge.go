@@ -125,7 +125,7 @@ func (r *JudgeRunner) step() error {
 		if r.onFailure == ring.Stop {
 			return fmt.Errorf("filter failed, and its on_failure is stop: %w", err)
 		}
-		r.forget(batch)
+		r.forget()
 		r.failed.Add(uint64(len(batch)))
 	} else {
 		r.judged.Add(uint64(len(batch)))
@@ -136,15 +136,12 @@ func (r *JudgeRunner) step() error {
 
 // forget takes back what a judge wrote before it failed. The ring keeps what
 // earlier filters wrote.
-func (r *JudgeRunner) forget(batch []traffic.Record) {
+func (r *JudgeRunner) forget() {
 	verdict := traffic.VerdictNone
 	if r.onFailure == ring.Drop {
 		verdict = ring.VerdictFailed
 	}
-	for i := range batch {
-		batch[i].Class = 0
-		batch[i].Verdict = verdict
-	}
+	r.stage.Forget(verdict)
 }
 
 // call turns a panic of the judge into an error.
