@@ -15,6 +15,11 @@ LINT_VERSION := v2.15.0
 CROSS     := linux/386 linux/arm64 freebsd/amd64 darwin/arm64
 FUZZTIME  ?= 20s
 BENCHTIME ?= 1s
+# What needs cgo stands behind a tag for its library, set where pkg-config finds
+# it.
+comma  := ,
+empty  :=
+TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,libpcap,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib)))))
 # The tests' own limit: a hanging test fails here, with its stack, not in CI's.
 TESTFLAGS ?= -race -timeout 15m
 
@@ -54,7 +59,7 @@ quick: lint ## lint and unit tests, no servers: under three minutes
 .PHONY: test
 test: go-version ## install what the tests need, then run them all, race detector on
 	.ci/install
-	CGO_ENABLED=1 $(GO) test $(TESTFLAGS) ./...
+	CGO_ENABLED=1 $(GO) test -tags "$(TAGS)" $(TESTFLAGS) ./...
 	@$(GO) test -count=1 -run '^TestCorpusLabels$$' -v ./core/cmd/fastnetmon | grep -v '^=== ' # what attacks were called
 
 .PHONY: soak
