@@ -166,3 +166,37 @@ func benchmark(b *testing.B, l *load, decode func(d *decoder, data []byte, now i
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
 }
+
+// BenchmarkAnnounce announces one changed template after the other, in a domain
+// that has as many as fit: what whoever forges an exporter's address can have
+// done. An operation is one announcement, with its datagram. In "known" it is one
+// that others have as well; in "new" nobody has announced it before.
+func BenchmarkAnnounce(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		kinds int
+	}{{"known", 2}, {"new", 1 << 16}} {
+		b.Run(c.name, func(b *testing.B) {
+			r := newRig(b, 512, nil)
+			var datagrams [][]byte
+			layout := standard(false, true)
+			for id := range maxDomainTemplates {
+				r.give(device, message(true, 0, 7, templateSet(true, uint16(256+id), layout)))
+			}
+			for k := range 2048 {
+				layout := append(layout[:len(layout):len(layout)], spec{id: uint16(k % c.kinds), length: 4, pen: 99})
+				if k < c.kinds && c.kinds == 2 {
+					r.give(another, message(true, 0, 7, templateSet(true, uint16(256+k), layout)))
+				}
+				datagrams = append(datagrams, message(true, 0, 7, templateSet(true, uint16(256+k/2%maxDomainTemplates), layout)))
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				r.give(device, datagrams[i%len(datagrams)])
+			}
+			if n := r.losses(); len(n) > 0 {
+				b.Fatal(n)
+			}
+		})
+	}
+}

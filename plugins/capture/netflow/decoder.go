@@ -70,14 +70,15 @@ type decoder struct {
 
 	parser  traffic.Parser // of frame sections
 	x       [slowSlots]uint64
-	totals  *totals // made when an exporter needs it
-	scratch []byte  // copied records; the first octets stay free, see margin
-	far     window  // slots that were brought together
-	padded  []byte  // a copy of a datagram without room behind it
-	fields  []field // of the template at hand
-	def     []byte  // its definition
-	records uint32  // data records in the message
-	unsure  bool    // and some whose number is not known
+	totals  *totals  // made when an exporter needs it
+	scratch []byte   // copied records; the first octets stay free, see margin
+	far     window   // slots that were brought together
+	padded  []byte   // a copy of a datagram without room behind it
+	fields  []field  // of the template at hand
+	def     []byte   // its definition
+	changed []uint16 // templates that the set at hand has given new meanings
+	records uint32   // data records in the message
+	unsure  bool     // and some whose number is not known
 }
 
 func newDecoder(o *output, st *store, v *exporter.View, h *hold) *decoder {

@@ -40,8 +40,8 @@ func (st *store) encode(now, wall int64) []byte {
 	out := append([]byte(fileMagic), fileVersion)
 	out = be.AppendUint32(out, uint32(len(st.definitions)))
 	index := make(map[*template]uint32, len(st.definitions))
-	for text, x := range st.definitions {
-		index[x.t] = uint32(len(index))
+	for text, t := range st.definitions {
+		index[t] = uint32(len(index))
 		out = be.AppendUint32(out, uint32(len(text)))
 		out = append(out, text...)
 	}
@@ -53,18 +53,17 @@ func (st *store) encode(now, wall int64) []byte {
 		if used := d.used.Load(); used != 0 {
 			saved = wall - (now-used)/int64(time.Second)
 		}
-		t := d.table.Load()
-		if t.n+len(d.rates) == 0 || wall-saved > int64(fileKeep/time.Second) {
+		if int(d.templates.Load())+len(d.rates) == 0 || wall-saved > int64(fileKeep/time.Second) {
 			continue
 		}
-		out = d.encode(out, saved, t, index)
+		out = d.encode(out, saved, index)
 		n++
 	}
 	be.PutUint32(out[at:], n)
 	return be.AppendUint32(out, crc32.ChecksumIEEE(out))
 }
 
-func (d *domain) encode(out []byte, saved int64, t *table, index map[*template]uint32) []byte {
+func (d *domain) encode(out []byte, saved int64, index map[*template]uint32) []byte {
 	be := binary.BigEndian
 	address, _ := d.id.Source.MarshalBinary() // never fails
 	out = append(out, d.id.Version, byte(len(address)))
@@ -72,13 +71,11 @@ func (d *domain) encode(out []byte, saved int64, t *table, index map[*template]u
 	out = be.AppendUint32(out, d.id.Domain)
 	out = be.AppendUint64(out, uint64(saved))
 	out = be.AppendUint64(out, uint64(d.boot.Load()))
-	out = be.AppendUint32(out, uint32(t.n))
-	for _, e := range t.slots {
-		if e.id != 0 {
-			out = be.AppendUint16(out, e.id)
-			out = be.AppendUint32(out, index[e.t])
-		}
-	}
+	out = be.AppendUint32(out, uint32(d.templates.Load()))
+	d.table.Load().each(func(id uint16, t *template) {
+		out = be.AppendUint16(out, id)
+		out = be.AppendUint32(out, index[t])
+	})
 	out = be.AppendUint32(out, uint32(len(d.rates)))
 	for k, rate := range d.rates {
 		out = be.AppendUint64(out, k.sampler)
@@ -156,12 +153,12 @@ func (st *store) decodeDefinitions(r *fileReader) []*template {
 			break
 		}
 		scope := int(binary.BigEndian.Uint16(def[1:]))
-		t, err := st.intern(def, fields, def[0]&definitionOptions != 0, scope)
+		t, err := compile(string(def), fields, def[0]&definitionOptions != 0, scope)
 		if err != nil {
 			r.bad = true
 			break
 		}
-		all = append(all, t)
+		all = append(all, st.share(t))
 	}
 	return all
 }
@@ -216,7 +213,9 @@ func (st *store) decodeDomain(r *fileReader, definitions []*template) {
 		return // the last ones find no room: they will be announced again
 	}
 	st.domains[d.id] = d
-	st.replace(d, m)
+	for id, t := range m {
+		st.put(d, id, t)
+	}
 	st.dirty = false
 }
 

@@ -58,9 +58,7 @@ func (st *store) content() map[exporter.ID]saved {
 	out := map[exporter.ID]saved{}
 	for id, d := range st.domains {
 		s := saved{Boot: d.boot.Load(), Table: map[uint16]string{}, Rates: maps.Clone(d.rates)}
-		for id, t := range d.table.Load().all() {
-			s.Table[id] = t.definition
-		}
+		d.table.Load().each(func(id uint16, t *template) { s.Table[id] = t.definition })
 		out[id] = s
 	}
 	return out
@@ -153,12 +151,13 @@ func TestDamagedFile(t *testing.T) {
 // A file that has a domain twice is none that we have written.
 func TestFileDomainTwice(t *testing.T) {
 	d := &domain{id: exporter.ID{Version: 9, Source: device}}
+	d.table.Store(emptyTable)
 	for n, want := range map[uint32]error{1: nil, 2: errDamaged} {
 		body := append([]byte(fileMagic), fileVersion)
 		body = binary.BigEndian.AppendUint32(body, 0) // definitions
 		body = binary.BigEndian.AppendUint32(body, n)
 		for range n {
-			body = d.encode(body, 1, emptyTable, nil)
+			body = d.encode(body, 1, nil)
 		}
 		st := newStore()
 		if err := st.decode(sealed(body)); !errors.Is(err, want) || want == nil && len(st.domains) != 1 {

@@ -49,7 +49,7 @@ type hold struct {
 type waiting struct {
 	e      *exporter.Exporter
 	octets int
-	table  *table // as it was when last looked at
+	seen   uint32 // revision of its templates when last looked at
 }
 
 func newHold(octets *atomic.Int64) *hold {
@@ -83,7 +83,7 @@ func (d *decoder) keep(msg []byte, id uint16, from, to int) {
 	}
 	w := h.of[s.dom] // not before: the last of this exporter's may have been dropped
 	if w == nil {
-		w = &waiting{e: s.e, table: s.dom.table.Load()}
+		w = &waiting{e: s.e, seen: s.dom.revision.Load()}
 		h.of[s.dom] = w
 	}
 	w.octets += x.size()
@@ -181,19 +181,19 @@ func (d *decoder) tick(now int64) {
 		d.lost[lostNoTemplate]++
 	}
 	for dom, w := range h.of {
-		if !d.store.inherit(dom, w.e, now) && w.table == dom.table.Load() {
+		if !d.store.inherit(dom, w.e, now) && w.seen == dom.revision.Load() {
 			continue
 		}
-		w.table = dom.table.Load()
+		w.seen = dom.revision.Load()
 		if s := d.sources[w.e]; s != nil && s.dom == dom {
 			d.src, d.id = s, dom.id
 			// By the domain's templates: a walk over all that waits, for each
 			// domain that has changed, would be somebody's way to stop us.
-			for _, x := range w.table.slots {
-				if x.id != 0 && h.keys[holdKey{dom, x.id}] != nil {
-					d.replay(x.id)
+			dom.table.Load().each(func(id uint16, _ *template) {
+				if h.keys[holdKey{dom, id}] != nil {
+					d.replay(id)
 				}
-			}
+			})
 		}
 	}
 }

@@ -42,19 +42,20 @@ func (st *store) verify(t testing.TB) {
 	defer st.mu.Unlock()
 	templates, octets, refs := 0, 0, map[*template]int{}
 	for _, d := range st.domains {
-		table := d.table.Load()
-		templates += table.n
-		if table.n > maxDomainTemplates {
-			t.Fatalf("%d templates in a domain", table.n)
-		}
-		for _, x := range table.all() {
+		n := 0
+		d.table.Load().each(func(_ uint16, x *template) {
 			refs[x]++
+			n++
+		})
+		templates += n
+		if n > maxDomainTemplates || n != int(d.templates.Load()) {
+			t.Fatalf("%d templates in a domain, counted %d", n, d.templates.Load())
 		}
 	}
 	for text, d := range st.definitions {
 		octets += len(text) + compiledSize
-		if d.refs != refs[d.t] || d.refs == 0 {
-			t.Fatalf("a definition has %d users, counted %d", refs[d.t], d.refs)
+		if d.refs != refs[d] || d.refs == 0 {
+			t.Fatalf("a definition has %d users, counted %d", refs[d], d.refs)
 		}
 	}
 	if templates != st.templates || octets != st.octets || len(st.domains) > maxDomains || templates > maxTemplates {
@@ -250,8 +251,8 @@ func TestRoomForSharedTemplate(t *testing.T) {
 		records = append(records, (&builder{}).put(uint16(256+i), uint16(len(fields)), specs(fields, true)).b)
 	}
 	r.give(from(100), message(true, 0, 1, set(2, records...)))
-	if r.store.templates -= others; r.src.dom.table.Load().n != 2 {
-		t.Errorf("%d templates are known, lost %v", r.src.dom.table.Load().n, r.losses())
+	if r.store.templates -= others; r.src.dom.templates.Load() != 2 {
+		t.Errorf("%d templates are known, lost %v", r.src.dom.templates.Load(), r.losses())
 	}
 	if gone := r.store.domains[exporter.ID{Version: 10, Source: from(0), Domain: 1}] == nil; !gone {
 		t.Error("nobody has made room")

@@ -219,15 +219,15 @@ func TestWithdrawal(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 	r.give(device, message(true, 0, 1, set(2, word(256), word(0))), data)
-	if n := len(r.take()); n != 1 || r.src.dom.table.Load().n != 2 {
+	if n := len(r.take()); n != 1 || r.src.dom.templates.Load() != 2 {
 		t.Errorf("%d records with one withdrawn", n)
 	}
 	r.give(device, message(true, 0, 1, set(2, word(2), word(0))), data)
-	if n := len(r.take()); n != 0 || r.src.dom.table.Load().n != 1 {
+	if n := len(r.take()); n != 0 || r.src.dom.templates.Load() != 1 {
 		t.Errorf("%d records with all withdrawn", n)
 	}
 	r.give(device, message(true, 0, 1, set(3, word(3), word(0))))
-	if n := r.src.dom.table.Load().n; n != 0 {
+	if n := r.src.dom.templates.Load(); n != 0 {
 		t.Errorf("%d templates are left", n)
 	}
 	r.give(device, announce)

@@ -32,16 +32,10 @@ type store struct {
 	mu          sync.Mutex
 	domains     map[exporter.ID]*domain
 	newest      map[exporter.ID]*domain // by ID without port: the last one that announced templates
-	definitions map[string]*definition
+	definitions map[string]*template
 	octets      int // of definitions
 	templates   int // in all tables
 	dirty       bool
-}
-
-// definition is a template that some domains share.
-type definition struct {
-	t    *template
-	refs int // of tables, and of those that have interned it
 }
 
 // domain is what an exporter has announced in one observation domain.
@@ -53,6 +47,9 @@ type domain struct {
 	boot  atomic.Int64 // when the exporter booted, Unix milliseconds, as its options tell; 0 unknown
 
 	perInterface atomic.Bool // there are rates for single interfaces
+
+	templates atomic.Int32  // in its table
+	revision  atomic.Uint32 // of the table: it counts the changes
 
 	// Under the store's lock:
 	saved int64 // Unix seconds of the last datagram, of a domain that came from the disk
@@ -66,60 +63,7 @@ type rateKey struct {
 }
 
 func newStore() *store {
-	return &store{domains: map[exporter.ID]*domain{}, newest: map[exporter.ID]*domain{}, definitions: map[string]*definition{}}
-}
-
-// table maps the ids of a domain to templates. It never changes.
-type table struct {
-	slots []entry // a power of two, at most half full
-	n     int
-}
-
-type entry struct {
-	id uint16 // 0: free
-	t  *template
-}
-
-var emptyTable = newTable(nil)
-
-func newTable(m map[uint16]*template) *table {
-	size := 4
-	for size < 2*len(m) {
-		size *= 2
-	}
-	t := &table{slots: make([]entry, size), n: len(m)}
-	for id, x := range m {
-		i := int(id) & (size - 1)
-		for t.slots[i].id != 0 {
-			i = (i + 1) & (size - 1)
-		}
-		t.slots[i] = entry{id, x}
-	}
-	return t
-}
-
-// find returns the template with an id, nil if there is none.
-func (t *table) find(id uint16) *template {
-	mask := len(t.slots) - 1
-	for i := int(id) & mask; ; i = (i + 1) & mask {
-		switch t.slots[i].id {
-		case id:
-			return t.slots[i].t
-		case 0:
-			return nil
-		}
-	}
-}
-
-// all returns the templates by id.
-func (t *table) all() map[uint16]*template {
-	m := make(map[uint16]*template, t.n)
-	for _, e := range t.slots {
-		if e.id != 0 {
-			m[e.id] = e.t
-		}
-	}
-	return m
+	return &store{domains: map[exporter.ID]*domain{}, newest: map[exporter.ID]*domain{}, definitions: map[string]*template{}}
 }
 
 // anyPort is an ID without what changes when a device takes another port.
@@ -151,26 +95,26 @@ func (d *domain) teach(e *exporter.Exporter) {
 	for k, rate := range d.rates {
 		e.LearnRate(k.sampler, k.iface, rate)
 	}
-	e.Templates(d.table.Load().n)
+	e.Templates(int(d.templates.Load()))
 }
 
 // adopt gives a domain without templates those of a silent one that is the
 // same but for its port. The lock is held.
 func (st *store) adopt(d *domain, now int64) bool {
 	old := st.newest[anyPort(d.id)]
-	if old == nil || old == d || d.table.Load().n > 0 {
+	if old == nil || old == d || d.templates.Load() > 0 {
 		return false
 	}
 	if used := old.used.Load(); used != 0 && now-used < int64(silence) {
 		return false
 	}
-	if old.table.Load().n == 0 {
+	if old.templates.Load() == 0 {
 		return false
 	}
 	d.rates = maps.Clone(old.rates)
 	d.boot.Store(old.boot.Load())
 	d.perInterface.Store(old.perInterface.Load())
-	st.replace(d, old.table.Load().all())
+	old.table.Load().each(func(id uint16, t *template) { st.put(d, id, t) })
 	return true
 }
 
@@ -185,51 +129,84 @@ func (st *store) inherit(d *domain, e *exporter.Exporter, now int64) bool {
 	return true
 }
 
-// replace publishes a domain's new templates. The lock is held; all templates
-// of m are known definitions.
-func (st *store) replace(d *domain, m map[uint16]*template) {
-	old := d.table.Load()
-	for _, t := range m {
-		st.definitions[t.definition].refs++
-	}
-	d.table.Store(newTable(m))
-	for _, e := range old.slots {
-		if e.id != 0 {
-			st.release(e.t)
+// put gives an id of a domain a template, nil to withdraw it. The lock is held.
+func (st *store) put(d *domain, id uint16, t *template) {
+	tab := d.table.Load()
+	if !tab.fits(id) {
+		if t == nil {
+			return
 		}
+		next := newTable(int(d.templates.Load()) + 1)
+		tab.each(func(id uint16, x *template) { next.put(id, x) })
+		next.put(id, t)
+		d.table.Store(next)
+		t.refs++
+		st.count(d, 1)
+		return
 	}
-	st.templates += len(m) - old.n
-	if len(m) > 0 {
+	if t != nil {
+		t.refs++
+	}
+	more := 0
+	if t != nil {
+		more++
+	}
+	old := tab.put(id, t)
+	if old != nil {
+		st.release(old)
+		more--
+	}
+	if old != t {
+		st.count(d, more)
+	}
+}
+
+// count notes that a domain's templates have changed, and are so many more. The
+// lock is held.
+func (st *store) count(d *domain, more int) {
+	d.templates.Add(int32(more))
+	d.revision.Add(1)
+	st.templates += more
+	if more >= 0 {
 		st.newest[anyPort(d.id)] = d
 	}
 	st.dirty = true
 }
 
+// clear takes all templates from a domain. The lock is held.
+func (st *store) clear(d *domain) {
+	d.table.Load().each(func(_ uint16, x *template) { st.release(x) })
+	d.table.Store(emptyTable)
+	st.count(d, -int(d.templates.Load()))
+}
+
 // release gives up one use of a definition, which goes with the last one.
 func (st *store) release(t *template) {
-	x := st.definitions[t.definition]
-	if x.refs--; x.refs <= 0 {
+	if t.refs--; t.refs <= 0 {
 		delete(st.definitions, t.definition)
 		st.octets -= len(t.definition) + compiledSize
 	}
 }
 
-// intern returns the compiled template of a definition and keeps it until the
-// caller, who holds the lock, releases it: a domain that is dropped meanwhile
-// may have been the only one that has it.
-func (st *store) intern(def []byte, fields []field, options bool, scope int) (*template, error) {
-	if x := st.definitions[string(def)]; x != nil {
-		x.refs++
-		return x.t, nil
+// lookup returns the compiled template of a definition, nil if none is known.
+func (st *store) lookup(def []byte) *template {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.definitions[string(def)]
+}
+
+// share returns the template that all who have its definition share, which may be
+// another one, and keeps it until the caller, who holds the lock, releases it: a
+// domain that is dropped meanwhile may have been the only one that has it.
+func (st *store) share(t *template) *template {
+	have := st.definitions[t.definition]
+	if have == nil {
+		have = t
+		st.definitions[t.definition] = t
+		st.octets += len(t.definition) + compiledSize
 	}
-	text := string(def)
-	t, err := compile(text, fields, options, scope)
-	if err != nil {
-		return nil, err
-	}
-	st.definitions[text] = &definition{t: t, refs: 1}
-	st.octets += len(text) + compiledSize
-	return t, nil
+	have.refs++
+	return have
 }
 
 // full reports whether so many more domains, templates and octets are too many.
@@ -255,7 +232,7 @@ func (st *store) room(domains, templates int) bool {
 
 // drop removes a domain. A worker that still has it will ask for a new one.
 func (st *store) drop(d *domain) {
-	st.replace(d, nil)
+	st.clear(d)
 	d.gone.Store(true)
 	delete(st.domains, d.id)
 	if key := anyPort(d.id); st.newest[key] == d {

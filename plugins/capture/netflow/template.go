@@ -38,12 +38,14 @@ type step struct {
 	scalarMax uint8  // longest encoding
 }
 
-// template is a compiled template. It never changes: workers share it.
+// template is a compiled template. It never changes, but for its count of uses,
+// which the store's lock guards: workers share it.
 //
 // A layout of fixed length is read in place. Of records with variable-length
 // fields the wanted runs of octets are first copied together, which gives a
 // fixed layout again: all slots refer to that.
 type template struct {
+	refs       int    // of tables, and of those that have interned it
 	definition string // as announced, without the id; see definitionHead
 	options    bool   // of options data
 	scope      int    // options: so many fields are the scope

@@ -12,32 +12,38 @@ const (
 )
 
 // templates reads a set of template records (RFC 3954 5.2 and 6.1, RFC 7011
-// 3.4). Changes are published together: no worker sees half of a set.
+// 3.4), and decodes what has waited for those that are new.
 func (d *decoder) templates(data []byte, options, ipfix bool) {
-	u := announcement{d: d, dom: d.src.dom}
+	d.changed = d.changed[:0]
+	before := d.src.dom.revision.Load()
 	for len(data) >= setHeader {
-		n := d.templateRecord(data, options, ipfix, &u)
+		n := d.templateRecord(data, options, ipfix)
 		if n <= 0 {
 			break
 		}
 		data = data[n:]
 	}
-	u.publish()
+	if d.src.dom.revision.Load() != before {
+		d.src.e.Templates(int(d.src.dom.templates.Load()))
+	}
+	for _, id := range d.changed {
+		d.replay(id)
+	}
 }
 
 // templateRecord reads one template record and returns its length, 0 at the
 // end of the set and where reading on makes no sense.
-func (d *decoder) templateRecord(data []byte, options, ipfix bool, u *announcement) int {
+func (d *decoder) templateRecord(data []byte, options, ipfix bool) int {
 	be := binary.BigEndian
 	id, count := be.Uint16(data), int(be.Uint16(data[2:]))
 	if id < firstData {
-		if id == 0 && zero(data) || ipfix && d.withdrawAll(data, options, u) { // padding
+		if id == 0 && zero(data) || ipfix && d.withdrawAll(data, options) { // padding
 			return 0
 		}
 		return d.refuseTemplate("a template's id is below 256")
 	}
 	if ipfix && count == 0 {
-		u.withdraw(id)
+		d.withdraw(id)
 		return 4
 	}
 	head, scope := 4, 0
@@ -68,8 +74,8 @@ func (d *decoder) templateRecord(data []byte, options, ipfix bool, u *announceme
 	}
 	d.def = append(d.def[:0], kind, byte(scope>>8), byte(scope))
 	d.def = append(d.def, data[head:head+n]...)
-	if old := u.find(id); old == nil || old.definition != string(d.def) {
-		u.define(id, fields, options, scope)
+	if old := d.src.dom.table.Load().find(id); old == nil || old.definition != string(d.def) {
+		d.define(id, fields, options, scope)
 	}
 	return head + n
 }
@@ -81,85 +87,60 @@ func (d *decoder) refuseTemplate(why string) int {
 
 // withdrawAll reads the withdrawal of all templates (RFC 7011 8.1): the set's
 // own id in place of a template's.
-func (d *decoder) withdrawAll(data []byte, options bool, u *announcement) bool {
+func (d *decoder) withdrawAll(data []byte, options bool) bool {
 	id := binary.BigEndian.Uint16(data)
 	if !options && id != 2 || options && id != 3 || binary.BigEndian.Uint16(data[2:]) != 0 {
 		return false
 	}
-	for id, t := range u.dom.table.Load().all() {
+	d.src.dom.table.Load().each(func(id uint16, t *template) {
 		if t.options == options {
-			u.withdraw(id)
+			d.withdraw(id)
 		}
-	}
+	})
 	return true
 }
 
-// announcement gathers what one set changes of a domain's templates. From the first
-// change to publish the store is locked.
-type announcement struct {
-	d       *decoder
-	dom     *domain
-	m       map[uint16]*template // nil until something changes
-	made    []*template          // with ids, what the set has announced
-	changed []uint16
-}
-
-// find returns the template with an id as the set has left it so far.
-func (u *announcement) find(id uint16) *template {
-	if u.m != nil {
-		return u.m[id]
-	}
-	return u.dom.table.Load().find(id)
-}
-
-func (u *announcement) begin() {
-	if u.m == nil {
-		u.d.store.mu.Lock()
-		u.m = u.dom.table.Load().all()
-	}
-}
-
 // withdraw takes a template back.
-func (u *announcement) withdraw(id uint16) {
-	if u.find(id) != nil {
-		u.begin()
-		delete(u.m, id)
+func (d *decoder) withdraw(id uint16) {
+	dom := d.src.dom
+	if dom.table.Load().find(id) == nil {
+		return
+	}
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if !dom.gone.Load() {
+		d.store.put(dom, id, nil)
 	}
 }
 
-// define gives id the template in the decoder's scratch.
-func (u *announcement) define(id uint16, fields []field, options bool, scope int) {
-	d := u.d
-	u.begin()
-	if _, known := u.m[id]; !known && len(u.m) >= maxDomainTemplates || !d.store.room(0, len(u.m)+1) {
+// define gives id the template in the decoder's scratch. The store is locked for
+// as long as it takes to look it up and to put it into the table: others announce
+// too, and what it costs to compile one is nobody's but the announcer's worker.
+func (d *decoder) define(id uint16, fields []field, options bool, scope int) {
+	st := d.store
+	t, err := st.lookup(d.def), error(nil)
+	if t == nil {
+		if t, err = compile(string(d.def), fields, options, scope); err != nil {
+			d.malformed(lostTemplate, err.Error())
+			return
+		}
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	t = st.share(t)
+	defer st.release(t)
+	dom := d.src.dom
+	more := 1
+	if dom.table.Load().find(id) != nil {
+		more = 0
+	}
+	if int(dom.templates.Load())+more > maxDomainTemplates || !st.room(0, more) {
 		d.malformed(lostTemplates, "more templates than can be held")
 		return
 	}
-	t, err := d.store.intern(d.def, fields, options, scope)
-	if err != nil {
-		d.malformed(lostTemplate, err.Error())
+	if dom.gone.Load() { // perhaps to make room; its next datagram begins anew
 		return
 	}
-	u.m[id] = t
-	u.made = append(u.made, t)
-	u.changed = append(u.changed, id)
-}
-
-// publish makes the changes visible and decodes what waited for them.
-func (u *announcement) publish() {
-	if u.m == nil {
-		return
-	}
-	d := u.d
-	if !u.dom.gone.Load() {
-		d.store.replace(u.dom, u.m)
-	}
-	for _, t := range u.made {
-		d.store.release(t)
-	}
-	d.store.mu.Unlock()
-	d.src.e.Templates(len(u.m))
-	for _, id := range u.changed {
-		d.replay(id)
-	}
+	st.put(dom, id, t)
+	d.changed = append(d.changed, id)
 }
