@@ -29,6 +29,7 @@ const (
 	lostOptions
 	lostNoAddresses
 	lostNoCounters
+	lostImpossible
 	lostNAT
 	lostFirewall
 	lostDirection
@@ -58,6 +59,7 @@ var causeNames = [...]string{
 	lostOptions:     "bad_options",
 	lostNoAddresses: "no_addresses",
 	lostNoCounters:  "no_counters",
+	lostImpossible:  "impossible_counters",
 	lostNAT:         "nat_event",
 	lostFirewall:    "firewall_event",
 	lostDirection:   exporter.CauseDirection,

@@ -105,8 +105,8 @@ func (s *source) plain(out []traffic.Record, data []byte, t *template) (n int, w
 		if has&hasIPv6 != 0 && t.addresses6(r, w) {
 			r.Marks |= traffic.MarkIPv6
 		}
-		if packets == 0 || octets == 0 || protocol == traffic.ProtoICMP || protocol == traffic.ProtoICMPv6 || s.forced ||
-			t.quiet[0].in(w)|t.quiet[1].in(w)|(packets|octets)>>40 != 0 {
+		if octets>>packetBits >= packets || octets < packets || protocol == traffic.ProtoICMP || protocol == traffic.ProtoICMPv6 || s.forced ||
+			t.quiet[0].in(w)|t.quiet[1].in(w)|(packets|octets)>>counterBits != 0 { // the first also where there are no packets, the second no octets
 			return n, odd
 		}
 		if h[hotSampler].in(w) != sampler {

@@ -37,16 +37,25 @@ func (d *decoder) slow(r *traffic.Record, w *window, record []byte, t *template)
 		d.uncounted(t)
 		return
 	}
+	if apart(r.Packets, r.Bytes) || apart(reverse.packets, reverse.octets) {
+		d.malformed(lostImpossible, apartText)
+		return
+	}
 	rate := d.recordRate(r, w, t, outgoing)
 	r.Sampling = rate
 	r.DurationMs, r.Spread = d.src.flow(start, end)
 	back := *r
+	r.Packets, r.Bytes = scale(r.Packets, uint64(rate)), scale(r.Bytes, uint64(rate))
+	reverse.packets, reverse.octets = scale(reverse.packets, uint64(rate)), scale(reverse.octets, uint64(rate))
+	if tooFast(r.Packets, r.Bytes, r.DurationMs) || tooFast(reverse.packets, reverse.octets, r.DurationMs) {
+		d.malformed(lostImpossible, "a record has more traffic than any link carries")
+		return
+	}
 	if r.Packets > 0 {
-		r.Packets, r.Bytes = scale(r.Packets, uint64(rate)), scale(r.Bytes, uint64(rate))
 		d.emit(r, outgoing)
 	}
 	if reverse.packets > 0 {
-		d.emitReverse(&back, reverse, uint64(rate), outgoing)
+		d.emitReverse(&back, reverse, outgoing)
 	}
 }
 
@@ -69,7 +78,7 @@ func (d *decoder) emit(r *traffic.Record, outgoing bool) {
 }
 
 // emitReverse makes a record of the way back.
-func (d *decoder) emitReverse(back *traffic.Record, c reverse, rate uint64, outgoing bool) {
+func (d *decoder) emitReverse(back *traffic.Record, c reverse, outgoing bool) {
 	o := d.out
 	if o.n == len(o.records) {
 		o.next()
@@ -82,7 +91,7 @@ func (d *decoder) emitReverse(back *traffic.Record, c reverse, rate uint64, outg
 	r.InIf, r.OutIf = back.OutIf, back.InIf
 	r.NextHop = [16]byte{}
 	r.TCPFlags = c.flags
-	r.Packets, r.Bytes = scale(c.packets, rate), scale(c.octets, rate)
+	r.Packets, r.Bytes = c.packets, c.octets
 	d.emit(r, outgoing)
 }
 

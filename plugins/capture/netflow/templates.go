@@ -118,12 +118,14 @@ func (d *decoder) withdraw(id uint16) {
 // too, and what it costs to compile one is nobody's but the announcer's worker.
 func (d *decoder) define(id uint16, fields []field, options bool, scope int) {
 	st := d.store
-	t, err := st.lookup(d.def), error(nil)
+	t := st.lookup(d.def)
 	if t == nil {
-		if t, err = compile(string(d.def), fields, options, scope); err != nil {
+		made, err := compile(string(d.def), fields, options, scope)
+		if err != nil {
 			d.malformed(lostTemplate, err.Error())
 			return
 		}
+		t = made
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

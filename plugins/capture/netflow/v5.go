@@ -57,10 +57,13 @@ func (d *decoder) v5Records(data []byte) {
 		kept := s.v5Plain(out, data)
 		data = data[kept*v5Record:]
 		if kept < len(out) && len(data) >= v5Record { // the next one is not plain
-			if s.v5Odd(&out[kept], (*[v5Record]byte)(data)) {
+			switch why, counts := s.v5Odd(&out[kept], (*[v5Record]byte)(data)); {
+			case counts:
 				kept++
-			} else {
-				d.lost[lostNoCounters]++
+			case why == lostImpossible:
+				d.malformed(why, apartText)
+			default:
+				d.lost[why]++
 			}
 			data = data[v5Record:]
 		}
@@ -96,8 +99,8 @@ func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
 		*r = s.base
 		*(*[4]byte)(r.Src[12:]) = [4]byte(w[0:]) // the base has mapped addresses
 		*(*[4]byte)(r.Dst[12:]) = [4]byte(w[4:])
-		packets := uint64(be.Uint32(w[16:]))
-		r.Packets, r.Bytes = packets*rate, uint64(be.Uint32(w[20:]))*rate // of 32 bits each: never too large
+		packets, octets := be.Uint32(w[16:]), be.Uint32(w[20:])
+		r.Packets, r.Bytes = uint64(packets)*rate, uint64(octets)*rate // of 32 bits each: never too large
 		duration := be.Uint32(w[28:]) - be.Uint32(w[24:])
 		r.DurationMs = duration
 		ports := bits.RotateLeft32(be.Uint32(w[32:]), 16)
@@ -107,7 +110,7 @@ func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
 		interfaces, systems := be.Uint32(w[12:]), be.Uint32(w[40:])
 		r.InIf, r.OutIf = interfaces>>16, interfaces&0xffff
 		r.SrcAS, r.DstAS = systems>>16, systems&0xffff
-		if duration >= long || packets == 0 || w[38] == traffic.ProtoICMP {
+		if duration >= long || octets>>packetBits >= packets || octets < packets || w[38] == traffic.ProtoICMP {
 			return n
 		}
 		data = data[v5Record:]
@@ -117,12 +120,15 @@ func (s *source) v5Plain(out []traffic.Record, data []byte) (n int) {
 }
 
 // v5Odd finishes a record that is not of the plain kind. It reports whether it
-// counts anything.
-func (s *source) v5Odd(r *traffic.Record, w *[v5Record]byte) bool {
+// counts anything, and why it does not.
+func (s *source) v5Odd(r *traffic.Record, w *[v5Record]byte) (why cause, counts bool) {
 	be := binary.BigEndian
+	if apart(uint64(be.Uint32(w[16:])), uint64(be.Uint32(w[20:]))) {
+		return lostImpossible, false
+	}
 	if r.Packets == 0 {
 		if r.Bytes == 0 {
-			return false
+			return lostNoCounters, false
 		}
 		r.Packets = guessPackets(uint64(be.Uint32(w[20:]))) * uint64(r.Sampling)
 	}
@@ -133,7 +139,7 @@ func (s *source) v5Odd(r *traffic.Record, w *[v5Record]byte) bool {
 		first, last := int32(be.Uint32(w[24:])-s.uptime), int32(be.Uint32(w[28:])-s.uptime)
 		r.DurationMs, r.Spread = s.flow(s.export+int64(first), s.export+int64(last))
 	}
-	return true
+	return 0, true
 }
 
 // icmpOfPort reads type and code of an ICMP flow, which stand where others
