@@ -1,0 +1,244 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+)
+
+// action holds the mitigations that are asked of it.
+type action struct {
+	set    *settings
+	warned diag.Diagnostics
+	log    hclog.Logger
+	told   backend
+
+	mu        sync.Mutex
+	held      map[string]*held
+	releasing map[string]*held // asked for no more, and perhaps still with somebody
+	released  []string         // the last ones that are gone
+	routes    map[routeKey]*route
+	change    chan struct{} // closed when a status may have changed
+}
+
+// held is a mitigation and what it comes to.
+type held struct {
+	m      sdk.Mitigation
+	routes []*route
+	err    error // why there are none
+}
+
+// backend makes neighbours have routes.
+type backend interface {
+	start(ctx context.Context) error
+	// hold makes routes all that is announced.
+	hold(routes map[routeKey]*route)
+	// where tells of each neighbour that is to have a route whether it has.
+	where(r *route) []sdk.PeerStatus
+	// left tells why a neighbour may still have a route that is held no more;
+	// "" none has.
+	left(k routeKey) string
+	// table is a row for each neighbour; health is what is wrong with them.
+	table() sdk.Rows
+	health() error
+	close()
+}
+
+func newAction(c config, env sdk.Env) (*action, error) {
+	set, ds := read(c)
+	if ds.HasErrors() {
+		return nil, ds
+	}
+	a := &action{
+		set: set, warned: ds, log: env.Logger,
+		held: map[string]*held{}, releasing: map[string]*held{}, routes: map[routeKey]*route{}, change: make(chan struct{}),
+	}
+	if set.API != "" {
+		a.told = newRemote(set, env, a.changed)
+	} else {
+		a.told = newSpeaker(set, env.Logger, a.changed)
+	}
+	return a, nil
+}
+
+// Validate passes on what is odd without being wrong.
+func (a *action) Validate(context.Context) error { return a.warned.Err() }
+
+// Start opens what the neighbours need. Sessions begin with the first Sync, so
+// that a neighbour that kept our routes over a restart gets all of them
+// before it is told that there are no more.
+func (a *action) Start(ctx context.Context) error { return a.told.start(ctx) }
+
+// Close ends the sessions without a word: a neighbour that knows graceful
+// restart keeps our routes for a while, any other drops them.
+func (a *action) Close(context.Context) error {
+	a.told.close()
+	return nil
+}
+
+// Health is well while all neighbours are there.
+func (a *action) Health(context.Context) error { return a.told.health() }
+
+// Table has the neighbours.
+func (a *action) Table(_ context.Context, name string) (sdk.Rows, error) {
+	if name != "neighbors" {
+		return sdk.Rows{}, fmt.Errorf("there is no table %q: the only one is neighbors", name)
+	}
+	return a.told.table(), nil
+}
+
+// Protected are the addresses that must stay reachable for announcements to
+// work at all.
+func (a *action) Protected() []netip.Prefix {
+	var out []netip.Prefix
+	add := func(addr netip.Addr) {
+		if addr.IsValid() && !addr.IsUnspecified() {
+			p := netip.PrefixFrom(addr.WithZone(""), addr.BitLen())
+			if !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	add(a.set.RouterID)
+	for _, l := range a.set.Listen {
+		add(l.Addr())
+	}
+	for _, p := range a.set.peers {
+		add(p.address)
+		add(p.near())
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.set.profiles)) {
+		p := a.set.profiles[name]
+		add(p.attrs.nextHop)
+		add(p.attrs.nextHopV6)
+		if p.hopFamily != 0 {
+			add(netip.MustParseAddr(p.redirect))
+		}
+	}
+	if host, _, err := net.SplitHostPort(a.set.API); err == nil {
+		if addr, err := netip.ParseAddr(host); err == nil {
+			add(addr)
+		}
+	}
+	return out
+}
+
+// Override checks what hostgroups set instead of a profile's attributes.
+func (a *action) Override(name string, values map[string][]string) error {
+	p, err := a.profile(name)
+	if err != nil {
+		return err
+	}
+	attrs := p.attrs
+	return p.override(&attrs, values)
+}
+
+func (a *action) profile(name string) (*profile, error) {
+	if p, ok := a.set.profiles[name]; ok {
+		return p, nil
+	}
+	labels := slices.Sorted(maps.Keys(a.set.profiles))
+	if name == "" {
+		return nil, fmt.Errorf("say which announce block is meant: action.gobgp.NAME.%s", labels[0])
+	}
+	return nil, fmt.Errorf("there is no announce block %q; there are %q", name, labels)
+}
+
+// Preview tells what a mitigation would come to.
+func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
+	h := a.plan(m)
+	if h.err != nil {
+		return nil, h.err
+	}
+	var out []sdk.Announcement
+	for _, r := range h.routes {
+		out = append(out, sdk.Announcement{Prefix: r.prefix, Text: r.text, FlowSpec: r.flowSpec, Discard: r.discard, Matches: r.matches})
+	}
+	return out, nil
+}
+
+// plan finds out what a mitigation comes to, and that somebody can be told.
+func (a *action) plan(m sdk.Mitigation) *held {
+	h := &held{m: m}
+	p, err := a.profile(m.Profile)
+	if err != nil {
+		h.err = err
+		return h
+	}
+	if h.routes, h.err = p.plan(&h.m); h.err != nil {
+		return h
+	}
+	for _, r := range h.routes {
+		if len(a.told.where(r)) == 0 {
+			h.routes, h.err = nil, fmt.Errorf("no neighbour is configured for %s", familyName(r.key.family))
+			return h
+		}
+	}
+	return h
+}
+
+// Sync makes desired all that is announced.
+func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := make(map[string]*held, len(desired))
+	for _, m := range desired {
+		next[m.ID] = a.plan(m)
+	}
+	for id, h := range a.held {
+		if next[id] == nil {
+			a.releasing[id] = h
+		}
+	}
+	for id := range next {
+		delete(a.releasing, id)
+		a.released = slices.DeleteFunc(a.released, func(s string) bool { return s == id })
+	}
+	a.held = next
+	a.routes = merge(next)
+	a.told.hold(a.routes)
+	a.wake()
+	return nil
+}
+
+// merge lays mitigations together: where several come to the same route it is
+// one route, with the attributes of the one that was requested first, until the
+// last of them goes. So a second attack on a host changes nothing for the
+// neighbours.
+func merge(all map[string]*held) map[routeKey]*route {
+	order := slices.SortedFunc(maps.Values(all), func(x, y *held) int {
+		return cmp.Or(x.m.Requested.Compare(y.m.Requested), cmp.Compare(x.m.ID, y.m.ID))
+	})
+	out := map[routeKey]*route{}
+	for _, h := range order {
+		for _, r := range h.routes {
+			if out[r.key] == nil {
+				out[r.key] = r
+			}
+		}
+	}
+	return out
+}
+
+// changed says that a status may have changed.
+func (a *action) changed() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.wake()
+}
+
+// wake is changed under the lock.
+func (a *action) wake() {
+	close(a.change)
+	a.change = make(chan struct{})
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// config is the plugin's block.
+type config struct {
+	LocalAS   uint32           `hcl:"local_as,optional" doc:"our AS number; needed with neighbor blocks"`
+	RouterID  netip.Addr       `hcl:"router_id,optional" doc:"our BGP identifier, an IPv4 address; needed with neighbor blocks"`
+	Listen    []netip.AddrPort `hcl:"listen,optional" doc:"addresses on which passive neighbours may connect; none unless set"`
+	Neighbors []neighbor       `hcl:"neighbor,block" doc:"who is told"`
+	API       string           `hcl:"api,optional" doc:"host:port of the gRPC API of a gobgpd to drive instead of neighbours of our own"`
+	APICA     string           `hcl:"api_ca,optional" doc:"file with the certificates that gobgpd's is checked against; with it, TLS is spoken"`
+	APICert   string           `hcl:"api_cert,optional" doc:"file with our certificate"`
+	APIKey    string           `hcl:"api_key,optional" doc:"file with the key of our certificate"`
+	APIName   string           `hcl:"api_server_name,optional" doc:"name in gobgpd's certificate; the host in api unless set"`
+	Announce  []announce       `hcl:"announce,block" doc:"a way to announce; actions refer to it by its label"`
+}
+
+// neighbor is one BGP session of the speaker's own.
+type neighbor struct {
+	Address         string        `hcl:"address,label" doc:"the neighbour's address"`
+	PeerAS          uint32        `hcl:"peer_as" doc:"its AS number"`
+	Port            uint16        `hcl:"port,optional" doc:"TCP port; 179 unless set"`
+	LocalAddress    netip.Addr    `hcl:"local_address,optional" doc:"our address of the session; the system chooses unless set"`
+	Password        string        `hcl:"password,optional,sensitive" doc:"of TCP MD5 signatures (RFC 2385)"`
+	Multihop        uint8         `hcl:"multihop,optional" doc:"how many hops away an external neighbour may be; 1 unless set"`
+	TTLSecurity     uint8         `hcl:"ttl_security,optional" doc:"refuse packets from further than so many hops (RFC 5082)"`
+	Families        []string      `hcl:"families,optional" doc:"ipv4-unicast, ipv6-unicast, ipv4-flowspec, ipv6-flowspec; what the announce blocks need unless set"`
+	HoldTime        time.Duration `hcl:"hold_time,optional" doc:"how long a silent neighbour is trusted; 90s unless set"`
+	ConnectRetry    time.Duration `hcl:"connect_retry,optional" doc:"longest pause between two tries to connect; 5s unless set"`
+	GracefulRestart time.Duration `hcl:"graceful_restart,optional" doc:"how long the neighbour keeps routes while we are away (RFC 4724); 2m unless set, 0s: not at all"`
+	Passive         bool          `hcl:"passive,optional" doc:"wait for the neighbour to connect; needs listen"`
+}
+
+// SetDefaults sets what a neighbor block leaves out.
+func (n *neighbor) SetDefaults() {
+	n.Port = bgp.BGP_PORT
+	n.HoldTime = 90 * time.Second
+	n.ConnectRetry = 5 * time.Second
+	n.GracefulRestart = 2 * time.Minute
+}
+
+// announce is one way to announce a mitigation. With then it makes flow-spec
+// rules, else routes.
+type announce struct {
+	Name                string     `hcl:"name,label" doc:"what actions refer to"`
+	Prefix              string     `hcl:"prefix,optional" doc:"host: the target (unless set); subnet: the prefix of ours that holds it"`
+	PrefixLength        []int      `hcl:"prefix_length,optional" doc:"widen hosts to prefixes of these lengths: IPv4, IPv6"`
+	NextHop             netip.Addr `hcl:"next_hop,optional" doc:"next hop of IPv4 routes"`
+	NextHopV6           netip.Addr `hcl:"next_hop_v6,optional" doc:"next hop of IPv6 routes"`
+	Communities         []string   `hcl:"communities,optional" doc:"such as 65001:666; of routes that do not divert, BLACKHOLE (RFC 7999) unless set"`
+	LargeCommunities    []string   `hcl:"large_communities,optional" doc:"such as 65001:666:1 (RFC 8092)"`
+	ExtendedCommunities []string   `hcl:"extended_communities,optional" doc:"such as rt:65001:100, soo:65001:1 or color:100"`
+	NoExport            bool       `hcl:"no_export,optional" doc:"add NO_EXPORT; true unless set"`
+	Divert              bool       `hcl:"divert,optional" doc:"routes lead the traffic elsewhere instead of dropping it"`
+	LocalPref           *uint32    `hcl:"local_pref,optional" doc:"local preference, for internal neighbours"`
+	MED                 *uint32    `hcl:"med,optional" doc:"multi-exit discriminator"`
+	ASPathPrepend       int        `hcl:"as_path_prepend,optional" doc:"how often our AS number is put in front once more, for external neighbours"`
+
+	Then           string    `hcl:"then,optional" doc:"flow spec: discard, rate-limit, redirect or mark"`
+	BytesPerSecond *sdk.Size `hcl:"bytes_per_second,optional" doc:"flow spec: what rate-limit leaves of the traffic, in octets per second"`
+	Redirect       string    `hcl:"redirect,optional" doc:"flow spec: where redirect leads: a route target (65001:100) or an address"`
+	DSCP           *int      `hcl:"dscp,optional" doc:"flow spec: what mark writes"`
+	Matches        []match   `hcl:"match,block" doc:"flow spec: rules by hand, one each; by the attack's label unless there are any"`
+}
+
+// SetDefaults sets what an announce block leaves out.
+func (a *announce) SetDefaults() {
+	a.Prefix = prefixHost
+	a.NoExport = true
+}
+
+// match is a flow-spec rule's conditions beside the destination; all must
+// hold, of the values of each one.
+type match struct {
+	Protocol        []string       `hcl:"protocol,optional" doc:"names or numbers, such as udp"`
+	Source          []netip.Prefix `hcl:"source,optional" doc:"source prefix, at most one of each family"`
+	Port            []string       `hcl:"port,optional" doc:"source or destination ports, such as 53 or 1024-2047"`
+	SourcePort      []string       `hcl:"source_port,optional" doc:"source ports"`
+	DestinationPort []string       `hcl:"destination_port,optional" doc:"destination ports"`
+	PacketLength    []string       `hcl:"packet_length,optional" doc:"lengths by the IP header, such as 1000-1500"`
+	TCPFlags        []string       `hcl:"tcp_flags,optional" doc:"flags that are all set, with ! in front not set"`
+	Fragment        []string       `hcl:"fragment,optional" doc:"is-fragment, first-fragment, last-fragment, dont-fragment"`
+	ICMPType        []string       `hcl:"icmp_type,optional" doc:"numbers"`
+	ICMPCode        []string       `hcl:"icmp_code,optional" doc:"numbers"`
+	DSCP            []string       `hcl:"dscp,optional" doc:"numbers"`
+}
+
+const (
+	prefixHost   = "host"
+	prefixSubnet = "subnet"
+
+	thenDiscard   = "discard"
+	thenRateLimit = "rate-limit"
+	thenRedirect  = "redirect"
+	thenMark      = "mark"
+)
+
+// families are the names of the address families that can be spoken.
+var families = map[string]bgp.RouteFamily{
+	"ipv4-unicast":  bgp.RF_IPv4_UC,
+	"ipv6-unicast":  bgp.RF_IPv6_UC,
+	"ipv4-flowspec": bgp.RF_FS_IPv4_UC,
+	"ipv6-flowspec": bgp.RF_FS_IPv6_UC,
+}
+
+// familyNames are the same, in the order in which they are told.
+var familyNames = []string{"ipv4-unicast", "ipv6-unicast", "ipv4-flowspec", "ipv6-flowspec"}
+
+func familyName(f bgp.RouteFamily) string {
+	for _, name := range familyNames {
+		if families[name] == f {
+			return name
+		}
+	}
+	return f.String()
+}

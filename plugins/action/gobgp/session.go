@@ -1,0 +1,369 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+	"github.com/osrg/gobgp/v3/pkg/server"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+const (
+	minRetry    = 250 * time.Millisecond // first pause between tries to connect
+	dialTimeout = 5 * time.Second
+	innerWait   = 10 * time.Second // for gobgp to connect, which takes it one or two
+	steady      = 30 * time.Second // a session this old had nothing wrong with it at its start
+)
+
+// session is what we have with one neighbour. The connection to it is ours, and
+// gobgp's ends at a relay on the loopback interface between the two: see relay.
+type session struct {
+	peer    *peerSettings
+	local   uint32
+	id      netip.Addr
+	log     hclog.Logger
+	changed func() // called without mu
+
+	server *server.BgpServer
+	inner  *net.TCPListener // where gobgp connects to
+	came   chan net.Conn    // connections of a passive neighbour
+	told   string           // the last state that was logged
+
+	mu     sync.Mutex
+	routes map[routeKey]*route // that gobgp has
+	state  string              // for people
+	since  time.Time
+	cause  string // why it is not established
+	up     bool
+	theirs map[bgp.RouteFamily]bool // families that the neighbour takes
+	keeps  map[bgp.RouteFamily]bool // families that it keeps over a restart of ours
+	sent   map[routeKey]struct{}    // that this session has told and not taken back
+	stale  map[routeKey]struct{}    // of sessions before, that the neighbour may have kept
+	until  time.Time                // how long it keeps them at most
+	refuse uint64                   // updates of the neighbour that were thrown away
+	outer  net.Conn
+}
+
+func newSession(set *settings, p *peerSettings, log hclog.Logger, changed func()) *session {
+	return &session{
+		peer: p, local: set.LocalAS, id: set.RouterID, log: log.With("neighbor", p.Address), changed: changed,
+		came: make(chan net.Conn, 1), routes: map[routeKey]*route{}, state: "waiting", since: time.Now(),
+		cause: "waits to be told what to announce", sent: map[routeKey]struct{}{}, stale: map[routeKey]struct{}{},
+	}
+}
+
+// open readies gobgp. No connection is made.
+func (s *session) open(ctx context.Context) error {
+	var err error
+	if s.server, err = takeServer(ctx, s.local, s.id); err != nil {
+		return err
+	}
+	s.inner, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return fmt.Errorf("cannot listen on the loopback interface for gobgp: %w", err)
+	}
+	return nil
+}
+
+func (s *session) close() {
+	if s.inner != nil {
+		_ = s.inner.Close() // nothing was written to it
+	}
+	if s.server != nil {
+		giveServer(s.server)
+		s.server = nil
+	}
+}
+
+// arrived takes a passive neighbour's connection. It stands in the place of the
+// session there is: the neighbour knows better whether that still lives.
+func (s *session) arrived(conn net.Conn) {
+	s.mu.Lock()
+	old := s.outer
+	s.mu.Unlock()
+	select {
+	case before := <-s.came:
+		_ = before.Close()
+	default:
+	}
+	select {
+	case s.came <- conn:
+	default:
+		_ = conn.Close()
+	}
+	if old != nil {
+		_ = old.Close()
+	}
+}
+
+// run keeps up the session until ctx is done.
+func (s *session) run(ctx context.Context) {
+	retry := minRetry
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := s.once(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.down(err)
+		if time.Since(began) > steady {
+			retry = minRetry
+		}
+		if !pause(ctx, min(retry, s.peer.ConnectRetry)) {
+			return
+		}
+		retry *= 2
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// once has one session from beginning to end.
+func (s *session) once(ctx context.Context) error {
+	s.become("connecting", "")
+	outer, err := s.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer outer.Close()
+	inner, err := s.join(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.outer = outer
+	s.sent = map[routeKey]struct{}{}
+	s.theirs, s.keeps = nil, nil
+	s.mu.Unlock()
+	s.become("opening", "")
+	// The connection is closed before gobgp knows of it, and so without a
+	// NOTIFICATION, upon which the neighbour would drop all routes.
+	defer context.AfterFunc(ctx, func() { _ = outer.Close() })()
+	err = (&relay{s: s, outer: outer, inner: inner}).run()
+	_ = outer.Close()
+	_ = inner.Close()
+	return errors.Join(err, s.leave())
+}
+
+// connect opens the connection to the neighbour, or waits for it.
+func (s *session) connect(ctx context.Context) (net.Conn, error) {
+	if s.peer.Passive {
+		s.become("listening", "the neighbour has not connected")
+		select {
+		case conn := <-s.came:
+			if err := s.accepted(conn); err != nil {
+				return nil, errors.Join(err, conn.Close())
+			}
+			return conn, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	d := net.Dialer{Timeout: min(dialTimeout, max(s.peer.ConnectRetry, time.Second)), Control: s.dialOptions}
+	if s.peer.LocalAddress.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.peer.LocalAddress, 0))
+	}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(s.peer.address.String(), strconv.Itoa(int(s.peer.Port))))
+	if err != nil {
+		return nil, connectError(err, s.peer.Password != "")
+	}
+	return conn, nil
+}
+
+func connectError(err error, password bool) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		if password {
+			return errors.New("no answer: the neighbour is not reachable, or has another password")
+		}
+		return errors.New("no answer: the neighbour is not reachable, or wants a password")
+	}
+	var call *os.SyscallError
+	if errors.As(err, &call) && call.Syscall == "connect" {
+		err = call.Err
+	}
+	return err
+}
+
+// join has gobgp connect to us for the neighbour.
+func (s *session) join(ctx context.Context) (net.Conn, error) {
+	req, err := s.request()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.server.AddPeer(ctx, req); err != nil {
+		return nil, fmt.Errorf("gobgp refuses the neighbour: %w", err)
+	}
+	deadline := time.Now().Add(innerWait)
+	stop := context.AfterFunc(ctx, func() { _ = s.inner.SetDeadline(time.Now()) })
+	defer stop()
+	for {
+		if err := s.inner.SetDeadline(deadline); err != nil {
+			return nil, errors.Join(err, s.leave())
+		}
+		if ctx.Err() != nil { // its deadline may have been overwritten
+			return nil, errors.Join(ctx.Err(), s.leave())
+		}
+		conn, err := s.inner.AcceptTCP()
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("gobgp did not connect: %w", err), s.leave())
+		}
+		if ours(conn) {
+			return conn, nil
+		}
+		_ = conn.Close()
+	}
+}
+
+// leave takes the neighbour from gobgp.
+func (s *session) leave() error {
+	return s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: innerAddress})
+}
+
+const innerAddress = "127.0.0.1"
+
+// request is the neighbour as gobgp sees it: at the relay. It is told that we
+// are restarting each time, so that a neighbour which has kept our routes goes on
+// keeping them until all are there again.
+func (s *session) request() (*api.AddPeerRequest, error) {
+	at, ok := s.inner.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("the relay listens on %s", s.inner.Addr())
+	}
+	restart := s.peer.GracefulRestart
+	p := &api.Peer{
+		Conf: &api.PeerConf{NeighborAddress: innerAddress, PeerAsn: s.peer.PeerAS},
+		Transport: &api.Transport{
+			LocalAddress: innerAddress, RemotePort: uint32(at.Port),
+		},
+		Timers: &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, HoldTime: uint64(s.peer.HoldTime / time.Second)}},
+		GracefulRestart: &api.GracefulRestart{
+			Enabled: restart > 0, RestartTime: uint32(restart / time.Second), LocalRestarting: restart > 0,
+			DeferralTime: 1, // seconds that the neighbour may take to tell its own routes, which nobody wants
+		},
+	}
+	for _, f := range s.peer.families {
+		afi, safi := bgp.RouteFamilyToAfiSafi(f)
+		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{
+			Config:            &api.AfiSafiConfig{Family: &api.Family{Afi: api.Family_Afi(afi), Safi: api.Family_Safi(safi)}, Enabled: true},
+			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: restart > 0}},
+		})
+	}
+	return &api.AddPeerRequest{Peer: p}, nil
+}
+
+// hold makes gobgp have these routes, new ones first.
+func (s *session) hold(routes map[routeKey]*route) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range slices.SortedFunc(maps.Keys(routes), compareKeys) {
+		r, old := routes[k], s.routes[k]
+		if !slices.Contains(s.peer.families, k.family) || old != nil && old.same(r) {
+			continue
+		}
+		delete(s.sent, k) // until the new one is out
+		s.routes[k] = r
+		if err := s.announce(r); err != nil {
+			s.log.Error("a route was not announced", "route", r.text, "error", err)
+			delete(s.routes, k)
+		}
+	}
+	for k, r := range s.routes {
+		if routes[k] != nil {
+			continue
+		}
+		delete(s.routes, k)
+		if err := s.withdraw(r); err != nil {
+			s.log.Error("a route was not withdrawn", "route", r.text, "error", err)
+		}
+	}
+}
+
+func compareKeys(a, b routeKey) int {
+	if a.family != b.family {
+		return int(a.family) - int(b.family)
+	}
+	return strings.Compare(a.nlri, b.nlri)
+}
+
+func (s *session) announce(r *route) error {
+	p, err := r.path(as{s.local, s.peer.internal})
+	if err != nil {
+		return err
+	}
+	_, err = s.server.AddPath(context.Background(), &api.AddPathRequest{TableType: api.TableType_GLOBAL, Path: p})
+	return err
+}
+
+func (s *session) withdraw(r *route) error {
+	p, err := r.path(as{s.local, s.peer.internal})
+	if err != nil {
+		return err
+	}
+	return s.server.DeletePath(context.Background(), &api.DeletePathRequest{TableType: api.TableType_GLOBAL, Path: p})
+}
+
+// where tells whether the neighbour has a route; false: it is not to have it.
+func (s *session) where(k routeKey) (sdk.PeerStatus, bool) {
+	if !slices.Contains(s.peer.families, k.family) {
+		return sdk.PeerStatus{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := sdk.PeerStatus{Peer: s.peer.Address, State: sdk.MitigationPending}
+	_, sent := s.sent[k]
+	_, kept := s.stale[k]
+	switch {
+	case s.up && sent:
+		st.State = sdk.MitigationActive
+	case s.up && !s.theirs[k.family]:
+		st.Cause = "the neighbour does not take " + familyName(k.family)
+	case s.up:
+		st.Cause = "not sent yet"
+	case kept && time.Now().Before(s.until):
+		st.Cause = fmt.Sprintf("no session: %s; the neighbour may keep the route until %s", s.cause, s.until.UTC().Format(time.TimeOnly))
+	default:
+		st.Cause = "no session: " + s.cause
+	}
+	return st, true
+}
+
+// left tells why the neighbour may have a route that is held no more.
+func (s *session) left(k routeKey) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, sent := s.sent[k]; sent {
+		return s.peer.Address + " has not been told yet"
+	}
+	if _, kept := s.stale[k]; kept && time.Now().Before(s.until) {
+		return fmt.Sprintf("%s has no session and may keep it until %s (graceful restart)", s.peer.Address, s.until.UTC().Format(time.TimeOnly))
+	}
+	return ""
+}
