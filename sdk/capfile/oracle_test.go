@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -131,44 +131,11 @@ func oracle(t testing.TB, data []byte) (out []want) {
 // fixtures returns the captures of real attacks.
 func fixtures(t testing.TB) []string {
 	t.Helper()
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "fixtures")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "attacks", "*.pcap*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		absent(t, "no captures in "+dir)
+	files, err := filepath.Glob(filepath.Join(sdktest.Fixtures(t, "attacks"), "*.pcap*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captures among the fixtures: %v", err)
 	}
 	return files
-}
-
-// absent skips a test that lacks something; in CI it fails.
-func absent(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// tool runs one of Wireshark's programs.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		absent(t, name+" is not installed")
-	}
-	cmd := exec.Command(path, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", name, err, stderr.String())
-	}
-	return string(out)
 }
 
 // Real captures read as gopacket reads them, and after editcap has turned
@@ -185,7 +152,7 @@ func TestFixturesAgainstGopacket(t *testing.T) {
 			dir := t.TempDir()
 			for _, format := range []string{"pcap", "pcapng", "nsecpcap"} {
 				out := filepath.Join(dir, "out."+format)
-				tool(t, "editcap", "-F", format, file, out)
+				sdktest.Tool(t, "editcap", "-F", format, file, out)
 				compare(t, out, expect)
 			}
 		})

@@ -8,29 +8,6 @@ import (
 	"testing"
 )
 
-// Absent skips a test for want of something; in CI (CI=true) it fails, where
-// nothing may be missing.
-func Absent(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// Program is the path of a program; the test is Absent without it.
-func Program(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		path = "/usr/sbin/" + name // is not in everybody's PATH
-		if _, err := os.Stat(path); err != nil {
-			Absent(t, name+" is not installed")
-		}
-	}
-	return path
-}
-
 const namespaceEnv = "FASTNETMON_TEST_NETNS"
 
 // InNamespace runs the test again, alone, in a process of its own with an empty

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // The tests of this package run the real program with its real plugins, built
@@ -124,15 +126,5 @@ func write(t testing.TB, name, text string) string {
 // fixtures returns the folder of foreign captures. In CI a missing one fails.
 func fixtures(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join(repository, "../shared/fixtures")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the fixtures are missing: %v; set FASTNETMON_FIXTURES", err)
-		}
-		t.Skipf("no fixtures: %v; set FASTNETMON_FIXTURES", err)
-	}
-	return dir
+	return sdktest.Fixtures(t, "")
 }

@@ -13,29 +13,14 @@ import (
 	"github.com/google/gopacket/pcapgo"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
-
-// fixtures is where captures of real attacks lie that are not committed.
-func fixtures(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = "../../../../shared/fixtures"
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skipf("there are no fixtures: %v", err)
-	}
-	return filepath.Join(dir, "attacks")
-}
 
 // TestRealCaptures labels attacks that were recorded, by the first hundred
 // packets to their target.
 func TestRealCaptures(t *testing.T) {
-	dir, m := fixtures(t), matrix{}
+	dir, m := sdktest.Fixtures(t, "attacks"), matrix{}
 	for file, want := range map[string]string{
 		"amp.UDP.isakmp.pcap": "isakmp_reflection", "amp.UDP.snmp.src161.pcapng": "snmp_reflection",
 		"amp.dns.RRSIG.fragmented.pcap": "dns_reflection", "pkt.TCP.synflood.spoofed.pcap": "syn_flood",

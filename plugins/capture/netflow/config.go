@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
@@ -79,6 +80,6 @@ func (c *capture) Validate(context.Context) error {
 		ds = append(ds, diag.Errorf(root.Attr("templates"), "Not a file",
 			"%s is a directory or a device. Name a file in a directory that the plugin may write to.", cfg.Templates))
 	}
-	ds = append(ds, c.checkFiles()...)
+	ds = append(ds, capfile.CheckReplay(c.cfg.Files, c.replay, "netflow")...)
 	return ds.Err()
 }

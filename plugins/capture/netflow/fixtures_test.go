@@ -8,21 +8,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // fixtures returns the vendors' datagrams by file name.
 func fixtures(t testing.TB) map[string][]byte {
 	t.Helper()
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "vendor-flows", "*.dat"))
+	files, err := filepath.Glob(filepath.Join(sdktest.Fixtures(t, "vendor-flows"), "*.dat"))
 	if err != nil || len(files) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the fixtures are missing in %s: %v; set FASTNETMON_FIXTURES", dir, err)
-		}
-		t.Skipf("no fixtures in %s: %v; set FASTNETMON_FIXTURES", dir, err)
+		t.Fatalf("no datagrams among the fixtures: %v", err)
 	}
 	out := map[string][]byte{}
 	for _, f := range files {

@@ -10,35 +10,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
-
-// need finds a program that a test runs.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/" + name); err != nil {
-			missing(t, err.Error())
-		}
-	}
-	return path
-}
-
-// missing ends a test that cannot run: in CI it fails.
-func missing(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	t.Skip(why)
-}
 
 // command runs a program to its end.
 func command(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, need(t, name), args...)
+	cmd := exec.CommandContext(ctx, sdktest.Program(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -51,7 +32,7 @@ func command(t *testing.T, env []string, name string, args ...string) string {
 // end of the test.
 func start(t *testing.T, env []string, sig os.Signal, name string, args ...string) (stop func()) {
 	t.Helper()
-	cmd := exec.Command(need(t, name), args...)
+	cmd := exec.Command(sdktest.Program(t, name), args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), env...)

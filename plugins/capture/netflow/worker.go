@@ -34,6 +34,8 @@ type worker struct {
 	forward *udp.Forwarder
 	stats   *stats
 	clock   *exporter.Clock
+
+	tick, sweep int64 // when it last looked at what waits, and at exporters that are gone
 }
 
 // Run receives on one socket until ctx is done.
@@ -59,7 +61,6 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 // run goes on until ctx is done or the socket fails. While nothing comes it
 // wakes up for what waits for templates.
 func (x *worker) run(ctx context.Context) error {
-	var tick, sweep int64
 	for {
 		wait, cancel := context.WithTimeout(ctx, tickEvery)
 		err := x.receive(wait)
@@ -71,16 +72,21 @@ func (x *worker) run(ctx context.Context) error {
 			return err
 		}
 		now, _ := x.clock.Read()
-		if now-tick >= int64(tickEvery) {
-			tick = now
-			x.out.next()
-			x.d.tick(now)
-			x.commit()
-		}
-		if now-sweep >= int64(sweepEvery) {
-			sweep = now
-			x.d.sweep()
-		}
+		x.housekeep(now)
+	}
+}
+
+// housekeep does what is due now and then.
+func (x *worker) housekeep(now int64) {
+	if now-x.tick >= int64(tickEvery) {
+		x.tick = now
+		x.out.next()
+		x.d.tick(now)
+		x.commit()
+	}
+	if now-x.sweep >= int64(sweepEvery) {
+		x.sweep = now
+		x.d.sweep()
 	}
 }
 

@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -14,6 +12,8 @@ import (
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 	"github.com/google/gopacket/pcapgo"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 const noon = int64(1_700_000_000) * 1e9
@@ -44,51 +44,18 @@ func classic(t testing.TB, frames ...frame) []byte {
 // fixtures returns the captures of real attacks.
 func fixtures(t testing.TB) []string {
 	t.Helper()
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "attacks", "*.pcap*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) == 0 {
-		absent(t, "no captures in "+dir)
+	files, err := filepath.Glob(filepath.Join(sdktest.Fixtures(t, "attacks"), "*.pcap*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captures among the fixtures: %v", err)
 	}
 	return files
-}
-
-// absent skips a test that lacks something; in CI it fails.
-func absent(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// tool runs one of Wireshark's programs.
-func tool(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		absent(t, name+" is not installed")
-	}
-	cmd := exec.Command(path, args...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s: %v: %s", name, err, stderr.String())
-	}
-	return string(out)
 }
 
 // tsharkTotals counts a file's IP packets and their octets: total length of
 // IPv4, payload length and the fixed header of IPv6.
 func tsharkTotals(t testing.TB, file string) (packets, octets uint64) {
 	t.Helper()
-	out := tool(t, "tshark", "-n", "-r", file, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
+	out := sdktest.Tool(t, "tshark", "-n", "-r", file, "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE",
 		"-T", "fields", "-E", "occurrence=f", "-e", "ip.len", "-e", "ipv6.plen")
 	for line := range strings.Lines(out) {
 		v4, v6, _ := strings.Cut(strings.TrimRight(line, "\n"), "\t")

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
@@ -83,6 +84,6 @@ func (c *capture) Validate(context.Context) error {
 		fault("sampling", "Sampling rate out of range",
 			"%d is more than %d: one packet of so many is sampled, 4096 for 1:4096.", cfg.Sampling, exporter.MaxRate)
 	}
-	ds = append(ds, c.checkFiles()...)
+	ds = append(ds, capfile.CheckReplay(c.cfg.Files, c.replay, "sflow")...)
 	return ds.Err()
 }

@@ -56,7 +56,7 @@ func recorded(t *testing.T, packets int) (file string, octets uint64) {
 func run(t *testing.T, env []string, name string, args ...string) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, need(t, name), args...)
+	cmd := exec.CommandContext(ctx, sdktest.Program(t, name), args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), env...)
@@ -85,7 +85,7 @@ func run(t *testing.T, env []string, name string, args ...string) (stop func()) 
 // command runs a program to its end.
 func command(t *testing.T, env []string, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(need(t, name), args...)
+	cmd := exec.Command(sdktest.Program(t, name), args...)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -12,27 +12,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
-
-// missing skips a test that lacks something; in CI it fails.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
-}
-
-// need is the path of a program.
-func need(t testing.TB, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name+" is not installed")
-	}
-	return path
-}
 
 // writePcap writes datagrams to port 6343 as a capture of raw IPv4.
 func writePcap(t testing.TB, datagrams [][]byte) string {
@@ -71,7 +53,7 @@ func tshark(t testing.TB, file string, fields ...string) []map[string][]string {
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
-	cmd := exec.Command(need(t, "tshark"), args...)
+	cmd := exec.Command(sdktest.Program(t, "tshark"), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
