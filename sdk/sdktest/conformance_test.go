@@ -88,7 +88,7 @@ var bad = map[string]struct {
 			Name: "bad", Version: "1", Summary: "meddles",
 			Filter: sdk.NewFilter(config{}, func(config, sdk.Env) (meddler, error) { return meddler{}, nil }),
 		}
-	}, "", "changed more than verdict and class"},
+	}, "", "changed more than verdict, class and sampling"},
 	"ignores its context": {func() sdk.Plugin {
 		return sdk.Plugin{
 			Name: "bad", Version: "1", Summary: "deaf",
