@@ -36,7 +36,8 @@ const callTimeout = 10 * time.Second
 // Harness is a plugin under test. Its methods fail the test when the contract
 // is broken and return what the plugin itself says.
 type Harness struct {
-	Mode sdk.Mode // ModeRun unless set before Configure
+	Mode     sdk.Mode // ModeRun unless set before Configure
+	StateDir string   // a directory that outlives the plugin; "" unless set before Configure: there is none
 
 	t       testing.TB
 	log     *testWriter
@@ -188,7 +189,7 @@ func (h *Harness) tryConfigure(validateOnly bool, overrides ...host.Override) (h
 	ctx, cancel := h.call()
 	defer cancel()
 	return h.plugin.Configure(ctx, host.ConfigureRequest{
-		Value: value, Instance: "test", Mode: string(h.Mode), ValidateOnly: validateOnly, Overrides: overrides,
+		Value: value, Instance: "test", Mode: string(h.Mode), ValidateOnly: validateOnly, Overrides: overrides, StateDir: h.StateDir,
 	})
 }
 
