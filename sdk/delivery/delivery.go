@@ -58,6 +58,12 @@ func Refused(err error) error {
 	return &refused{err}
 }
 
+// IsRefused tells whether an error is marked so.
+func IsRefused(err error) bool {
+	var no *refused
+	return errors.As(err, &no)
+}
+
 type refused struct{ err error }
 
 func (e *refused) Error() string { return e.err.Error() }

@@ -157,12 +157,11 @@ func (q *Queue) writeEvents(ctx context.Context) error {
 		return nil
 	}
 	err := q.store.Events(ctx, b)
-	var no *refused
 	if err == nil {
 		q.events.delivered.Add(uint64(len(records)))
 		return q.spool.Done(records[len(records)-1].Number)
 	}
-	if !errors.As(err, &no) {
+	if !IsRefused(err) {
 		return err
 	}
 	return q.single(ctx, b)
@@ -172,11 +171,10 @@ func (q *Queue) writeEvents(ctx context.Context) error {
 func (q *Queue) single(ctx context.Context, b Batch) error {
 	for i := range b.Events {
 		err := q.store.Events(ctx, Batch{Events: b.Events[i : i+1], Numbers: b.Numbers[i : i+1], Again: true})
-		var no *refused
 		switch {
 		case err == nil:
 			q.events.delivered.Add(1)
-		case errors.As(err, &no):
+		case IsRefused(err):
 			q.events.refused.Add(1)
 			q.say.failure(q.events.name, err)
 		default:
@@ -201,11 +199,10 @@ func (q *Queue) writeSnapshot(ctx context.Context) error {
 		return nil
 	}
 	err := q.store.Snapshot(ctx, s)
-	var no *refused
 	switch {
 	case err == nil:
 		q.rates.delivered.Add(1)
-	case errors.As(err, &no):
+	case IsRefused(err):
 		q.rates.refused.Add(1)
 		q.say.failure(q.rates.name, err)
 	default:

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+)
+
+const influxConfig = `reporting-disabled = true
+bind-address = "127.0.0.1:%[2]d"
+[meta]
+  dir = "%[1]s/meta"
+[data]
+  dir = "%[1]s/data"
+  wal-dir = "%[1]s/wal"
+  query-log-enabled = false
+[http]
+  enabled = true
+  bind-address = "127.0.0.1:%[3]d"
+  auth-enabled = true
+  log-enabled = false
+[monitor]
+  store-enabled = false
+`
+
+// get asks a server and returns what it answers.
+func get(t testing.TB, url, user string) (string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	if user != "" {
+		req.SetBasicAuth(user, "secret")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	return string(text), err
+}
+
+// name is what a point is told from others by.
+func (r *row) name() string {
+	out := fmt.Sprintf("%s@%d", r.measurement, r.at)
+	tags := slices.SortedFunc(slices.Values(r.tags), func(a, b tag) int { return strings.Compare(a.key, b.key) })
+	for _, t := range tags {
+		if t.value != "" {
+			out += "," + t.key + "=" + t.value
+		}
+	}
+	return out
+}
+
+// influxPoints are all points of a database, by name, each field as text.
+func influxPoints(t testing.TB, base string, rows []row) (map[string]map[string]string, error) {
+	tags := map[string]map[string]bool{}
+	for i := range rows {
+		m := tags[rows[i].measurement]
+		if m == nil {
+			m = map[string]bool{}
+			tags[rows[i].measurement] = m
+		}
+		for _, x := range rows[i].tags {
+			m[x.key] = true
+		}
+	}
+	out := map[string]map[string]string{}
+	for _, m := range slices.Sorted(maps.Keys(tags)) {
+		text, err := get(t, base+"/query?"+url.Values{"db": {"fastnetmon"}, "epoch": {"ns"}, "q": {`SELECT * FROM "` + m + `"`}}.Encode(), "admin")
+		if err != nil {
+			return nil, err
+		}
+		var answer struct {
+			Results []struct {
+				Series []struct {
+					Columns []string
+					Values  [][]any
+				}
+			}
+		}
+		decoder := json.NewDecoder(strings.NewReader(text))
+		decoder.UseNumber()
+		if err := decoder.Decode(&answer); err != nil {
+			return nil, err
+		}
+		for _, s := range answer.Results[0].Series {
+			for _, v := range s.Values {
+				r := row{measurement: m}
+				fields := map[string]string{}
+				for i, column := range s.Columns {
+					switch text := fmt.Sprint(v[i]); {
+					case column == "time":
+						if _, err := fmt.Sscan(text, &r.at); err != nil {
+							return nil, err
+						}
+					case v[i] == nil:
+					case tags[m][column]:
+						r.tags = append(r.tags, tag{column, text})
+					default:
+						fields[column] = text
+					}
+				}
+				out[r.name()] = fields
+			}
+		}
+	}
+	return out, nil
+}
+
+// wanted are the points of rows as influxPoints gives them.
+func wanted(rows []row) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for i := range rows {
+		fields := map[string]string{}
+		for _, f := range rows[i].fields {
+			fields[f.key] = strings.TrimSuffix(fmt.Sprint(f.value), "\n")
+			if v, ok := f.value.(float64); ok {
+				b, _ := json.Marshal(v)
+				fields[f.key] = string(b)
+			}
+		}
+		out[rows[i].name()] = fields
+	}
+	return out
+}
+
+func same(got, want map[string]map[string]string) error {
+	for name, fields := range want {
+		if g, ok := got[name]; !ok || !maps.Equal(g, fields) {
+			return fmt.Errorf("%s is %v, want %v", name, g, fields)
+		}
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("%d points, want %d", len(got), len(want))
+	}
+	return nil
+}
+
+// What is written is what InfluxDB 1 answers, in both layouts; what happened while
+// it was dead is there afterwards, once.
+func TestLiveInfluxDB(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts InfluxDB")
+	}
+	for _, layout := range []string{delivery.LayoutFastNetMon, delivery.LayoutNative} {
+		t.Run(layout, func(t *testing.T) {
+			dir, port := t.TempDir(), sdktest.FreePort(t)
+			config := filepath.Join(dir, "influx.conf")
+			if err := os.WriteFile(config, fmt.Appendf(nil, influxConfig, dir, sdktest.FreePort(t), port), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			server := sdktest.NewServer(t, sdktest.Answers(port), nil, "influxd", "run", "-config", config)
+			base := fmt.Sprintf("http://127.0.0.1:%d", port)
+			resp, err := http.PostForm(base+"/query", url.Values{"q": {"CREATE USER admin WITH PASSWORD 'secret' WITH ALL PRIVILEGES"}})
+			if err != nil || resp.StatusCode != http.StatusOK {
+				t.Fatal(resp, err)
+			}
+			_ = resp.Body.Close()
+			h := sdktest.New(t, plugin(), fmt.Sprintf("url = %q\nuser = \"admin\"\npassword = \"secret\"\nlayout = %q\ndelivery {\n  backoff = \"50ms\"\n  max_backoff = \"200ms\"\n}", base, layout))
+			h.StateDir = t.TempDir()
+			at := time.Now().Add(-time.Minute)
+			var rows []row
+			export := func(at time.Time, hosts int) {
+				t.Helper()
+				s := sdktest.Snapshot(at, hosts)
+				if err := h.Export(s); err != nil {
+					t.Fatal(err)
+				}
+				if layout == delivery.LayoutFastNetMon {
+					rows = append(rows, communityRows(&s)...)
+				} else {
+					rows = append(rows, nativeRows(&s)...)
+				}
+			}
+			check := func() {
+				t.Helper()
+				sdktest.Until(t, "every point is read back", func() error {
+					got, err := influxPoints(t, base, rows)
+					if err != nil {
+						return err
+					}
+					return same(got, wanted(rows))
+				})
+			}
+			if layout == delivery.LayoutNative {
+				export(at, 2600) // more than one request holds
+			} else {
+				export(at, 20)
+			}
+			check()
+			server.Kill()
+			export(at.Add(time.Second), 10)
+			var events []sdk.Event
+			for n := range 50 {
+				events = append(events, sdktest.Attack(at.Add(2*time.Second), n)...)
+			}
+			if err := h.Events(events); err != nil {
+				t.Fatal(err)
+			}
+			if layout == delivery.LayoutNative {
+				for i := range events {
+					rows = append(rows, eventRow(&events[i]))
+				}
+			}
+			server.Start()
+			check()
+		})
+	}
+}
+
+// Version 2 is written to VictoriaMetrics, which takes its API: it has no
+// organizations, tokens and texts.
+func TestLiveVersion2(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts VictoriaMetrics")
+	}
+	port := sdktest.FreePort(t)
+	sdktest.NewServer(t, sdktest.Answers(port), nil, "victoria-metrics", "-storageDataPath="+t.TempDir(), fmt.Sprintf("-httpListenAddr=127.0.0.1:%d", port), "-retentionPeriod=100y")
+	base := fmt.Sprintf("http://127.0.0.1:%d", port)
+	h := sdktest.New(t, plugin(), fmt.Sprintf("url = %q\nversion = 2\norg = \"o\"\nbucket = \"b\"\ntoken = \"t\"", base))
+	s := sdktest.Snapshot(time.Now().Add(-time.Minute).Truncate(time.Millisecond), 10)
+	if err := h.Export(s); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{}
+	for _, r := range nativeRows(&s) {
+		for _, f := range r.fields {
+			name := row{measurement: r.measurement + "_" + f.key, tags: r.tags, at: r.at}
+			switch v := f.value.(type) {
+			case float64:
+				want[name.name()] = v
+			case int64:
+				want[name.name()] = float64(v)
+			}
+		}
+	}
+	sdktest.Until(t, "every value is read back", func() error {
+		if _, err := get(t, base+"/internal/force_flush", ""); err != nil {
+			return err
+		}
+		text, err := get(t, base+"/api/v1/export?"+url.Values{"match[]": {`{db="b"}`, `{__name__=~".+"}`}}.Encode(), "")
+		if err != nil {
+			return err
+		}
+		n := 0
+		for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
+			var series struct {
+				Metric     map[string]string
+				Values     []float64
+				Timestamps []int64
+			}
+			if err := json.Unmarshal(lines.Bytes(), &series); err != nil {
+				return err
+			}
+			r := row{measurement: series.Metric["__name__"], at: series.Timestamps[0] * int64(time.Millisecond)}
+			for k, v := range series.Metric {
+				if k != "__name__" && k != "db" {
+					r.tags = append(r.tags, tag{k, v})
+				}
+			}
+			v, ok := want[r.name()]
+			if !ok && strings.HasPrefix(r.measurement, "fastnetmon_attack_") {
+				continue // texts count as 0 there
+			}
+			if !ok || v != series.Values[0] || len(series.Values) != 1 {
+				return fmt.Errorf("%s is %v, want %v (%v)", r.name(), series.Values, v, ok)
+			}
+			n++
+		}
+		if n != len(want) {
+			return fmt.Errorf("%d values, want %d", n, len(want))
+		}
+		return nil
+	})
+}
