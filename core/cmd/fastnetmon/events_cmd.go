@@ -104,10 +104,12 @@ func followEvents(ctx context.Context, c *api.Client, out func(*sdk.Event, uint6
 		if err != nil {
 			return err
 		}
-		if seq, ok := told[e.ID]; ok && e.Seq <= seq && lost == 0 {
+		if seq, ok := told[e.ID]; ok && e.Seq <= seq && lost == 0 && e.Mitigation == nil {
 			continue
 		}
-		delete(told, e.ID)
+		if e.Mitigation == nil {
+			delete(told, e.ID)
+		}
 		if err := out(&e, lost); err != nil {
 			return err
 		}

@@ -87,6 +87,7 @@ func rootCommand(detached *service.Detached) *cobra.Command {
 		versionCommand(),
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
 		exportersCommand(), doctorCommand(), explainCommand(), suggestCommand(),
+		mitigationsCommand(), banCommand(), unbanCommand(), heldCommand(), actionCommand(),
 	)
 	return root
 }

@@ -42,6 +42,9 @@ func textOutput(w io.Writer) func(pipeline.Output) error {
 
 // eventText is one event in two or three lines.
 func eventText(e *sdk.Event) string {
+	if e.Mitigation != nil {
+		return mitigationText(e)
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %-14s  %s %s, hostgroup %s", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, e.TargetName(), e.Direction, e.HostGroup)
 	label := cmp.Or(e.Label, e.AttackType)
@@ -71,6 +74,12 @@ func eventText(e *sdk.Event) string {
 		b.WriteString(evidenceText(e.Evidence))
 	}
 	return b.String()
+}
+
+// mitigationText is a mitigation's change in one line.
+func mitigationText(e *sdk.Event) string {
+	m := e.Mitigation
+	return fmt.Sprintf("%s  %s  %s %s, %s: %s\n", e.Time.UTC().Format("2006-01-02 15:04:05.000"), e.Type, sdk.TargetText(m.Target), m.State, m.Action, because(m))
 }
 
 // confidence is how sure a label is, in brackets.

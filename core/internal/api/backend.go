@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/mitigate"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
@@ -47,6 +48,28 @@ type Backend interface {
 	// Suggest makes limits of how rates were, for one hostgroup or, with "", all.
 	// ErrBadQuery: there is no such hostgroup.
 	Suggest(ctx context.Context, group string) (Suggested, error)
+
+	// Mitigations lists those that are not over or, with history above 0, so many
+	// that are.
+	Mitigations(ctx context.Context, history int) ([]sdk.MitigationReport, error)
+
+	// Audit lists what people did about mitigations, newest first.
+	Audit(ctx context.Context, most int) ([]mitigate.Audit, error)
+
+	// Ban asks for mitigations and returns them once it is decided what becomes of
+	// them. ErrBadQuery: the query is at fault.
+	Ban(ctx context.Context, q BanQuery) ([]sdk.MitigationReport, error)
+
+	// Unban releases mitigations. ErrBadQuery: there is none of that name.
+	Unban(ctx context.Context, q UnbanQuery) ([]sdk.MitigationReport, error)
+
+	// Decide lets something that is held pass, or gives it up. ErrBadQuery: that
+	// cannot be.
+	Decide(ctx context.Context, q DecideQuery) ([]sdk.MitigationReport, error)
+
+	// TestAction tries an action, and does nothing to the network. ErrBadQuery:
+	// there is no such action.
+	TestAction(ctx context.Context, name string, target netip.Prefix) (ActionTest, error)
 
 	// Reload reads the configuration again. What is wrong with the configuration
 	// is no error, but a result that is Refused. At most one runs at a time.

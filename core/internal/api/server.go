@@ -32,6 +32,7 @@ const (
 	doctorTime     = 30 * time.Second // of Backend, for an examination
 	suggestTime    = 30 * time.Second // of Backend, for limits
 	reloadTime     = time.Minute      // of Backend, for a reload
+	testTime       = 40 * time.Second // of Backend, for trying an action
 	stopTime       = 2 * time.Second
 	noticeTime     = time.Minute // between two lines in the log about the same
 )
@@ -100,6 +101,7 @@ type server struct {
 
 func (s *server) options() []grpc.ServerOption {
 	return []grpc.ServerOption{
+		grpc.Creds(callers{}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.MaxSendMsgSize(maxResponse),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -110,6 +110,7 @@ func event(seq uint32) sdk.Event {
 		Pipeline: "main", Mode: "monitor", WouldHave: true, Revision: "r1",
 		Crossing: crossing, Label: "l", AttackType: "udp_flood", Protocol: "udp", Crossed: []sdk.Crossing{crossing, crossing},
 		PeakPPS: 200, InitialPPS: 150, Incoming: rates(123), Outgoing: rates(4), Flows: [2]float64{5, 6}, LossRatio: 0.25, Suspended: "input x.y has just started", Lifted: true,
+		Mitigation: &sdk.MitigationReport{ID: "m", Target: netip.MustParsePrefix("203.0.113.7/32"), State: sdk.MitigationHeld, Time: moment},
 	}
 }
 

@@ -89,6 +89,7 @@ func eventOut(e *sdk.Event) *apiv1.Event {
 		Incoming: ratesOut(e.Incoming), Outgoing: ratesOut(e.Outgoing),
 		IncomingFps: e.Flows[0], OutgoingFps: e.Flows[1], LossRatio: e.LossRatio,
 		Suspended: e.Suspended, Lifted: e.Lifted, LabelConfidence: e.Confidence, Evidence: evidenceOut(e.Evidence),
+		Mitigation: mitigationOut(e.Mitigation),
 	}
 }
 
@@ -102,6 +103,7 @@ func eventIn(e *apiv1.Event) sdk.Event {
 		Incoming: ratesIn(e.GetIncoming()), Outgoing: ratesIn(e.GetOutgoing()),
 		Flows: [2]float64{e.GetIncomingFps(), e.GetOutgoingFps()}, LossRatio: e.GetLossRatio(),
 		Suspended: e.GetSuspended(), Lifted: e.GetLifted(), Confidence: e.GetLabelConfidence(), Evidence: evidenceIn(e.GetEvidence()),
+		Mitigation: mitigationIn(e.GetMitigation()),
 	}
 }
 

@@ -114,16 +114,17 @@ func TestInheritance(t *testing.T) {
 	ntp := Threshold{Name: "ntp", Counter: "ntp_answers", Scope: "host", PPS: 5000, Actions: flowspec}
 	handshakes := Threshold{Name: "handshakes", Counter: "handshake", Scope: "host", PPS: 1.5, Actions: []Reference{}}
 	own := Threshold{Name: "own", Counter: "total", Scope: "host", FPS: 100}
+	lasting := Mitigation{Hold: DefaultHold, Max: DefaultMax, Release: ReleaseAuto, Backoff: DefaultBackoff}
 	want := []*HostGroup{
 		{
 			Name: "dns", Base: def, Prefixes: prefixes("203.0.113.53/32", "2001:db8:0:1::/64"), Average: 10 * time.Second, Quiet: time.Minute,
-			Mode: Monitor, V6Host: 64, Detection: "default", Actions: notify, Thresholds: []*Threshold{&faster, &handshakes, &own},
+			Mode: Monitor, V6Host: 64, Detection: "default", Actions: notify, Thresholds: []*Threshold{&faster, &handshakes, &own}, Mitigation: lasting,
 		},
 		{
 			Name: "default", Networks: c.Networks,
 			Prefixes: prefixes("203.0.113.0/24", "2001:db8::/32", "198.51.100.0/25", "2001:db8:1::/48", "192.0.2.1/32", "203.0.113.128/25"),
 			Average:  10 * time.Second, Quiet: time.Minute, Mode: Enforce, V6Host: 128, Detection: "default", Actions: notify,
-			Thresholds: []*Threshold{&flood, &ntp, &handshakes},
+			Thresholds: []*Threshold{&flood, &ntp, &handshakes}, Mitigation: lasting,
 		},
 	}
 	if d := cmp.Diff(want, []*HostGroup{dns, def}, noRanges); d != "" {

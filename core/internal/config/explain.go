@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -72,9 +73,16 @@ func set(b *hclsyntax.Body, name string) *hclsyntax.Attribute {
 // ofGroup finds who says a setting of the group: itself, else its nearest
 // ancestor.
 func (e *explainer) ofGroup(name string) origin {
+	return e.of(name, func(h *HostGroup) *hclsyntax.Body { return e.c.bodies[h] })
+}
+
+// of finds who says a setting in one of the blocks of a group.
+func (e *explainer) of(name string, body func(*HostGroup) *hclsyntax.Body) origin {
 	for h := e.g; h != nil; h = h.Base {
-		if a := set(e.c.bodies[h], name); a != nil {
-			return origin{h, a}
+		if b := body(h); b != nil {
+			if a := set(b, name); a != nil {
+				return origin{h, a}
+			}
 		}
 	}
 	return origin{}
@@ -91,14 +99,7 @@ func (e *explainer) thresholdBody(h *HostGroup, name string) *hclsyntax.Body {
 }
 
 func (e *explainer) ofThreshold(threshold, name string) origin {
-	for h := e.g; h != nil; h = h.Base {
-		if b := e.thresholdBody(h, threshold); b != nil {
-			if a := set(b, name); a != nil {
-				return origin{h, a}
-			}
-		}
-	}
-	return origin{}
+	return e.of(name, func(h *HostGroup) *hclsyntax.Body { return e.thresholdBody(h, threshold) })
 }
 
 // source is an expression as it was written, for settings that are shown as
@@ -162,6 +163,7 @@ func (e *explainer) group() {
 	for _, t := range g.Thresholds {
 		e.threshold(t)
 	}
+	e.mitigation()
 	e.removed()
 	e.line("}")
 }
@@ -239,6 +241,42 @@ func (e *explainer) threshold(t *Threshold) {
 		say(name, e.source(e.ofThreshold(t.Name, name).attr))
 	}
 	e.line("}")
+}
+
+// mitigation tells how long what is done about the group's attacks lasts.
+func (e *explainer) mitigation() {
+	m := &e.g.Mitigation
+	say := func(name, value string) {
+		e.line("%s = %s # %s", name, value, e.of(name, e.mitigationBody))
+	}
+	e.line("\nmitigation {")
+	say("hold", quotedDuration(m.Hold))
+	say("max", quotedDuration(m.Max))
+	say("release", strconv.Quote(m.Release))
+	say("backoff", strconv.FormatFloat(m.Backoff, 'f', -1, 64))
+	if m.Attributes != nil {
+		e.line("# %s", e.of("attributes", e.mitigationBody))
+		e.line("attributes = {")
+		for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+			var texts []string
+			for _, t := range m.Attributes[name] {
+				texts = append(texts, strconv.Quote(t))
+			}
+			e.line("%s = [%s]", name, strings.Join(texts, ", "))
+		}
+		e.line("}")
+	}
+	e.line("}")
+}
+
+// mitigationBody is what a group itself says about its mitigations, or nil.
+func (e *explainer) mitigationBody(h *HostGroup) *hclsyntax.Body {
+	for _, b := range e.c.bodies[h].Blocks {
+		if b.Type == "mitigation" {
+			return b.Body
+		}
+	}
+	return nil
 }
 
 // removed tells of thresholds that the group takes out of what it inherits.

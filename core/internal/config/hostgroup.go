@@ -72,8 +72,7 @@ func (l *loader) readGroups() {
 func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	b := l.open(blk, "a hostgroup", []string{"name"}, shape{
 		attrs:  []string{"base", "networks", "prefixes", "average", "quiet", "mode", "v6_host_length", "detection", "burst", "actions"},
-		blocks: []string{"threshold"},
-		later:  []string{"mitigation"},
+		blocks: []string{"threshold", "mitigation"},
 	})
 	if !b.named {
 		return nil
@@ -103,6 +102,7 @@ func (l *loader) readGroup(blk *hclsyntax.Block) *group {
 	g.Burst = b.bursts("burst")
 	g.Actions = b.actions("actions")
 	first := map[string]*hclsyntax.Block{}
+	l.readMitigations(g, blk)
 	for _, n := range blk.Body.Blocks {
 		if n.Type != "threshold" {
 			continue
@@ -200,6 +200,7 @@ func (l *loader) inherit(g *group, path []*group) {
 	}
 	h.Average, h.Quiet, h.V6Host = either(h.Average, DefaultAverage), either(h.Quiet, DefaultQuiet), either(h.V6Host, DefaultV6Host)
 	h.Detection = either(h.Detection, DetectionDefault)
+	l.inheritMitigation(g)
 	l.mergeThresholds(g)
 	l.checkCommunity(g)
 	g.state = 2

@@ -209,6 +209,7 @@ func (l *loader) resolve() {
 	l.readLocals()
 	l.readDaemon()
 	l.readEvidence()
+	l.readGuard()
 	l.readSummary()
 	l.readNetworks()
 	l.readCounters()

@@ -12,7 +12,7 @@ import (
 // those that one kind has.
 var (
 	processAttrs = []string{"path", "env", "user", "capabilities", "memory", "backoff", "max_backoff", "start_timeout", "timeout"}
-	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries"}, "export": {"period", "hosts"}}
+	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries", "on_stop"}, "export": {"period", "hosts"}}
 )
 
 // capabilities of Linux (capabilities(7)) that a plugin may be given.
@@ -119,6 +119,7 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 		if v := b.boolean("summaries"); v != nil {
 			pr.Single = !*v
 		}
+		pr.OnStop, _ = b.choice("on_stop", OnStopKeep, OnStopWithdraw)
 	case "export":
 		pr.Period, _ = b.duration("period")
 		pr.Hosts = b.hosts()

@@ -21,6 +21,11 @@ func (c *Config) GroupHead(name string) (out []string) {
 				out = append(out, a.Name+" = "+e.source(a))
 			}
 		}
+		for _, b := range body.Blocks {
+			if f := c.Files[b.Range().Filename]; b.Type == "mitigation" && f != nil {
+				out = append(out, string(f.Bytes[b.TypeRange.Start.Byte:b.CloseBraceRange.End.Byte]))
+			}
+		}
 	}
 	return out
 }

@@ -11,14 +11,7 @@ import (
 func (c *Config) CheckTargets(p *Plugin, targetBlock string) hcl.Diagnostics {
 	l := newLoader(nil)
 	l.conf = c
-	var labels []string
-	if body, ok := p.Body.(*hclsyntax.Body); ok {
-		for _, b := range body.Blocks {
-			if b.Type == targetBlock && len(b.Labels) == 1 {
-				labels = append(labels, b.Labels[0])
-			}
-		}
-	}
+	labels := p.Targets(targetBlock)
 	whole := p.Kind + "." + p.Name + "." + p.Instance
 	for _, r := range c.references() {
 		switch {
@@ -34,6 +27,18 @@ func (c *Config) CheckTargets(p *Plugin, targetBlock string) hcl.Diagnostics {
 		}
 	}
 	return tidy(l.diags)
+}
+
+// Targets are the labels of a plugin's blocks of a type.
+func (p *Plugin) Targets(targetBlock string) (labels []string) {
+	if body, ok := p.Body.(*hclsyntax.Body); ok {
+		for _, b := range body.Blocks {
+			if b.Type == targetBlock && len(b.Labels) == 1 {
+				labels = append(labels, b.Labels[0])
+			}
+		}
+	}
+	return labels
 }
 
 // references lists all references to actions, inherited ones included.

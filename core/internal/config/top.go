@@ -11,8 +11,8 @@ import (
 // topBlocks are the blocks of the language, laterBlocks those that only a
 // later version reads.
 var (
-	topBlocks   = []string{"locals", "daemon", "summary", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "pipeline"}
-	laterBlocks = []string{"required_plugins", "guard"}
+	topBlocks   = []string{"locals", "daemon", "summary", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "guard", "pipeline"}
+	laterBlocks = []string{"required_plugins"}
 )
 
 // For how long a daemon knows how rates were.

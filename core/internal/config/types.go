@@ -31,6 +31,7 @@ type Config struct {
 	Exports    []*Plugin
 	Pipelines  []*Pipeline
 	Evidence   Evidence
+	Guard      Guard
 	Lists      []*PrefixList        // all files of prefixes, and the machine's own addresses
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
 
@@ -132,6 +133,7 @@ type HostGroup struct {
 	Burst      []Burst       // nil: DefaultBurst; empty: the average alone
 	Actions    []Reference   // nil: the pipeline's
 	Thresholds []*Threshold
+	Mitigation Mitigation
 	Range      hcl.Range
 }
 
@@ -187,7 +189,8 @@ type Process struct {
 	StartTimeout time.Duration
 	Timeout      time.Duration // of one call
 	Mode         Mode
-	Single       bool // actions: is told of each attack by itself
+	Single       bool   // actions: is told of each attack by itself
+	OnStop       string // actions: OnStopKeep or OnStopWithdraw
 	Range        hcl.Range
 }
 

@@ -28,8 +28,14 @@ func newAction(sys *system, p *prepared) *action {
 	a := &action{prepared: p, sys: sys}
 	a.inst = sys.instance(p, plugin.Hooks{
 		Configure: p.configure,
-		Running:   func(proc *plugin.Process) { a.running.Store(proc) },
-		Gone:      func(*plugin.Process, error) { a.running.Store(nil) },
+		Running: func(proc *plugin.Process) {
+			a.running.Store(proc)
+			sys.mitigation.up(a, proc)
+		},
+		Gone: func(proc *plugin.Process, _ error) {
+			a.running.Store(nil)
+			sys.mitigation.down(a, proc)
+		},
 	})
 	name := p.block.Name + "." + p.block.Instance
 	a.queue = newDelivery(name, actionLanes, p.block.Process.Timeout, sys.log, a.notify)
@@ -37,7 +43,7 @@ func newAction(sys *system, p *prepared) *action {
 }
 
 func (a *action) notify(ctx context.Context, e sdk.Event) error {
-	if !slices.Contains(a.about.Features, host.FeatureNotifier) {
+	if !a.isTold() {
 		return nil // it judges or mitigates, and is told nothing
 	}
 	proc := a.running.Load()
@@ -47,19 +53,37 @@ func (a *action) notify(ctx context.Context, e sdk.Event) error {
 	return proc.Host().Notify(ctx, e)
 }
 
-// mitigates tells whether an action acts on the network: a plugin that holds
-// mitigations, or a script whose role says so.
-func (p *prepared) mitigates() bool {
-	if slices.Contains(p.about.Features, host.FeatureMitigator) {
-		return true
-	}
+// Values of role, the attribute of actions that can do both.
+const (
+	roleNotify   = "notify"
+	roleMitigate = "mitigate"
+)
+
+// role is what a block says that it is for, "" if nothing.
+func (p *prepared) role() string {
 	v, _ := p.block.Value.UnmarkDeep()
 	if v == cty.NilVal || v.IsNull() || !v.IsKnown() || !v.Type().IsObjectType() || !v.Type().HasAttribute("role") {
-		return false
+		return ""
 	}
 	role := v.GetAttr("role")
-	return role.IsKnown() && !role.IsNull() && role.Type() == cty.String && role.AsString() == "mitigate"
+	if !role.IsKnown() || role.IsNull() || role.Type() != cty.String {
+		return ""
+	}
+	return role.AsString()
 }
+
+// holds tells whether an action is handed the set of what it is to hold.
+func (p *prepared) holds() bool {
+	return p.about.Has(host.FeatureMitigator) && p.role() != roleNotify
+}
+
+// isTold tells whether an action is told of events.
+func (p *prepared) isTold() bool {
+	return p.about.Has(host.FeatureNotifier) && (!p.holds() || p.role() != roleMitigate)
+}
+
+// mitigates tells whether an action acts on the network.
+func (p *prepared) mitigates() bool { return p.holds() || p.role() == roleMitigate }
 
 // actionsFor lists the actions that a limit calls: those of its threshold,
 // else its group's, else all pipelines'. named tells that the threshold names

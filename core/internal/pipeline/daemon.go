@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gaissmai/bart"
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/baseline"
@@ -46,6 +47,8 @@ type Daemon struct {
 	spared    *spared            // targets that are never acted on
 	places    *places            // whose addresses are whose
 	told      map[string][]call  // by attack: the actions that know of it
+	mitigated map[string]bool    // attacks of which the mitigations know
+	own       *bart.Lite         // our networks
 	summers   map[string]*summer // by action
 	retired   []*capture         // replaced, while they drain
 	past      []sdk.LedgerRow    // of those that have
@@ -91,6 +94,7 @@ func (d *Daemon) Run(ctx context.Context) (hcl.Diagnostics, error) {
 	}
 	defer e.Close()
 	d.sys.loop = newLoop(e, det, d.sys.log, count.Monotonic, d.deliver)
+	d.sys.mitigation = newMitigation(d)
 	return append(diags, d.work(ctx, known)...), nil
 }
 
@@ -113,6 +117,7 @@ func (d *Daemon) compile(opt engine.Options) (*engine.Engine, *detect.Detector, 
 	}
 	rates, limits := compileEngine(cfg, names, plan)
 	d.limits, d.spared, d.places = limits, newSpared(cfg), newPlaces(cfg)
+	d.own = ownPrefixes(cfg)
 	d.sys.plan.Store(plan)
 	e, err := engine.New(opt)
 	if err != nil {
@@ -130,6 +135,8 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	go d.sys.loop.run(background)
+	d.sys.mitigation.start()
+	defer d.sys.mitigation.end()
 	periodic, stopPeriodic := context.WithCancel(background)
 	defer stopPeriodic()
 
@@ -137,6 +144,7 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 	d.running = background
 	next, fresh, _ := d.build(d.opt.Config, known)
 	d.adopt(next)
+	d.sys.mitigation.reconfigure(d.opt.Config, next)
 	d.setEvidence(d.opt.Config.Evidence)
 	diags := d.start(ctx, fresh)
 	d.control.Unlock()
@@ -239,6 +247,7 @@ func (d *Daemon) stop(end context.CancelFunc) {
 	<-d.sys.loop.stopped
 	ctx, cancel = context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
+	d.sys.mitigation.withdraw(ctx, stages[0])
 	stopAll(ctx, stages[0])
 	d.sys.log.Info("stopped")
 }

@@ -108,7 +108,7 @@ func (l *lane) push(e sdk.Event) (dropped int) {
 		dropped = 1
 	case full && e.Type == sdk.AttackStarted:
 		w.untold, dropped = true, 1
-	case full && e.Type == sdk.AttackUpdated:
+	case full && (e.Type == sdk.AttackUpdated || e.Type == sdk.MitigationChanged):
 		dropped = 1
 	case full && w.start:
 		// Over before it was told: what is queued of it is passed over.

@@ -180,10 +180,17 @@ func validate(ctx context.Context, opt Options, p *prepared, runtimeDir string) 
 // tell hands a block's value to its plugin; complaints come back in diags,
 // placed at the lines they are about.
 func (p *prepared) tell(ctx context.Context, h *host.Plugin, stateDir string, validateOnly bool) error {
+	overrides, groups, refs := p.overrides()
 	result, said, err := h.Configure(ctx, host.ConfigureRequest{
 		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly, StateDir: stateDir,
+		Overrides: overrides,
 	})
 	p.diags, p.setup = p.cfg.PluginDiagnostics(p.block, said), result
+	for i, why := range result.OverrideErrors {
+		if why != "" {
+			p.diags = append(p.diags, groups[i].CheckOverride(refs[i], why))
+		}
+	}
 	return err
 }
 

@@ -115,6 +115,7 @@ func (d *Daemon) replace(stale [3][]part) {
 		d.past = mergeRows(append(d.past, d.sys.loop.ledger(d.retired)...))
 		d.retired = nil
 	})
+	d.sys.mitigation.remove(ctx, stale[0], d.set)
 	for _, p := range stale[0] {
 		p.finish()
 	}
@@ -138,7 +139,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 		return err
 	}
 	rates, limits := compileEngine(cfg, d.sys.names, plan)
-	sparing, where := newSpared(cfg), newPlaces(cfg)
+	sparing, where, own := newSpared(cfg), newPlaces(cfg), ownPrefixes(cfg)
 	if !d.sys.loop.do(func() {
 		if err = d.sys.loop.engine.SetPlan(rates); err != nil {
 			return
@@ -155,7 +156,8 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 				d.retired = append(d.retired, gone)
 			}
 		}
-		d.cfg, d.limits, d.set, d.spared, d.places = cfg, limits, next, sparing, where
+		d.cfg, d.limits, d.set, d.spared, d.places, d.own = cfg, limits, next, sparing, where, own
+		d.remitigate()
 	}) {
 		return ErrStopping
 	}
@@ -164,6 +166,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 	}
 	d.revision++
 	d.sys.plan.Store(plan)
+	d.sys.mitigation.reconfigure(cfg, next)
 	return nil
 }
 

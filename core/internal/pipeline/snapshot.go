@@ -48,6 +48,7 @@ func (d *Daemon) Snapshot(hosts int, period time.Duration) (sdk.Snapshot, bool) 
 		return out, false
 	}
 	out.Hosts = addHosts(out.Hosts, attacked, d.sys.names)
+	out.Mitigations = d.sys.mitigation.shown()
 	return out, true
 }
 
@@ -197,6 +198,7 @@ func (d *Daemon) metrics() []sdk.Metric {
 	out = append(out, sdk.Metric{Name: "daemon_troubles", Value: float64(len(d.sys.troubles()))})
 	out = append(out, d.ringMetrics()...)
 	out = append(out, d.pluginMetrics()...)
+	out = append(out, d.sys.mitigation.metrics()...)
 	out = d.sys.loop.turns.metrics("tick_seconds", out)
 	out = d.sys.loop.applies.metrics("apply_seconds", out)
 	return d.delays.metrics("detection_delay_seconds", out)

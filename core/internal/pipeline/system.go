@@ -22,6 +22,7 @@ type system struct {
 	runtime     *runtimeDirectory // nil in replay
 	names       *idSets
 	loop        *loop
+	mitigation  *mitigation                // nil in replay
 	plan        atomic.Pointer[count.Plan] // that captures get
 	tokens      atomic.Uint64
 	quarantines atomic.Uint64
@@ -35,6 +36,7 @@ func (s *system) troubles() []string {
 			out = append(out, trouble)
 		}
 	}
+	out = append(out, s.mitigation.troubles()...)
 	if s.opt.Troubles != nil {
 		out = append(out, s.opt.Troubles()...)
 	}

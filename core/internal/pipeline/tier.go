@@ -12,9 +12,11 @@ import (
 
 // call is an action that is told of an attack, and the limit for which it is.
 type call struct {
-	block *config.Plugin
+	ref   config.Reference
 	limit limit
 }
+
+func (c call) block() *config.Plugin { return c.ref.Block }
 
 // reached lists the limits whose actions an attack calls, the highest last: the
 // first one crossed and, where its counter has several in that unit, all tiers
@@ -53,8 +55,8 @@ func (d *Daemon) calls(e *detect.Event) (out []call) {
 			if a == nil || e.Attack.Scope != engine.ScopeHost && !named && a.mitigates() {
 				continue
 			}
-			if i := slices.IndexFunc(out, func(c call) bool { return c.block == ref.Block }); i < 0 {
-				out = append(out, call{ref.Block, l})
+			if i := slices.IndexFunc(out, func(c call) bool { return c.ref.Block == ref.Block && c.ref.Target == ref.Target }); i < 0 {
+				out = append(out, call{ref, l})
 			} else if again {
 				out[i].limit = l
 			}
@@ -73,26 +75,38 @@ func (d *Daemon) calls(e *detect.Event) (out []call) {
 	return out
 }
 
+// notified are the calls of actions that are told of events, each block once.
+func (d *Daemon) notified(all []call) (out []call) {
+	for _, c := range all {
+		if d.set.actions[blockName(c.block())].isTold() && !slices.ContainsFunc(out, func(o call) bool { return o.block() == c.block() }) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // tell queues an event for the actions. Each sees whole attacks: one that is
 // called for a tier gets attack.started when that is reached, and attack.ended
 // when it is left or the attack ends.
 func (d *Daemon) tell(e *detect.Event, seen *sdk.Event) {
 	before := d.told[e.Attack.ID]
-	now := d.calls(e)
+	all := d.calls(e)
+	d.mitigate(e, seen, all)
+	now := d.notified(all)
 	had := func(list []call, b *config.Plugin) bool {
-		return slices.ContainsFunc(list, func(c call) bool { return blockName(c.block) == blockName(b) })
+		return slices.ContainsFunc(list, func(c call) bool { return blockName(c.block()) == blockName(b) })
 	}
 	offer := func(c call, kind sdk.EventType) {
-		if a := d.set.actions[blockName(c.block)]; a != nil {
+		if a := d.set.actions[blockName(c.block())]; a != nil {
 			told := *seen
 			told.Type = kind
-			d.setMode(&told, e, c.limit, c.block)
+			d.setMode(&told, e, c.limit, c.block())
 			d.offer(a, &told, e.Time)
 		}
 	}
 	over := e.Type == detect.Ended
 	for _, c := range before {
-		if over || !had(now, c.block) {
+		if over || !had(now, c.block()) {
 			offer(c, sdk.AttackEnded)
 		}
 	}
@@ -102,7 +116,7 @@ func (d *Daemon) tell(e *detect.Event, seen *sdk.Event) {
 	}
 	for _, c := range now {
 		kind := sdk.AttackStarted
-		if had(before, c.block) {
+		if had(before, c.block()) {
 			kind = seen.Type
 		}
 		offer(c, kind)

@@ -86,7 +86,7 @@ func tierBed(t *testing.T) (*Daemon, map[string]uint32) {
 			role = "mitigate"
 		}
 		b.Value = cty.ObjectVal(map[string]cty.Value{"role": cty.StringVal(role)})
-		a := &action{prepared: &prepared{block: b, about: &host.Description{}}}
+		a := &action{prepared: &prepared{block: b, about: &host.Description{Features: []string{host.FeatureNotifier}}}}
 		a.queue = newDelivery(b.Instance, 1, 0, d.sys.log, nil)
 		d.set.actions[blockName(b)] = a
 	}

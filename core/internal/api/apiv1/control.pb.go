@@ -1673,7 +1673,7 @@ func (x *Crossing) GetAtUnixNano() int64 {
 
 type Event struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
-	Type            string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`                                                 // attack.started, attack.updated, attack.ended
+	Type            string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`                                                 // attack.started, attack.updated, attack.ended, mitigation.changed
 	Id              string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`                                                     // of the attack
 	Seq             uint32                 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`                                                  // number of the event within its attack, from 1
 	TimeUnixNano    int64                  `protobuf:"varint,4,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`          // of the decision
@@ -1702,6 +1702,7 @@ type Event struct {
 	Lifted          bool                   `protobuf:"varint,27,opt,name=lifted,proto3" json:"lifted,omitempty"`                                           // suspended until this event
 	LabelConfidence float64                `protobuf:"fixed64,28,opt,name=label_confidence,json=labelConfidence,proto3" json:"label_confidence,omitempty"` // 0 to 1
 	Evidence        []byte                 `protobuf:"bytes,29,opt,name=evidence,proto3" json:"evidence,omitempty"`                                        // JSON; empty: there is none
+	Mitigation      *Mitigation            `protobuf:"bytes,30,opt,name=mitigation,proto3" json:"mitigation,omitempty"`                                    // of mitigation.changed
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -1939,6 +1940,865 @@ func (x *Event) GetEvidence() []byte {
 	return nil
 }
 
+func (x *Event) GetMitigation() *Mitigation {
+	if x != nil {
+		return x.Mitigation
+	}
+	return nil
+}
+
+type Mitigation struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Id                string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	AttackId          string                 `protobuf:"bytes,2,opt,name=attack_id,json=attackId,proto3" json:"attack_id,omitempty"` // empty: a person asked for it
+	Target            string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`                     // prefix
+	Direction         string                 `protobuf:"bytes,4,opt,name=direction,proto3" json:"direction,omitempty"`
+	Hostgroup         string                 `protobuf:"bytes,5,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"`
+	Action            string                 `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`                                    // as configurations refer to it
+	State             string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`                                      // requested, held, sent, active, releasing, failed or released
+	Cause             string                 `protobuf:"bytes,8,opt,name=cause,proto3" json:"cause,omitempty"`                                      // why it is in this state
+	TimeUnixNano      int64                  `protobuf:"varint,9,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"` // since when it is
+	RequestedUnixNano int64                  `protobuf:"varint,10,opt,name=requested_unix_nano,json=requestedUnixNano,proto3" json:"requested_unix_nano,omitempty"`
+	ExpiresUnixNano   int64                  `protobuf:"varint,11,opt,name=expires_unix_nano,json=expiresUnixNano,proto3" json:"expires_unix_nano,omitempty"` // when it is released at the latest
+	By                string                 `protobuf:"bytes,12,opt,name=by,proto3" json:"by,omitempty"`                                                     // who asked for it; empty: an attack did
+	Reason            string                 `protobuf:"bytes,13,opt,name=reason,proto3" json:"reason,omitempty"`                                             // theirs
+	Announcements     []string               `protobuf:"bytes,14,rep,name=announcements,proto3" json:"announcements,omitempty"`                               // what it comes to
+	Peers             []*Peer                `protobuf:"bytes,15,rep,name=peers,proto3" json:"peers,omitempty"`                                               // what each of the plugin's neighbours has of it
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Mitigation) Reset() {
+	*x = Mitigation{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mitigation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mitigation) ProtoMessage() {}
+
+func (x *Mitigation) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
+func (*Mitigation) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Mitigation) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Mitigation) GetAttackId() string {
+	if x != nil {
+		return x.AttackId
+	}
+	return ""
+}
+
+func (x *Mitigation) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Mitigation) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+func (x *Mitigation) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+func (x *Mitigation) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *Mitigation) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Mitigation) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *Mitigation) GetTimeUnixNano() int64 {
+	if x != nil {
+		return x.TimeUnixNano
+	}
+	return 0
+}
+
+func (x *Mitigation) GetRequestedUnixNano() int64 {
+	if x != nil {
+		return x.RequestedUnixNano
+	}
+	return 0
+}
+
+func (x *Mitigation) GetExpiresUnixNano() int64 {
+	if x != nil {
+		return x.ExpiresUnixNano
+	}
+	return 0
+}
+
+func (x *Mitigation) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *Mitigation) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Mitigation) GetAnnouncements() []string {
+	if x != nil {
+		return x.Announcements
+	}
+	return nil
+}
+
+func (x *Mitigation) GetPeers() []*Peer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+type Peer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Peer          string                 `protobuf:"bytes,1,opt,name=peer,proto3" json:"peer,omitempty"`
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	Cause         string                 `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Peer) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *Peer) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Peer) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+type MitigationsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	History       uint32                 `protobuf:"varint,1,opt,name=history,proto3" json:"history,omitempty"` // so many that are over, at most 1000; 0: those that are not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MitigationsRequest) Reset() {
+	*x = MitigationsRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MitigationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MitigationsRequest) ProtoMessage() {}
+
+func (x *MitigationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MitigationsRequest.ProtoReflect.Descriptor instead.
+func (*MitigationsRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *MitigationsRequest) GetHistory() uint32 {
+	if x != nil {
+		return x.History
+	}
+	return 0
+}
+
+type MitigationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mitigations   []*Mitigation          `protobuf:"bytes,1,rep,name=mitigations,proto3" json:"mitigations,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MitigationsResponse) Reset() {
+	*x = MitigationsResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MitigationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MitigationsResponse) ProtoMessage() {}
+
+func (x *MitigationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MitigationsResponse.ProtoReflect.Descriptor instead.
+func (*MitigationsResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MitigationsResponse) GetMitigations() []*Mitigation {
+	if x != nil {
+		return x.Mitigations
+	}
+	return nil
+}
+
+type AuditRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Most          uint32                 `protobuf:"varint,1,opt,name=most,proto3" json:"most,omitempty"` // at most 1000; 0 means 100
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditRequest) Reset() {
+	*x = AuditRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditRequest) ProtoMessage() {}
+
+func (x *AuditRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditRequest.ProtoReflect.Descriptor instead.
+func (*AuditRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *AuditRequest) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+type AuditResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       []*AuditEntry          `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditResponse) Reset() {
+	*x = AuditResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditResponse) ProtoMessage() {}
+
+func (x *AuditResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditResponse.ProtoReflect.Descriptor instead.
+func (*AuditResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *AuditResponse) GetEntries() []*AuditEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+type AuditEntry struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeUnixNano  int64                  `protobuf:"varint,1,opt,name=time_unix_nano,json=timeUnixNano,proto3" json:"time_unix_nano,omitempty"`
+	Who           string                 `protobuf:"bytes,2,opt,name=who,proto3" json:"who,omitempty"`   // user of the process that called
+	What          string                 `protobuf:"bytes,3,opt,name=what,proto3" json:"what,omitempty"` // ban, unban, held release or held refuse
+	Id            string                 `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`     // of the mitigation
+	Target        string                 `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
+	Action        string                 `protobuf:"bytes,6,opt,name=action,proto3" json:"action,omitempty"`
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Result        string                 `protobuf:"bytes,8,opt,name=result,proto3" json:"result,omitempty"` // done, or why not
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditEntry) Reset() {
+	*x = AuditEntry{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditEntry) ProtoMessage() {}
+
+func (x *AuditEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
+func (*AuditEntry) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *AuditEntry) GetTimeUnixNano() int64 {
+	if x != nil {
+		return x.TimeUnixNano
+	}
+	return 0
+}
+
+func (x *AuditEntry) GetWho() string {
+	if x != nil {
+		return x.Who
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AuditEntry) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+type BanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // or an address
+	ForNano       int64                  `protobuf:"varint,2,opt,name=for_nano,json=forNano,proto3" json:"for_nano,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Actions       []string               `protobuf:"bytes,4,rep,name=actions,proto3" json:"actions,omitempty"`                                                                   // none: those that an attack on the prefix would call
+	Set           map[string]*Values     `protobuf:"bytes,5,rep,name=set,proto3" json:"set,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // stand instead of a profile's attributes
+	Direction     string                 `protobuf:"bytes,6,opt,name=direction,proto3" json:"direction,omitempty"`                                                               // "" means incoming
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BanRequest) Reset() {
+	*x = BanRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BanRequest) ProtoMessage() {}
+
+func (x *BanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BanRequest.ProtoReflect.Descriptor instead.
+func (*BanRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *BanRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *BanRequest) GetForNano() int64 {
+	if x != nil {
+		return x.ForNano
+	}
+	return 0
+}
+
+func (x *BanRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BanRequest) GetActions() []string {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *BanRequest) GetSet() map[string]*Values {
+	if x != nil {
+		return x.Set
+	}
+	return nil
+}
+
+func (x *BanRequest) GetDirection() string {
+	if x != nil {
+		return x.Direction
+	}
+	return ""
+}
+
+type Values struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        []string               `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Values) Reset() {
+	*x = Values{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Values) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Values) ProtoMessage() {}
+
+func (x *Values) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Values.ProtoReflect.Descriptor instead.
+func (*Values) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Values) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+type UnbanRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`         // of one, or
+	Prefix        string                 `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"` // of all inside it, or
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnbanRequest) Reset() {
+	*x = UnbanRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnbanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnbanRequest) ProtoMessage() {}
+
+func (x *UnbanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnbanRequest.ProtoReflect.Descriptor instead.
+func (*UnbanRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *UnbanRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *UnbanRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *UnbanRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *UnbanRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type DecideRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Release       bool                   `protobuf:"varint,2,opt,name=release,proto3" json:"release,omitempty"` // else it is refused
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecideRequest) Reset() {
+	*x = DecideRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecideRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecideRequest) ProtoMessage() {}
+
+func (x *DecideRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecideRequest.ProtoReflect.Descriptor instead.
+func (*DecideRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DecideRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DecideRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+func (x *DecideRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type TestActionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        string                 `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"` // as configurations refer to it, with or without "action."
+	Target        string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"` // empty: the first address of our networks
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestActionRequest) Reset() {
+	*x = TestActionRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestActionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestActionRequest) ProtoMessage() {}
+
+func (x *TestActionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestActionRequest.ProtoReflect.Descriptor instead.
+func (*TestActionRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *TestActionRequest) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *TestActionRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+type TestActionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lines         []string               `protobuf:"bytes,1,rep,name=lines,proto3" json:"lines,omitempty"` // what came of it, for people
+	Failed        bool                   `protobuf:"varint,2,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestActionResponse) Reset() {
+	*x = TestActionResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestActionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestActionResponse) ProtoMessage() {}
+
+func (x *TestActionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestActionResponse.ProtoReflect.Descriptor instead.
+func (*TestActionResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *TestActionResponse) GetLines() []string {
+	if x != nil {
+		return x.Lines
+	}
+	return nil
+}
+
+func (x *TestActionResponse) GetFailed() bool {
+	if x != nil {
+		return x.Failed
+	}
+	return false
+}
+
 type TableRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1948,7 +2808,7 @@ type TableRequest struct {
 
 func (x *TableRequest) Reset() {
 	*x = TableRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1960,7 +2820,7 @@ func (x *TableRequest) String() string {
 func (*TableRequest) ProtoMessage() {}
 
 func (x *TableRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[26]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1973,7 +2833,7 @@ func (x *TableRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRequest.ProtoReflect.Descriptor instead.
 func (*TableRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{26}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *TableRequest) GetName() string {
@@ -1992,7 +2852,7 @@ type TableResponse struct {
 
 func (x *TableResponse) Reset() {
 	*x = TableResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2004,7 +2864,7 @@ func (x *TableResponse) String() string {
 func (*TableResponse) ProtoMessage() {}
 
 func (x *TableResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[27]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2017,7 +2877,7 @@ func (x *TableResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableResponse.ProtoReflect.Descriptor instead.
 func (*TableResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{27}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TableResponse) GetTables() []*PluginTable {
@@ -2039,7 +2899,7 @@ type PluginTable struct {
 
 func (x *PluginTable) Reset() {
 	*x = PluginTable{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2051,7 +2911,7 @@ func (x *PluginTable) String() string {
 func (*PluginTable) ProtoMessage() {}
 
 func (x *PluginTable) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[28]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2064,7 +2924,7 @@ func (x *PluginTable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginTable.ProtoReflect.Descriptor instead.
 func (*PluginTable) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{28}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PluginTable) GetPlugin() string {
@@ -2104,7 +2964,7 @@ type TableRow struct {
 
 func (x *TableRow) Reset() {
 	*x = TableRow{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2976,7 @@ func (x *TableRow) String() string {
 func (*TableRow) ProtoMessage() {}
 
 func (x *TableRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[29]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2989,7 @@ func (x *TableRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TableRow.ProtoReflect.Descriptor instead.
 func (*TableRow) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{29}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *TableRow) GetCells() []string {
@@ -2147,7 +3007,7 @@ type DoctorRequest struct {
 
 func (x *DoctorRequest) Reset() {
 	*x = DoctorRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +3019,7 @@ func (x *DoctorRequest) String() string {
 func (*DoctorRequest) ProtoMessage() {}
 
 func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[30]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +3032,7 @@ func (x *DoctorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorRequest.ProtoReflect.Descriptor instead.
 func (*DoctorRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{30}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{43}
 }
 
 type DoctorResponse struct {
@@ -2184,7 +3044,7 @@ type DoctorResponse struct {
 
 func (x *DoctorResponse) Reset() {
 	*x = DoctorResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +3056,7 @@ func (x *DoctorResponse) String() string {
 func (*DoctorResponse) ProtoMessage() {}
 
 func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[31]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +3069,7 @@ func (x *DoctorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DoctorResponse.ProtoReflect.Descriptor instead.
 func (*DoctorResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{31}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DoctorResponse) GetChecks() []*Check {
@@ -2231,7 +3091,7 @@ type Check struct {
 
 func (x *Check) Reset() {
 	*x = Check{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2243,7 +3103,7 @@ func (x *Check) String() string {
 func (*Check) ProtoMessage() {}
 
 func (x *Check) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[32]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2256,7 +3116,7 @@ func (x *Check) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Check.ProtoReflect.Descriptor instead.
 func (*Check) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{32}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Check) GetInput() string {
@@ -2296,7 +3156,7 @@ type SuggestRequest struct {
 
 func (x *SuggestRequest) Reset() {
 	*x = SuggestRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +3168,7 @@ func (x *SuggestRequest) String() string {
 func (*SuggestRequest) ProtoMessage() {}
 
 func (x *SuggestRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[33]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +3181,7 @@ func (x *SuggestRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestRequest.ProtoReflect.Descriptor instead.
 func (*SuggestRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{33}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SuggestRequest) GetHostgroup() string {
@@ -2341,7 +3201,7 @@ type SuggestResponse struct {
 
 func (x *SuggestResponse) Reset() {
 	*x = SuggestResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2353,7 +3213,7 @@ func (x *SuggestResponse) String() string {
 func (*SuggestResponse) ProtoMessage() {}
 
 func (x *SuggestResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[34]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2366,7 +3226,7 @@ func (x *SuggestResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuggestResponse.ProtoReflect.Descriptor instead.
 func (*SuggestResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{34}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SuggestResponse) GetHcl() string {
@@ -2392,7 +3252,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2404,7 +3264,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[35]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2417,7 +3277,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{35}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ExplainRequest) GetAddress() string {
@@ -2450,7 +3310,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +3322,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[36]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +3335,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{36}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ExplainResponse) GetAddress() string {
@@ -2603,7 +3463,7 @@ type LimitState struct {
 
 func (x *LimitState) Reset() {
 	*x = LimitState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2615,7 +3475,7 @@ func (x *LimitState) String() string {
 func (*LimitState) ProtoMessage() {}
 
 func (x *LimitState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[37]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2628,7 +3488,7 @@ func (x *LimitState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitState.ProtoReflect.Descriptor instead.
 func (*LimitState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{37}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LimitState) GetThreshold() string {
@@ -2727,7 +3587,7 @@ type ExemptionState struct {
 
 func (x *ExemptionState) Reset() {
 	*x = ExemptionState{}
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +3599,7 @@ func (x *ExemptionState) String() string {
 func (*ExemptionState) ProtoMessage() {}
 
 func (x *ExemptionState) ProtoReflect() protoreflect.Message {
-	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[38]
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +3612,7 @@ func (x *ExemptionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemptionState.ProtoReflect.Descriptor instead.
 func (*ExemptionState) Descriptor() ([]byte, []int) {
-	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{38}
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ExemptionState) GetName() string {
@@ -2915,7 +3775,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"windowNano\x12\x12\n" +
 	"\x04rule\x18\b \x01(\tR\x04rule\x12 \n" +
 	"\fat_unix_nano\x18\t \x01(\x03R\n" +
-	"atUnixNano\"\xbb\a\n" +
+	"atUnixNano\"\xfa\a\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x10\n" +
@@ -2950,7 +3810,78 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\tsuspended\x18\x1a \x01(\tR\tsuspended\x12\x16\n" +
 	"\x06lifted\x18\x1b \x01(\bR\x06lifted\x12)\n" +
 	"\x10label_confidence\x18\x1c \x01(\x01R\x0flabelConfidence\x12\x1a\n" +
-	"\bevidence\x18\x1d \x01(\fR\bevidence\"\"\n" +
+	"\bevidence\x18\x1d \x01(\fR\bevidence\x12=\n" +
+	"\n" +
+	"mitigation\x18\x1e \x01(\v2\x1d.fastnetmon.api.v1.MitigationR\n" +
+	"mitigation\"\xd0\x03\n" +
+	"\n" +
+	"Mitigation\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
+	"\tattack_id\x18\x02 \x01(\tR\battackId\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x1c\n" +
+	"\tdirection\x18\x04 \x01(\tR\tdirection\x12\x1c\n" +
+	"\thostgroup\x18\x05 \x01(\tR\thostgroup\x12\x16\n" +
+	"\x06action\x18\x06 \x01(\tR\x06action\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x12\x14\n" +
+	"\x05cause\x18\b \x01(\tR\x05cause\x12$\n" +
+	"\x0etime_unix_nano\x18\t \x01(\x03R\ftimeUnixNano\x12.\n" +
+	"\x13requested_unix_nano\x18\n" +
+	" \x01(\x03R\x11requestedUnixNano\x12*\n" +
+	"\x11expires_unix_nano\x18\v \x01(\x03R\x0fexpiresUnixNano\x12\x0e\n" +
+	"\x02by\x18\f \x01(\tR\x02by\x12\x16\n" +
+	"\x06reason\x18\r \x01(\tR\x06reason\x12$\n" +
+	"\rannouncements\x18\x0e \x03(\tR\rannouncements\x12-\n" +
+	"\x05peers\x18\x0f \x03(\v2\x17.fastnetmon.api.v1.PeerR\x05peers\"F\n" +
+	"\x04Peer\x12\x12\n" +
+	"\x04peer\x18\x01 \x01(\tR\x04peer\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\".\n" +
+	"\x12MitigationsRequest\x12\x18\n" +
+	"\ahistory\x18\x01 \x01(\rR\ahistory\"V\n" +
+	"\x13MitigationsResponse\x12?\n" +
+	"\vmitigations\x18\x01 \x03(\v2\x1d.fastnetmon.api.v1.MitigationR\vmitigations\"\"\n" +
+	"\fAuditRequest\x12\x12\n" +
+	"\x04most\x18\x01 \x01(\rR\x04most\"H\n" +
+	"\rAuditResponse\x127\n" +
+	"\aentries\x18\x01 \x03(\v2\x1d.fastnetmon.api.v1.AuditEntryR\aentries\"\xc8\x01\n" +
+	"\n" +
+	"AuditEntry\x12$\n" +
+	"\x0etime_unix_nano\x18\x01 \x01(\x03R\ftimeUnixNano\x12\x10\n" +
+	"\x03who\x18\x02 \x01(\tR\x03who\x12\x12\n" +
+	"\x04what\x18\x03 \x01(\tR\x04what\x12\x0e\n" +
+	"\x02id\x18\x04 \x01(\tR\x02id\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\x12\x16\n" +
+	"\x06action\x18\x06 \x01(\tR\x06action\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x16\n" +
+	"\x06result\x18\b \x01(\tR\x06result\"\x9c\x02\n" +
+	"\n" +
+	"BanRequest\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x19\n" +
+	"\bfor_nano\x18\x02 \x01(\x03R\aforNano\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x18\n" +
+	"\aactions\x18\x04 \x03(\tR\aactions\x128\n" +
+	"\x03set\x18\x05 \x03(\v2&.fastnetmon.api.v1.BanRequest.SetEntryR\x03set\x12\x1c\n" +
+	"\tdirection\x18\x06 \x01(\tR\tdirection\x1aQ\n" +
+	"\bSetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12/\n" +
+	"\x05value\x18\x02 \x01(\v2\x19.fastnetmon.api.v1.ValuesR\x05value:\x028\x01\" \n" +
+	"\x06Values\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"`\n" +
+	"\fUnbanRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"Q\n" +
+	"\rDecideRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\bR\arelease\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"C\n" +
+	"\x11TestActionRequest\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\tR\x06action\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\"B\n" +
+	"\x12TestActionResponse\x12\x14\n" +
+	"\x05lines\x18\x01 \x03(\tR\x05lines\x12\x16\n" +
+	"\x06failed\x18\x02 \x01(\bR\x06failed\"\"\n" +
 	"\fTableRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"G\n" +
 	"\rTableResponse\x126\n" +
@@ -3018,7 +3949,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"conditions\x18\x02 \x01(\tR\n" +
 	"conditions\x12\x1b\n" +
 	"\tlimit_bps\x18\x03 \x01(\x01R\blimitBps\x12&\n" +
-	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xc5\a\n" +
+	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xbe\v\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +
@@ -3029,7 +3960,14 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x06Ledger\x12 .fastnetmon.api.v1.LedgerRequest\x1a!.fastnetmon.api.v1.LedgerResponse\x12P\n" +
 	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12P\n" +
 	"\aExplain\x12!.fastnetmon.api.v1.ExplainRequest\x1a\".fastnetmon.api.v1.ExplainResponse\x12P\n" +
-	"\aSuggest\x12!.fastnetmon.api.v1.SuggestRequest\x1a\".fastnetmon.api.v1.SuggestResponse\x12M\n" +
+	"\aSuggest\x12!.fastnetmon.api.v1.SuggestRequest\x1a\".fastnetmon.api.v1.SuggestResponse\x12\\\n" +
+	"\vMitigations\x12%.fastnetmon.api.v1.MitigationsRequest\x1a&.fastnetmon.api.v1.MitigationsResponse\x12J\n" +
+	"\x05Audit\x12\x1f.fastnetmon.api.v1.AuditRequest\x1a .fastnetmon.api.v1.AuditResponse\x12L\n" +
+	"\x03Ban\x12\x1d.fastnetmon.api.v1.BanRequest\x1a&.fastnetmon.api.v1.MitigationsResponse\x12P\n" +
+	"\x05Unban\x12\x1f.fastnetmon.api.v1.UnbanRequest\x1a&.fastnetmon.api.v1.MitigationsResponse\x12R\n" +
+	"\x06Decide\x12 .fastnetmon.api.v1.DecideRequest\x1a&.fastnetmon.api.v1.MitigationsResponse\x12Y\n" +
+	"\n" +
+	"TestAction\x12$.fastnetmon.api.v1.TestActionRequest\x1a%.fastnetmon.api.v1.TestActionResponse\x12M\n" +
 	"\x06Reload\x12 .fastnetmon.api.v1.ReloadRequest\x1a!.fastnetmon.api.v1.ReloadResponse\x12O\n" +
 	"\x06Events\x12 .fastnetmon.api.v1.EventsRequest\x1a!.fastnetmon.api.v1.EventsResponse0\x01BCZAgithub.com/fastnetmon-go/fastnetmon/core/internal/api/apiv1;apiv1b\x06proto3"
 
@@ -3045,48 +3983,62 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
-	(*StatusRequest)(nil),   // 0: fastnetmon.api.v1.StatusRequest
-	(*StatusResponse)(nil),  // 1: fastnetmon.api.v1.StatusResponse
-	(*KindCount)(nil),       // 2: fastnetmon.api.v1.KindCount
-	(*DirectionRate)(nil),   // 3: fastnetmon.api.v1.DirectionRate
-	(*TotalsRequest)(nil),   // 4: fastnetmon.api.v1.TotalsRequest
-	(*TotalsResponse)(nil),  // 5: fastnetmon.api.v1.TotalsResponse
-	(*TotalRate)(nil),       // 6: fastnetmon.api.v1.TotalRate
-	(*CounterRate)(nil),     // 7: fastnetmon.api.v1.CounterRate
-	(*HostsRequest)(nil),    // 8: fastnetmon.api.v1.HostsRequest
-	(*HostsResponse)(nil),   // 9: fastnetmon.api.v1.HostsResponse
-	(*HostRate)(nil),        // 10: fastnetmon.api.v1.HostRate
-	(*PluginsRequest)(nil),  // 11: fastnetmon.api.v1.PluginsRequest
-	(*PluginsResponse)(nil), // 12: fastnetmon.api.v1.PluginsResponse
-	(*PluginStatus)(nil),    // 13: fastnetmon.api.v1.PluginStatus
-	(*Figure)(nil),          // 14: fastnetmon.api.v1.Figure
-	(*LedgerRequest)(nil),   // 15: fastnetmon.api.v1.LedgerRequest
-	(*LedgerResponse)(nil),  // 16: fastnetmon.api.v1.LedgerResponse
-	(*LedgerRow)(nil),       // 17: fastnetmon.api.v1.LedgerRow
-	(*AttacksRequest)(nil),  // 18: fastnetmon.api.v1.AttacksRequest
-	(*AttacksResponse)(nil), // 19: fastnetmon.api.v1.AttacksResponse
-	(*ReloadRequest)(nil),   // 20: fastnetmon.api.v1.ReloadRequest
-	(*ReloadResponse)(nil),  // 21: fastnetmon.api.v1.ReloadResponse
-	(*EventsRequest)(nil),   // 22: fastnetmon.api.v1.EventsRequest
-	(*EventsResponse)(nil),  // 23: fastnetmon.api.v1.EventsResponse
-	(*Crossing)(nil),        // 24: fastnetmon.api.v1.Crossing
-	(*Event)(nil),           // 25: fastnetmon.api.v1.Event
-	(*TableRequest)(nil),    // 26: fastnetmon.api.v1.TableRequest
-	(*TableResponse)(nil),   // 27: fastnetmon.api.v1.TableResponse
-	(*PluginTable)(nil),     // 28: fastnetmon.api.v1.PluginTable
-	(*TableRow)(nil),        // 29: fastnetmon.api.v1.TableRow
-	(*DoctorRequest)(nil),   // 30: fastnetmon.api.v1.DoctorRequest
-	(*DoctorResponse)(nil),  // 31: fastnetmon.api.v1.DoctorResponse
-	(*Check)(nil),           // 32: fastnetmon.api.v1.Check
-	(*SuggestRequest)(nil),  // 33: fastnetmon.api.v1.SuggestRequest
-	(*SuggestResponse)(nil), // 34: fastnetmon.api.v1.SuggestResponse
-	(*ExplainRequest)(nil),  // 35: fastnetmon.api.v1.ExplainRequest
-	(*ExplainResponse)(nil), // 36: fastnetmon.api.v1.ExplainResponse
-	(*LimitState)(nil),      // 37: fastnetmon.api.v1.LimitState
-	(*ExemptionState)(nil),  // 38: fastnetmon.api.v1.ExemptionState
-	nil,                     // 39: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	(*StatusRequest)(nil),       // 0: fastnetmon.api.v1.StatusRequest
+	(*StatusResponse)(nil),      // 1: fastnetmon.api.v1.StatusResponse
+	(*KindCount)(nil),           // 2: fastnetmon.api.v1.KindCount
+	(*DirectionRate)(nil),       // 3: fastnetmon.api.v1.DirectionRate
+	(*TotalsRequest)(nil),       // 4: fastnetmon.api.v1.TotalsRequest
+	(*TotalsResponse)(nil),      // 5: fastnetmon.api.v1.TotalsResponse
+	(*TotalRate)(nil),           // 6: fastnetmon.api.v1.TotalRate
+	(*CounterRate)(nil),         // 7: fastnetmon.api.v1.CounterRate
+	(*HostsRequest)(nil),        // 8: fastnetmon.api.v1.HostsRequest
+	(*HostsResponse)(nil),       // 9: fastnetmon.api.v1.HostsResponse
+	(*HostRate)(nil),            // 10: fastnetmon.api.v1.HostRate
+	(*PluginsRequest)(nil),      // 11: fastnetmon.api.v1.PluginsRequest
+	(*PluginsResponse)(nil),     // 12: fastnetmon.api.v1.PluginsResponse
+	(*PluginStatus)(nil),        // 13: fastnetmon.api.v1.PluginStatus
+	(*Figure)(nil),              // 14: fastnetmon.api.v1.Figure
+	(*LedgerRequest)(nil),       // 15: fastnetmon.api.v1.LedgerRequest
+	(*LedgerResponse)(nil),      // 16: fastnetmon.api.v1.LedgerResponse
+	(*LedgerRow)(nil),           // 17: fastnetmon.api.v1.LedgerRow
+	(*AttacksRequest)(nil),      // 18: fastnetmon.api.v1.AttacksRequest
+	(*AttacksResponse)(nil),     // 19: fastnetmon.api.v1.AttacksResponse
+	(*ReloadRequest)(nil),       // 20: fastnetmon.api.v1.ReloadRequest
+	(*ReloadResponse)(nil),      // 21: fastnetmon.api.v1.ReloadResponse
+	(*EventsRequest)(nil),       // 22: fastnetmon.api.v1.EventsRequest
+	(*EventsResponse)(nil),      // 23: fastnetmon.api.v1.EventsResponse
+	(*Crossing)(nil),            // 24: fastnetmon.api.v1.Crossing
+	(*Event)(nil),               // 25: fastnetmon.api.v1.Event
+	(*Mitigation)(nil),          // 26: fastnetmon.api.v1.Mitigation
+	(*Peer)(nil),                // 27: fastnetmon.api.v1.Peer
+	(*MitigationsRequest)(nil),  // 28: fastnetmon.api.v1.MitigationsRequest
+	(*MitigationsResponse)(nil), // 29: fastnetmon.api.v1.MitigationsResponse
+	(*AuditRequest)(nil),        // 30: fastnetmon.api.v1.AuditRequest
+	(*AuditResponse)(nil),       // 31: fastnetmon.api.v1.AuditResponse
+	(*AuditEntry)(nil),          // 32: fastnetmon.api.v1.AuditEntry
+	(*BanRequest)(nil),          // 33: fastnetmon.api.v1.BanRequest
+	(*Values)(nil),              // 34: fastnetmon.api.v1.Values
+	(*UnbanRequest)(nil),        // 35: fastnetmon.api.v1.UnbanRequest
+	(*DecideRequest)(nil),       // 36: fastnetmon.api.v1.DecideRequest
+	(*TestActionRequest)(nil),   // 37: fastnetmon.api.v1.TestActionRequest
+	(*TestActionResponse)(nil),  // 38: fastnetmon.api.v1.TestActionResponse
+	(*TableRequest)(nil),        // 39: fastnetmon.api.v1.TableRequest
+	(*TableResponse)(nil),       // 40: fastnetmon.api.v1.TableResponse
+	(*PluginTable)(nil),         // 41: fastnetmon.api.v1.PluginTable
+	(*TableRow)(nil),            // 42: fastnetmon.api.v1.TableRow
+	(*DoctorRequest)(nil),       // 43: fastnetmon.api.v1.DoctorRequest
+	(*DoctorResponse)(nil),      // 44: fastnetmon.api.v1.DoctorResponse
+	(*Check)(nil),               // 45: fastnetmon.api.v1.Check
+	(*SuggestRequest)(nil),      // 46: fastnetmon.api.v1.SuggestRequest
+	(*SuggestResponse)(nil),     // 47: fastnetmon.api.v1.SuggestResponse
+	(*ExplainRequest)(nil),      // 48: fastnetmon.api.v1.ExplainRequest
+	(*ExplainResponse)(nil),     // 49: fastnetmon.api.v1.ExplainResponse
+	(*LimitState)(nil),          // 50: fastnetmon.api.v1.LimitState
+	(*ExemptionState)(nil),      // 51: fastnetmon.api.v1.ExemptionState
+	nil,                         // 52: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	nil,                         // 53: fastnetmon.api.v1.BanRequest.SetEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -3098,48 +4050,66 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
 	14, // 7: fastnetmon.api.v1.PluginStatus.figures:type_name -> fastnetmon.api.v1.Figure
 	17, // 8: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	39, // 9: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	52, // 9: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
 	25, // 10: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	25, // 11: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
 	24, // 12: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
 	24, // 13: fastnetmon.api.v1.Event.crossed:type_name -> fastnetmon.api.v1.Crossing
 	7,  // 14: fastnetmon.api.v1.Event.incoming:type_name -> fastnetmon.api.v1.CounterRate
 	7,  // 15: fastnetmon.api.v1.Event.outgoing:type_name -> fastnetmon.api.v1.CounterRate
-	28, // 16: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
-	29, // 17: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
-	32, // 18: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
-	37, // 19: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
-	38, // 20: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
-	25, // 21: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
-	0,  // 22: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 23: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 24: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 25: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	26, // 26: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
-	30, // 27: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
-	15, // 28: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	18, // 29: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	35, // 30: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
-	33, // 31: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
-	20, // 32: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	22, // 33: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 34: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 35: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 36: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 37: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	27, // 38: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	31, // 39: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	16, // 40: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	19, // 41: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	36, // 42: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
-	34, // 43: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
-	21, // 44: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	23, // 45: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	34, // [34:46] is the sub-list for method output_type
-	22, // [22:34] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	26, // 16: fastnetmon.api.v1.Event.mitigation:type_name -> fastnetmon.api.v1.Mitigation
+	27, // 17: fastnetmon.api.v1.Mitigation.peers:type_name -> fastnetmon.api.v1.Peer
+	26, // 18: fastnetmon.api.v1.MitigationsResponse.mitigations:type_name -> fastnetmon.api.v1.Mitigation
+	32, // 19: fastnetmon.api.v1.AuditResponse.entries:type_name -> fastnetmon.api.v1.AuditEntry
+	53, // 20: fastnetmon.api.v1.BanRequest.set:type_name -> fastnetmon.api.v1.BanRequest.SetEntry
+	41, // 21: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
+	42, // 22: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
+	45, // 23: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
+	50, // 24: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
+	51, // 25: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
+	25, // 26: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
+	34, // 27: fastnetmon.api.v1.BanRequest.SetEntry.value:type_name -> fastnetmon.api.v1.Values
+	0,  // 28: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 29: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 30: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 31: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	39, // 32: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	43, // 33: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	15, // 34: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	18, // 35: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	48, // 36: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	46, // 37: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
+	28, // 38: fastnetmon.api.v1.Control.Mitigations:input_type -> fastnetmon.api.v1.MitigationsRequest
+	30, // 39: fastnetmon.api.v1.Control.Audit:input_type -> fastnetmon.api.v1.AuditRequest
+	33, // 40: fastnetmon.api.v1.Control.Ban:input_type -> fastnetmon.api.v1.BanRequest
+	35, // 41: fastnetmon.api.v1.Control.Unban:input_type -> fastnetmon.api.v1.UnbanRequest
+	36, // 42: fastnetmon.api.v1.Control.Decide:input_type -> fastnetmon.api.v1.DecideRequest
+	37, // 43: fastnetmon.api.v1.Control.TestAction:input_type -> fastnetmon.api.v1.TestActionRequest
+	20, // 44: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	22, // 45: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 46: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 47: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 48: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 49: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	40, // 50: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	44, // 51: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	16, // 52: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	19, // 53: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	49, // 54: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	47, // 55: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
+	29, // 56: fastnetmon.api.v1.Control.Mitigations:output_type -> fastnetmon.api.v1.MitigationsResponse
+	31, // 57: fastnetmon.api.v1.Control.Audit:output_type -> fastnetmon.api.v1.AuditResponse
+	29, // 58: fastnetmon.api.v1.Control.Ban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 59: fastnetmon.api.v1.Control.Unban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 60: fastnetmon.api.v1.Control.Decide:output_type -> fastnetmon.api.v1.MitigationsResponse
+	38, // 61: fastnetmon.api.v1.Control.TestAction:output_type -> fastnetmon.api.v1.TestActionResponse
+	21, // 62: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	23, // 63: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	46, // [46:64] is the sub-list for method output_type
+	28, // [28:46] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
@@ -3153,7 +4123,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

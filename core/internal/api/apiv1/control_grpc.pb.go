@@ -24,18 +24,24 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_Status_FullMethodName  = "/fastnetmon.api.v1.Control/Status"
-	Control_Totals_FullMethodName  = "/fastnetmon.api.v1.Control/Totals"
-	Control_Hosts_FullMethodName   = "/fastnetmon.api.v1.Control/Hosts"
-	Control_Plugins_FullMethodName = "/fastnetmon.api.v1.Control/Plugins"
-	Control_Table_FullMethodName   = "/fastnetmon.api.v1.Control/Table"
-	Control_Doctor_FullMethodName  = "/fastnetmon.api.v1.Control/Doctor"
-	Control_Ledger_FullMethodName  = "/fastnetmon.api.v1.Control/Ledger"
-	Control_Attacks_FullMethodName = "/fastnetmon.api.v1.Control/Attacks"
-	Control_Explain_FullMethodName = "/fastnetmon.api.v1.Control/Explain"
-	Control_Suggest_FullMethodName = "/fastnetmon.api.v1.Control/Suggest"
-	Control_Reload_FullMethodName  = "/fastnetmon.api.v1.Control/Reload"
-	Control_Events_FullMethodName  = "/fastnetmon.api.v1.Control/Events"
+	Control_Status_FullMethodName      = "/fastnetmon.api.v1.Control/Status"
+	Control_Totals_FullMethodName      = "/fastnetmon.api.v1.Control/Totals"
+	Control_Hosts_FullMethodName       = "/fastnetmon.api.v1.Control/Hosts"
+	Control_Plugins_FullMethodName     = "/fastnetmon.api.v1.Control/Plugins"
+	Control_Table_FullMethodName       = "/fastnetmon.api.v1.Control/Table"
+	Control_Doctor_FullMethodName      = "/fastnetmon.api.v1.Control/Doctor"
+	Control_Ledger_FullMethodName      = "/fastnetmon.api.v1.Control/Ledger"
+	Control_Attacks_FullMethodName     = "/fastnetmon.api.v1.Control/Attacks"
+	Control_Explain_FullMethodName     = "/fastnetmon.api.v1.Control/Explain"
+	Control_Suggest_FullMethodName     = "/fastnetmon.api.v1.Control/Suggest"
+	Control_Mitigations_FullMethodName = "/fastnetmon.api.v1.Control/Mitigations"
+	Control_Audit_FullMethodName       = "/fastnetmon.api.v1.Control/Audit"
+	Control_Ban_FullMethodName         = "/fastnetmon.api.v1.Control/Ban"
+	Control_Unban_FullMethodName       = "/fastnetmon.api.v1.Control/Unban"
+	Control_Decide_FullMethodName      = "/fastnetmon.api.v1.Control/Decide"
+	Control_TestAction_FullMethodName  = "/fastnetmon.api.v1.Control/TestAction"
+	Control_Reload_FullMethodName      = "/fastnetmon.api.v1.Control/Reload"
+	Control_Events_FullMethodName      = "/fastnetmon.api.v1.Control/Events"
 )
 
 // ControlClient is the client API for Control service.
@@ -67,6 +73,21 @@ type ControlClient interface {
 	// Limits from how rates were while the daemon ran, with the evidence.
 	// INVALID_ARGUMENT: unknown hostgroup.
 	Suggest(ctx context.Context, in *SuggestRequest, opts ...grpc.CallOption) (*SuggestResponse, error)
+	// Mitigations that are not over, oldest first, or those that are, newest first.
+	Mitigations(ctx context.Context, in *MitigationsRequest, opts ...grpc.CallOption) (*MitigationsResponse, error)
+	// What people did about mitigations, newest first.
+	Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error)
+	// Asks for mitigations of a target. They come back as they are once decided,
+	// or after two seconds. INVALID_ARGUMENT: no prefix, no such action, or none.
+	Ban(ctx context.Context, in *BanRequest, opts ...grpc.CallOption) (*MitigationsResponse, error)
+	// Releases mitigations, whoever asked for them. INVALID_ARGUMENT: there is none.
+	Unban(ctx context.Context, in *UnbanRequest, opts ...grpc.CallOption) (*MitigationsResponse, error)
+	// Lets something that a guard holds pass, or gives it up. INVALID_ARGUMENT: it
+	// is not held, or is never announced.
+	Decide(ctx context.Context, in *DecideRequest, opts ...grpc.CallOption) (*MitigationsResponse, error)
+	// Sends one event to an action that notifies, and asks one that acts on the
+	// network what it would do; nothing is done. INVALID_ARGUMENT: no such action.
+	TestAction(ctx context.Context, in *TestActionRequest, opts ...grpc.CallOption) (*TestActionResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
@@ -183,6 +204,66 @@ func (c *controlClient) Suggest(ctx context.Context, in *SuggestRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) Mitigations(ctx context.Context, in *MitigationsRequest, opts ...grpc.CallOption) (*MitigationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MitigationsResponse)
+	err := c.cc.Invoke(ctx, Control_Mitigations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Audit(ctx context.Context, in *AuditRequest, opts ...grpc.CallOption) (*AuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuditResponse)
+	err := c.cc.Invoke(ctx, Control_Audit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Ban(ctx context.Context, in *BanRequest, opts ...grpc.CallOption) (*MitigationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MitigationsResponse)
+	err := c.cc.Invoke(ctx, Control_Ban_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Unban(ctx context.Context, in *UnbanRequest, opts ...grpc.CallOption) (*MitigationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MitigationsResponse)
+	err := c.cc.Invoke(ctx, Control_Unban_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Decide(ctx context.Context, in *DecideRequest, opts ...grpc.CallOption) (*MitigationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MitigationsResponse)
+	err := c.cc.Invoke(ctx, Control_Decide_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) TestAction(ctx context.Context, in *TestActionRequest, opts ...grpc.CallOption) (*TestActionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TestActionResponse)
+	err := c.cc.Invoke(ctx, Control_TestAction_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReloadResponse)
@@ -241,6 +322,21 @@ type ControlServer interface {
 	// Limits from how rates were while the daemon ran, with the evidence.
 	// INVALID_ARGUMENT: unknown hostgroup.
 	Suggest(context.Context, *SuggestRequest) (*SuggestResponse, error)
+	// Mitigations that are not over, oldest first, or those that are, newest first.
+	Mitigations(context.Context, *MitigationsRequest) (*MitigationsResponse, error)
+	// What people did about mitigations, newest first.
+	Audit(context.Context, *AuditRequest) (*AuditResponse, error)
+	// Asks for mitigations of a target. They come back as they are once decided,
+	// or after two seconds. INVALID_ARGUMENT: no prefix, no such action, or none.
+	Ban(context.Context, *BanRequest) (*MitigationsResponse, error)
+	// Releases mitigations, whoever asked for them. INVALID_ARGUMENT: there is none.
+	Unban(context.Context, *UnbanRequest) (*MitigationsResponse, error)
+	// Lets something that a guard holds pass, or gives it up. INVALID_ARGUMENT: it
+	// is not held, or is never announced.
+	Decide(context.Context, *DecideRequest) (*MitigationsResponse, error)
+	// Sends one event to an action that notifies, and asks one that acts on the
+	// network what it would do; nothing is done. INVALID_ARGUMENT: no such action.
+	TestAction(context.Context, *TestActionRequest) (*TestActionResponse, error)
 	// Reads the configuration again and, where it is sound, applies it. ABORTED:
 	// another reload is under way.
 	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
@@ -286,6 +382,24 @@ func (UnimplementedControlServer) Explain(context.Context, *ExplainRequest) (*Ex
 }
 func (UnimplementedControlServer) Suggest(context.Context, *SuggestRequest) (*SuggestResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Suggest not implemented")
+}
+func (UnimplementedControlServer) Mitigations(context.Context, *MitigationsRequest) (*MitigationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Mitigations not implemented")
+}
+func (UnimplementedControlServer) Audit(context.Context, *AuditRequest) (*AuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Audit not implemented")
+}
+func (UnimplementedControlServer) Ban(context.Context, *BanRequest) (*MitigationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Ban not implemented")
+}
+func (UnimplementedControlServer) Unban(context.Context, *UnbanRequest) (*MitigationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Unban not implemented")
+}
+func (UnimplementedControlServer) Decide(context.Context, *DecideRequest) (*MitigationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Decide not implemented")
+}
+func (UnimplementedControlServer) TestAction(context.Context, *TestActionRequest) (*TestActionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TestAction not implemented")
 }
 func (UnimplementedControlServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
@@ -494,6 +608,114 @@ func _Control_Suggest_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Mitigations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MitigationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Mitigations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Mitigations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Mitigations(ctx, req.(*MitigationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Audit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Audit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Audit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Audit(ctx, req.(*AuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Ban_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Ban(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Ban_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Ban(ctx, req.(*BanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Unban_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnbanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Unban(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Unban_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Unban(ctx, req.(*UnbanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Decide_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DecideRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Decide(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Decide_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Decide(ctx, req.(*DecideRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_TestAction_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TestActionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).TestAction(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_TestAction_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).TestAction(ctx, req.(*TestActionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Control_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReloadRequest)
 	if err := dec(in); err != nil {
@@ -569,6 +791,30 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Suggest",
 			Handler:    _Control_Suggest_Handler,
+		},
+		{
+			MethodName: "Mitigations",
+			Handler:    _Control_Mitigations_Handler,
+		},
+		{
+			MethodName: "Audit",
+			Handler:    _Control_Audit_Handler,
+		},
+		{
+			MethodName: "Ban",
+			Handler:    _Control_Ban_Handler,
+		},
+		{
+			MethodName: "Unban",
+			Handler:    _Control_Unban_Handler,
+		},
+		{
+			MethodName: "Decide",
+			Handler:    _Control_Decide_Handler,
+		},
+		{
+			MethodName: "TestAction",
+			Handler:    _Control_TestAction_Handler,
 		},
 		{
 			MethodName: "Reload",

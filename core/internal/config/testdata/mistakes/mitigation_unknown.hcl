@@ -9,6 +9,6 @@ hostgroup "default" {
     pps = 1
   }
   mitigation {
-    hold = "10m"
+    hod = "10m"
   }
 }

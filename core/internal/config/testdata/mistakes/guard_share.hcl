@@ -1,0 +1,3 @@
+guard {
+  max_share = 2
+}

@@ -1,0 +1,3 @@
+guard {
+  shortest_prefix = 32
+}

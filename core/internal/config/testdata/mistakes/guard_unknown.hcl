@@ -1,0 +1,3 @@
+guard {
+  max_actve = 100
+}

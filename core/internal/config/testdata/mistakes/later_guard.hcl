@@ -1,3 +1,0 @@
-guard {
-  max_active = 100
-}

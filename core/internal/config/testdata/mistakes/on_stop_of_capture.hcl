@@ -1,0 +1,5 @@
+capture "sflow" "edge" {
+  process {
+    on_stop = "keep"
+  }
+}

@@ -1,0 +1,5 @@
+action "gobgp" "edge" {
+  process {
+    on_stop = "withdrawn"
+  }
+}

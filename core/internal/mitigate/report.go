@@ -1,0 +1,370 @@
+package mitigate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+// pluginState is what is known of the process behind an action.
+type pluginState struct {
+	conn    uint64 // 0: it does not run
+	last    uint64
+	version uint64 // of the set it is to have
+	told    uint64 // of the set it has taken on this connection
+	unknown map[string]sdk.MitigationStatus
+	fault   string // why it takes no set
+}
+
+// maxUnknown bounds what a plugin may say that it holds without having been asked.
+const maxUnknown = 1000
+
+const notRunning = "the plugin is not running"
+
+func (p *pluginState) absence(otherwise string) string {
+	if p.conn == 0 {
+		return notRunning
+	}
+	return otherwise
+}
+
+func (m *Machine) plugin(block string) *pluginState {
+	p := m.plugins[block]
+	if p == nil {
+		p = &pluginState{version: 1}
+		m.plugins[block] = p
+	}
+	return p
+}
+
+// Up says that a plugin runs. It is to get its set, and what it holds is not
+// known until it says so.
+func (m *Machine) Up(block string) (conn uint64) {
+	p := m.plugin(block)
+	p.last++
+	p.conn, p.told, p.unknown, p.fault = p.last, 0, map[string]sdk.MitigationStatus{}, ""
+	for _, e := range m.of(block) {
+		e.tryAt, e.tries, e.omitted = 0, 0, 0
+		if e.Desired || e.State == sdk.MitigationRequested {
+			e.preview = true // its configuration may be another
+			m.set(e, sdk.MitigationRequested, "the plugin has just started")
+		}
+	}
+	return p.conn
+}
+
+// Down says that a plugin does not run any more.
+func (m *Machine) Down(block string) {
+	p := m.plugin(block)
+	p.conn, p.unknown = 0, nil
+	for _, e := range m.of(block) {
+		e.peers = nil
+		switch e.State {
+		case sdk.MitigationReleasing:
+			m.set(e, sdk.MitigationReleasing, notRunning)
+		case sdk.MitigationHeld:
+		default:
+			m.set(e, sdk.MitigationRequested, notRunning)
+		}
+	}
+}
+
+// of lists the entries of a block, oldest first.
+func (m *Machine) of(block string) []*entry {
+	var out []*entry
+	for _, e := range m.byID {
+		if e.Action.Block == block {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b *entry) int {
+		return cmp.Or(a.Requested.Compare(b.Requested), strings.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+// Job is one preview to make.
+type Job struct {
+	id         string
+	event      *sdk.Event // that it is for
+	mitigation sdk.Mitigation
+}
+
+// Previews lists what is to be previewed now, at most so many. What has no room
+// by the guards' counts is held without being asked about.
+func (m *Machine) Previews(block string, most int) []Job {
+	if m.plugin(block).conn == 0 {
+		return nil
+	}
+	var out []Job
+	for _, e := range m.of(block) {
+		if !e.preview || m.now.Boot < e.tryAt {
+			continue
+		}
+		if !e.Desired && e.Freed == "" {
+			if why := m.guard.crowded(&m.tally, m.now.Boot); why != "" {
+				m.hold(e, why, false)
+				continue
+			}
+		}
+		if len(out) == most {
+			break
+		}
+		event := &e.Event
+		if e.pending != nil {
+			event = e.pending
+		}
+		out = append(out, Job{e.ID, event, e.mitigation(event)})
+	}
+	return out
+}
+
+// Previewed takes what a mitigation would come to.
+func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
+	e := m.byID[j.id]
+	if e == nil || !e.preview || e.State == sdk.MitigationReleasing {
+		return
+	}
+	if e.pending != nil && e.pending != j.event {
+		return // there is a newer one
+	}
+	if err == nil && len(announced) == 0 {
+		err = fmt.Errorf("it would announce nothing")
+	}
+	if err != nil {
+		e.tries++
+		e.tryAt = m.now.Boot + backoff(e.tries)
+		if !e.Desired {
+			m.set(e, sdk.MitigationRequested, err.Error())
+		}
+		return
+	}
+	e.preview, e.tries = false, 0
+	if why := m.guard.forbidden(e.Target, announced); why != "" {
+		if e.Desired {
+			e.pending = nil // what is in force stays as it is
+			if m.guard.forbidden(e.Target, e.Announced) != "" {
+				m.refuse(e)
+				m.release(e, why)
+			}
+			return
+		}
+		m.hold(e, why, true)
+		return
+	}
+	if !e.Desired && e.Freed == "" {
+		if why := cmp.Or(m.guard.crowded(&m.tally, m.now.Boot), m.guard.share(&m.tally, announced)); why != "" {
+			e.Announced = announced
+			m.hold(e, why, false)
+			return
+		}
+	}
+	m.pass(e, j.event, announced)
+}
+
+// pass puts a mitigation, or what it comes to now, into its plugin's set.
+func (m *Machine) pass(e *entry, event *sdk.Event, announced []sdk.Announcement) {
+	if e.Desired {
+		m.tally.remove(e.Announced)
+	}
+	e.Announced = announced
+	m.tally.add(announced)
+	if e.pending == event {
+		e.Event, e.pending = *event, nil
+	}
+	m.dirty[e.ID] = true
+	m.touch(e)
+	if e.Desired {
+		return
+	}
+	e.Desired = true
+	m.tally.begun = append(m.tally.begun, m.now.Boot)
+	m.startHold(e)
+	m.set(e, sdk.MitigationRequested, "told to the plugin")
+}
+
+// hold keeps a mitigation back.
+func (m *Machine) hold(e *entry, why string, hard bool) {
+	e.preview, e.Hard = false, hard
+	m.set(e, sdk.MitigationHeld, why)
+}
+
+// Set is what a plugin is to hold, and the version of that.
+func (m *Machine) Set(block string) (set []sdk.Mitigation, version uint64) {
+	room := maxDump
+	list := m.of(block)
+	for i := len(list) - 1; i >= 0; i-- { // dumps of the newest go along
+		if e := list[i]; e.Desired {
+			e.Synced = true
+			x := e.mitigation(&e.Event)
+			x.Event.Evidence = dumped(x.Event.Evidence, &room)
+			set = append(set, x)
+		}
+	}
+	slices.Reverse(set)
+	return set, m.plugin(block).version
+}
+
+// maxDump bounds the packets in one set, in octets; each takes sampleSize and
+// what it holds.
+const (
+	maxDump    = 1 << 20
+	sampleSize = 64
+)
+
+// dumped is evidence whose dump still has room.
+func dumped(e *sdk.EvidenceReport, room *int) *sdk.EvidenceReport {
+	if e == nil {
+		return nil
+	}
+	size := 0
+	for i := range e.Dump {
+		size += sampleSize + len(e.Dump[i].Data) + len(e.Dump[i].Record)
+	}
+	if size <= *room {
+		*room -= size
+		return e
+	}
+	out := *e
+	out.Dump = nil
+	return &out
+}
+
+// Behind tells whether a plugin runs and has not taken its newest set.
+func (m *Machine) Behind(block string) bool {
+	p := m.plugin(block)
+	return p.conn != 0 && p.told != p.version
+}
+
+// Synced says how a plugin took a set.
+func (m *Machine) Synced(block string, conn, version uint64, err error) {
+	p := m.plugin(block)
+	if p.conn != conn || conn == 0 {
+		return
+	}
+	if err != nil {
+		p.fault = err.Error()
+		for _, e := range m.of(block) {
+			switch e.State {
+			case sdk.MitigationReleasing, sdk.MitigationRequested:
+				if e.Synced {
+					m.set(e, e.State, "the plugin does not take it: "+p.fault)
+				}
+			}
+		}
+		return
+	}
+	p.told, p.fault = version, ""
+	for _, e := range m.of(block) {
+		if e.State == sdk.MitigationReleasing && e.omitted == 0 && version == p.version {
+			e.omitted = max(m.now.Boot, 1)
+		}
+	}
+}
+
+// Report takes a plugin's word.
+func (m *Machine) Report(block string, conn uint64, s sdk.MitigationStatus) {
+	p := m.plugin(block)
+	if p.conn != conn || conn == 0 {
+		return
+	}
+	e := m.byID[s.ID]
+	if e == nil || e.Action.Block != block {
+		m.stranger(p, s)
+		return
+	}
+	e.reported, e.peers = s.State, s.Peers
+	e.conn = conn
+	if s.State == sdk.MitigationReleased {
+		e.conn = 0
+	}
+	if e.State == sdk.MitigationReleasing {
+		m.releasing(e, p, s)
+		return
+	}
+	if !e.Desired {
+		if s.State != sdk.MitigationReleased {
+			m.touch(e) // it holds what is not to be: the set without it says so
+		}
+		return
+	}
+	switch s.State {
+	case sdk.MitigationActive, sdk.MitigationSent:
+		e.tries, e.tryAt = 0, 0
+		m.set(e, s.State, cmp.Or(s.Cause, "the plugin says so"))
+	case sdk.MitigationPending:
+		m.set(e, sdk.MitigationRequested, cmp.Or(s.Cause, "the plugin waits"))
+	case sdk.MitigationFailed:
+		m.set(e, sdk.MitigationFailed, cmp.Or(s.Cause, "the plugin has given up"))
+		m.again(e)
+	case sdk.MitigationReleased:
+		m.set(e, sdk.MitigationRequested, "the plugin has it no more"+after(s.Cause))
+		m.again(e)
+	}
+}
+
+func after(cause string) string {
+	if cause == "" {
+		return ""
+	}
+	return ": " + cause
+}
+
+// releasing takes a word on what is to go.
+func (m *Machine) releasing(e *entry, p *pluginState, s sdk.MitigationStatus) {
+	switch s.State {
+	case sdk.MitigationReleased:
+		if e.omitted == 0 && p.told != p.version {
+			return // of an older set: it is still to be told
+		}
+		m.finish(e, e.Cause)
+	case sdk.MitigationFailed:
+		m.set(e, sdk.MitigationReleasing, "the plugin cannot take it back"+after(s.Cause))
+		m.again(e)
+	}
+}
+
+// stranger notes what a plugin holds and was never asked to hold; the next set
+// does not have it.
+func (m *Machine) stranger(p *pluginState, s sdk.MitigationStatus) {
+	if s.State == sdk.MitigationReleased {
+		delete(p.unknown, s.ID)
+		return
+	}
+	if _, known := p.unknown[s.ID]; !known {
+		if len(p.unknown) >= maxUnknown {
+			return
+		}
+		p.version++
+	}
+	p.unknown[s.ID] = s
+}
+
+// again has the set told once more, after a pause that grows.
+func (m *Machine) again(e *entry) {
+	e.tries++
+	e.tryAt = m.now.Boot + backoff(e.tries)
+}
+
+// Retry renews the version of plugins' sets for what is due to be told again.
+func (m *Machine) Retry() {
+	for _, e := range m.byID {
+		if e.preview || e.tryAt == 0 || m.now.Boot < e.tryAt {
+			continue
+		}
+		e.tryAt = 0
+		if e.State == sdk.MitigationFailed || e.Desired || e.State == sdk.MitigationReleasing {
+			m.touch(e)
+		}
+	}
+}
+
+// backoff is the pause before a try.
+func backoff(tries int) time.Duration {
+	d := tryFirst << min(max(tries-1, 0), 10)
+	return min(d, tryMost)
+}
