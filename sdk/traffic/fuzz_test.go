@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -19,6 +20,9 @@ func TestFuzzCorpus(t *testing.T) {
 		shape{"IPv6LongChain", ethernet(etherIPv6, ipv6Packet(extOptions, chain(MaxExtensions+1, ProtoUDP)))},
 		shape{"IPv4Options", ethernet(etherIPv4, ipv4Packet(ProtoICMP, 0x2000, make([]byte, 40), []byte{8, 0}))},
 	)
+	for _, c := range tunnelledFrames() {
+		shapes = append(shapes, shape{"tunnel_" + strings.NewReplacer(" ", "_", ",", "").Replace(c.name), c.frame})
+	}
 	if *update {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -42,7 +46,14 @@ func TestFuzzCorpus(t *testing.T) {
 // accepts is defined and does not depend on what the slot held before.
 func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, link uint16, frame []byte, wire int) {
-		for _, p := range []Parser{{}, {LengthFromFrame: true}} {
+		var several [MaxTunnels]Record
+		both := decapsulating(Both)
+		var outer Record
+		o := both.Frame(&outer, LinkType(link), frame, wire)
+		if n := both.More(several[:], LinkType(link), frame, wire); n > 0 && o != OK {
+			t.Fatalf("%v, and yet %d packets inside", o, n)
+		}
+		for _, p := range []Parser{{}, {LengthFromFrame: true}, *decapsulating(Inner)} {
 			stale, clean := dirty(), Record{}
 			o := p.Frame(&stale, LinkType(link), frame, wire)
 			if again := p.Frame(&clean, LinkType(link), frame, wire); again != o {

@@ -32,7 +32,7 @@ const (
 const mapped = 0xffff0000
 
 // ipv4 parses the IPv4 header at off (RFC 791).
-func (p *Parser) ipv4(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+func (p *Parser) ipv4(r *Record, frame []byte, off, wire int, vlan uint16, w *walk) Outcome {
 	if len(frame) < off+ipv4Header {
 		return Truncated
 	}
@@ -73,12 +73,15 @@ func (p *Parser) ipv4(r *Record, frame []byte, off, wire int, vlan uint16) Outco
 	}
 	if header <= len(b) {
 		transport(r, b[header:])
+		if p.into != 0 {
+			p.tunnel(r, frame[:off+len(b)], off+header, wire, vlan, w)
+		}
 	}
 	return OK
 }
 
 // ipv6 parses the IPv6 header at off (RFC 8200).
-func (p *Parser) ipv6(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+func (p *Parser) ipv6(r *Record, frame []byte, off, wire int, vlan uint16, w *walk) Outcome {
 	if len(frame) < off+ipv6Header {
 		return Truncated
 	}
@@ -107,57 +110,64 @@ func (p *Parser) ipv6(r *Record, frame []byte, off, wire int, vlan uint16) Outco
 	r.Protocol = h[6]
 	r.TTL, r.ToS, r.VLAN = h[7], h[0]<<4|h[1]>>4, vlan
 
+	end := off + len(b)
 	b = b[ipv6Header:]
 	switch h[6] { // the usual ones need not ask whether they are extensions
 	case ProtoTCP, ProtoUDP, ProtoICMPv6:
 		transport(r, b)
 	default:
-		extensions(r, b)
+		b = extensions(r, b)
+	}
+	if p.into != 0 && b != nil {
+		p.tunnel(r, frame[:end], end-len(b), wire, vlan, w)
 	}
 	return OK
 }
 
 // extensions walks the extension headers, b beginning with the first, until
-// the upper protocol, which it leaves in r.Protocol. Where the packet is cut
-// or the chain too long, r.Protocol is the first header that was not reached.
-func extensions(r *Record, b []byte) {
+// the upper protocol, which it leaves in r.Protocol, and returns what the upper
+// protocol has. Where the packet is cut or the chain too long, r.Protocol is the
+// first header that was not reached.
+func extensions(r *Record, b []byte) []byte {
 	for range MaxExtensions {
 		var size int
 		switch r.Protocol {
 		case extHopByHop, extRouting, extOptions, extMobility, extHIP, extShim6:
 			if len(b) < 2 {
-				return
+				return nil
 			}
 			size = (int(b[1]) + 1) * 8
 		case extAuth: // counts in four octets, minus two (RFC 4302 2.2)
 			if len(b) < 2 {
-				return
+				return nil
 			}
 			size = (int(b[1]) + 2) * 4
 		case extFragment:
 			if len(b) < 8 {
-				return
+				return nil
 			}
 			r.Marks |= MarkFragment
 			if binary.BigEndian.Uint16(b[2:])&0xfff8 != 0 {
 				r.Marks |= MarkLater
 				r.Protocol = b[0]
-				return
+				return nil
 			}
 			size = 8
 		default:
 			transport(r, b)
-			return
+			return b
 		}
 		r.Protocol = b[0]
 		if len(b) < size {
-			return // cut, or a header longer than its packet
+			return nil // cut, or a header longer than its packet
 		}
 		b = b[size:]
 	}
-	if !isExtension(r.Protocol) {
-		transport(r, b)
+	if isExtension(r.Protocol) {
+		return nil
 	}
+	transport(r, b)
+	return b
 }
 
 func isExtension(proto uint8) bool {

@@ -16,6 +16,8 @@ const (
 	etherMPLS  = 0x8847 // RFC 3032
 	etherMPLSM = 0x8848 // multicast, or upstream-assigned labels (RFC 5332)
 	etherPPPoE = 0x8864 // session stage (RFC 2516)
+	etherTEB   = 0x6558 // Ethernet (RFC 1701, RFC 7637)
+	etherNSH   = 0x894f // RFC 8300
 )
 
 // PPP protocol numbers (IANA).
@@ -38,7 +40,9 @@ var snap = [6]byte{0xaa, 0xaa, 0x03}
 //
 // A frame may be cut (snap length): as soon as the fixed IP header is whole
 // the packet counts; ports, TCP flags and ICMP type are filled in where their
-// octets are there. Of a tunnelled packet the outermost IP header counts.
+// octets are there. Of a tunnelled packet the outermost IP header counts, unless
+// Decapsulate says otherwise; what stands before an IP header without being one
+// itself (tags, labels, PPPoE, Ethernet over MPLS, NSH) is always passed.
 //
 // After OK every field of the record is defined, whatever it held before:
 // Packets and Sampling are 1; Time, Class, NextHop, Exporter, the interfaces
@@ -48,37 +52,61 @@ type Parser struct {
 	// LengthFromFrame counts the frame's length on the wire instead of the
 	// IP header's length.
 	LengthFromFrame bool
+
+	inner, both, into uint8 // tunnels of which the inner packet counts, both do, either
+}
+
+// walk is how deep in a frame the parser is; nil is the outermost layer. (In a
+// struct of its own, since what is handed on in registers is all the faster.)
+type walk struct {
+	vlan   uint16 // outermost tag so far
+	level  uint8  // packets around this one
+	nested uint8  // frames and service headers inside others
+	more   *more  // collects the inner packets that count besides; nil: nobody asks
+}
+
+// state is a walk to go further from.
+func (w *walk) state() walk {
+	if w == nil {
+		return walk{}
+	}
+	return *w
 }
 
 // Frame parses one frame of the given link type. wire is the frame's length
 // on the wire in octets; less than len(frame) means that it was not cut.
 func (p *Parser) Frame(r *Record, link LinkType, frame []byte, wire int) Outcome {
-	wire = max(wire, len(frame))
-	switch link {
-	case LinkEthernet:
+	if link == LinkEthernet {
 		return p.Ethernet(r, frame, wire)
+	}
+	return p.frame(r, link, frame, max(wire, len(frame)), nil)
+}
+
+// frame is Frame for link types other than Ethernet.
+func (p *Parser) frame(r *Record, link LinkType, frame []byte, wire int, w *walk) Outcome {
+	switch link {
 	case LinkRaw, LinkRawBSD, LinkRawOBSD:
-		return p.ip(r, frame, 0, wire, 0)
+		return p.ip(r, frame, 0, wire, 0, w)
 	case LinkIPv4:
-		return p.ipv4(r, frame, 0, wire, 0)
+		return p.ipv4(r, frame, 0, wire, 0, w)
 	case LinkIPv6:
-		return p.ipv6(r, frame, 0, wire, 0)
+		return p.ipv6(r, frame, 0, wire, 0, w)
 	case LinkSLL:
 		if len(frame) < 16 {
 			return Truncated
 		}
-		return p.ether(r, frame, 16, wire, binary.BigEndian.Uint16(frame[14:]))
+		return p.ether(r, frame, 16, wire, binary.BigEndian.Uint16(frame[14:]), w)
 	case LinkSLL2:
 		if len(frame) < 20 {
 			return Truncated
 		}
-		return p.ether(r, frame, 20, wire, binary.BigEndian.Uint16(frame))
+		return p.ether(r, frame, 20, wire, binary.BigEndian.Uint16(frame), w)
 	case LinkNull, LinkLoop:
-		return p.loopback(r, frame, wire)
+		return p.loopback(r, frame, wire, w)
 	case LinkPPP:
-		return p.ppp(r, frame, 0, wire, 0)
+		return p.ppp(r, frame, 0, wire, 0, w)
 	case LinkMPLS:
-		return p.mpls(r, frame, 0, wire, 0)
+		return p.mpls(r, frame, 0, wire, 0, w)
 	}
 	return UnknownLink
 }
@@ -86,7 +114,7 @@ func (p *Parser) Frame(r *Record, link LinkType, frame []byte, wire int) Outcome
 // IP parses a packet that begins with its IPv4 or IPv6 header. wire is its
 // length on the wire.
 func (p *Parser) IP(r *Record, packet []byte, wire int) Outcome {
-	return p.ip(r, packet, 0, max(wire, len(packet)), 0)
+	return p.ip(r, packet, 0, max(wire, len(packet)), 0, nil)
 }
 
 // Ethernet parses an Ethernet II frame, without preamble. wire is its length
@@ -119,7 +147,13 @@ func (p *Parser) Ethernet(r *Record, frame []byte, wire int) Outcome {
 	case ProtoTCP:
 		r.TCPFlags = h[start+13]
 	case ProtoUDP:
+		if p.into != 0 {
+			return p.ethernet(r, frame, wire)
+		}
 	default:
+		if p.into != 0 {
+			return p.ethernet(r, frame, wire)
+		}
 		transport(r, h[start:])
 		return OK
 	}
@@ -133,25 +167,37 @@ func (p *Parser) ethernet(r *Record, frame []byte, wire int) Outcome {
 	if len(frame) < etherHeader {
 		return Truncated
 	}
-	return p.ether(r, frame, etherHeader, max(wire, len(frame)), binary.BigEndian.Uint16(frame[12:]))
+	kind := binary.BigEndian.Uint16(frame[12:])
+	if kind == etherIPv6 {
+		return p.ipv6(r, frame, etherHeader, max(wire, len(frame)), 0, nil)
+	}
+	return p.ether(r, frame, etherHeader, max(wire, len(frame)), kind, nil)
 }
 
 // ether goes on at off, where what the EtherType kind announces begins.
-func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16) Outcome {
+func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16, w *walk) Outcome {
 	var vlan uint16
+	if w != nil {
+		vlan = w.vlan
+	}
 	for tags := 0; ; tags++ {
 		switch kind {
 		case etherIPv4:
-			return p.ipv4(r, frame, off, wire, vlan)
+			return p.ipv4(r, frame, off, wire, vlan, w)
 		case etherIPv6:
-			return p.ipv6(r, frame, off, wire, vlan)
+			return p.ipv6(r, frame, off, wire, vlan, w)
 		case etherVLAN, etherQinQ, etherQinQ1, etherQinQ2:
 		case etherMPLS, etherMPLSM:
-			return p.mpls(r, frame, off, wire, vlan)
+			return p.mpls(r, frame, off, wire, vlan, w)
 		case etherPPPoE:
-			return p.ppp(r, frame, off+6, wire, vlan)
+			return p.ppp(r, frame, off+6, wire, vlan, w)
 		default:
-			if kind >= etherLeast {
+			switch {
+			case kind == etherTEB:
+				return p.nested(r, frame, off, wire, vlan, w)
+			case kind == etherNSH:
+				return p.nsh(r, frame, off, wire, vlan, w)
+			case kind >= etherLeast:
 				return NotIP
 			}
 			// A length: IEEE 802.3 with LLC, from which SNAP leads on.
@@ -171,7 +217,7 @@ func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16) Outc
 		if len(frame) < off+4 {
 			return Truncated
 		}
-		if tags == 0 {
+		if tags == 0 && vlan == 0 {
 			vlan = binary.BigEndian.Uint16(frame[off:]) & 0x0fff
 		}
 		kind = binary.BigEndian.Uint16(frame[off+2:])
@@ -180,9 +226,10 @@ func (p *Parser) ether(r *Record, frame []byte, off, wire int, kind uint16) Outc
 }
 
 // mpls skips a label stack. Nothing in it names what follows, so the first
-// nibble decides, as it does in routers (RFC 4928): a pseudowire's control
-// word begins with 0 and is not IP.
-func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+// nibble decides, as it does in routers (RFC 4928): 0 begins a pseudowire's
+// control word, 4 and 6 an IP header. But where a pseudowire has no control word
+// these may begin an Ethernet address; then the header's length is wrong.
+func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16, w *walk) Outcome {
 	for range MaxLabels {
 		if len(frame) < off+4 {
 			return Truncated
@@ -190,7 +237,7 @@ func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16) Outco
 		bottom := frame[off+2]&1 != 0
 		off += 4
 		if bottom {
-			return p.ip(r, frame, off, wire, vlan)
+			return p.pseudowire(r, frame, off, wire, vlan, w)
 		}
 	}
 	return TooManyTags
@@ -198,7 +245,7 @@ func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16) Outco
 
 // ppp reads a PPP header: optional address and control octets, then the
 // protocol in one octet (odd) or two (RFC 1661 2).
-func (p *Parser) ppp(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+func (p *Parser) ppp(r *Record, frame []byte, off, wire int, vlan uint16, w *walk) Outcome {
 	if len(frame) >= off+2 && frame[off] == 0xff && frame[off+1] == 0x03 {
 		off += 2
 	}
@@ -213,18 +260,18 @@ func (p *Parser) ppp(r *Record, frame []byte, off, wire int, vlan uint16) Outcom
 	}
 	switch kind {
 	case pppIPv4:
-		return p.ipv4(r, frame, off, wire, vlan)
+		return p.ipv4(r, frame, off, wire, vlan, w)
 	case pppIPv6:
-		return p.ipv6(r, frame, off, wire, vlan)
+		return p.ipv6(r, frame, off, wire, vlan, w)
 	case pppMPLS:
-		return p.mpls(r, frame, off, wire, vlan)
+		return p.mpls(r, frame, off, wire, vlan, w)
 	}
 	return NotIP
 }
 
 // loopback reads the address family, which LinkNull has in the byte order of
 // a host that the file does not name: all families are below 256.
-func (p *Parser) loopback(r *Record, frame []byte, wire int) Outcome {
+func (p *Parser) loopback(r *Record, frame []byte, wire int, w *walk) Outcome {
 	if len(frame) < 4 {
 		return Truncated
 	}
@@ -234,23 +281,23 @@ func (p *Parser) loopback(r *Record, frame []byte, wire int) Outcome {
 	}
 	switch family {
 	case 2: // AF_INET everywhere
-		return p.ipv4(r, frame, 4, wire, 0)
+		return p.ipv4(r, frame, 4, wire, 0, w)
 	case 10, 24, 28, 30: // AF_INET6 of Linux, NetBSD and OpenBSD, FreeBSD, Darwin
-		return p.ipv6(r, frame, 4, wire, 0)
+		return p.ipv6(r, frame, 4, wire, 0, w)
 	}
 	return NotIP
 }
 
 // ip goes on where the version nibble alone tells the family.
-func (p *Parser) ip(r *Record, frame []byte, off, wire int, vlan uint16) Outcome {
+func (p *Parser) ip(r *Record, frame []byte, off, wire int, vlan uint16, w *walk) Outcome {
 	if len(frame) <= off {
 		return Truncated
 	}
 	switch frame[off] >> 4 {
 	case 4:
-		return p.ipv4(r, frame, off, wire, vlan)
+		return p.ipv4(r, frame, off, wire, vlan, w)
 	case 6:
-		return p.ipv6(r, frame, off, wire, vlan)
+		return p.ipv6(r, frame, off, wire, vlan, w)
 	}
 	return NotIP
 }
