@@ -56,6 +56,7 @@ type worker struct {
 	n       int
 	slots   [batchRecords]slot
 	frame   func(i int) []byte
+	more    [traffic.MaxTunnels]traffic.Record
 	lost    [causes]uint64
 	counted uint64 // frames that the ring has given, since the statistics were last settled
 	rng     uint64
@@ -311,8 +312,9 @@ func (k *worker) one(b, h []byte, off, base int) {
 		k.reserve()
 	}
 	r := &k.records[k.n]
+	frame := b[from : from+size : from+size]
 	var o traffic.Outcome
-	if frame := b[from : from+size : from+size]; k.s.link == traffic.LinkEthernet {
+	if k.s.link == traffic.LinkEthernet {
 		o = k.parser.Ethernet(r, frame, wire)
 	} else {
 		o = k.parser.Frame(r, k.s.link, frame, wire)
@@ -335,6 +337,30 @@ func (k *worker) one(b, h []byte, off, base int) {
 	r.Time = int64(ne.Uint32(head[frameSec:]))*1e9 + int64(ne.Uint32(head[frameNsec:]))
 	k.slots[k.n] = slot{base + from, size, wire}
 	k.n++
+	if k.parser.Several() {
+		k.inside(r, frame, k.slots[k.n-1], &super)
+	}
+}
+
+// inside adds the packets inside a frame that count besides the one of its
+// record.
+func (k *worker) inside(r *traffic.Record, frame []byte, at slot, super *superFrame) {
+	outer := *r
+	n := k.parser.More(k.more[:], k.s.link, frame, at.wire)
+	for i := range k.more[:n] {
+		in := &k.more[i]
+		if super.size != 0 {
+			super.apply(in, at.wire, k.parser.LengthFromFrame)
+		}
+		rate := uint64(max(outer.Sampling, 1))
+		in.Packets, in.Bytes, in.Sampling, in.Time = in.Packets*rate, in.Bytes*rate, outer.Sampling, outer.Time
+		if k.n == len(k.records) {
+			k.commit()
+			k.reserve()
+		}
+		k.records[k.n], k.slots[k.n] = *in, at
+		k.n++
+	}
 }
 
 func (k *worker) segments(r *traffic.Record, super *superFrame, wire int) {

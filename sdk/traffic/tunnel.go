@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
+	"math/bits"
 	"slices"
 	"strings"
 )
@@ -113,6 +115,21 @@ func (p *Parser) More(to []Record, link LinkType, frame []byte, wire int) int {
 		p.ether(&r, frame, etherHeader, wire, binary.BigEndian.Uint16(frame[12:]), w)
 	}
 	return m.n
+}
+
+// Carried makes a packet that More gave a record like that of the packet it was
+// in, or that Frame gave: sampled alike, seen by the same exporter at the same
+// interfaces and time. What is known of the outer packet's route is not the
+// inner one's.
+func (r *Record) Carried(in *Record) {
+	if over, n := bits.Mul64(r.Bytes, in.Packets); over == 0 {
+		r.Bytes = n
+	} else {
+		r.Bytes = math.MaxUint64
+	}
+	r.Packets, r.Sampling = in.Packets, in.Sampling
+	r.Time, r.Exporter, r.InIf, r.OutIf = in.Time, in.Exporter, in.InIf, in.OutIf
+	r.Marks |= in.Marks & MarkDropped
 }
 
 // UDP ports of tunnels (IANA; 8472 is what Linux had before).

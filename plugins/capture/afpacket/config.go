@@ -27,20 +27,21 @@ const (
 
 // config is the plugin's block.
 type config struct {
-	Interfaces     []string      `hcl:"interfaces" doc:"network interfaces, each captured by workers of its own"`
-	Direction      string        `hcl:"direction,optional" doc:"rx (what comes in, unless set), tx (what goes out) or both"`
-	Promiscuous    bool          `hcl:"promiscuous,optional" doc:"take frames for other machines, as a mirror port has them; true unless set"`
-	Length         string        `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
-	Workers        int           `hcl:"workers,optional" doc:"rings, each with a thread of its own, for each interface; 1 unless set"`
-	Fanout         string        `hcl:"fanout,optional" doc:"how frames are spread over workers: hash (unless set), cpu, queue_mapping, lb, rollover or random"`
-	CPUs           []int         `hcl:"cpus,optional" doc:"processors that the workers are tied to, in turn; those of the interface's NUMA node unless set"`
-	RingSize       sdk.Size      `hcl:"ring_size,optional" doc:"octets of each worker's ring; 64MiB unless set"`
-	SnapLength     int           `hcl:"snap_length,optional" doc:"octets of a frame that are copied; 2048 unless set"`
-	Delay          time.Duration `hcl:"delay,optional" doc:"how long a frame waits for company at most; 20ms unless set"`
-	Filter         string        `hcl:"filter,optional" doc:"BPF program that chooses frames in the kernel, as tcpdump -ddd prints it"`
-	Sampling       uint32        `hcl:"sampling,optional" doc:"take one frame in so many, at random, in the kernel"`
-	MirrorSampling uint32        `hcl:"mirror_sampling,optional" doc:"the switch mirrors one frame in so many"`
-	Overload       string        `hcl:"overload,optional" doc:"when frames come faster than they are counted: drop (unless set) or sample"`
+	Interfaces     []string          `hcl:"interfaces" doc:"network interfaces, each captured by workers of its own"`
+	Direction      string            `hcl:"direction,optional" doc:"rx (what comes in, unless set), tx (what goes out) or both"`
+	Promiscuous    bool              `hcl:"promiscuous,optional" doc:"take frames for other machines, as a mirror port has them; true unless set"`
+	Length         string            `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
+	Decapsulate    map[string]string `hcl:"decapsulate,optional" doc:"which packet of a tunnel counts, by kind: outer (unless set), inner or both"`
+	Workers        int               `hcl:"workers,optional" doc:"rings, each with a thread of its own, for each interface; 1 unless set"`
+	Fanout         string            `hcl:"fanout,optional" doc:"how frames are spread over workers: hash (unless set), cpu, queue_mapping, lb, rollover or random"`
+	CPUs           []int             `hcl:"cpus,optional" doc:"processors that the workers are tied to, in turn; those of the interface's NUMA node unless set"`
+	RingSize       sdk.Size          `hcl:"ring_size,optional" doc:"octets of each worker's ring; 64MiB unless set"`
+	SnapLength     int               `hcl:"snap_length,optional" doc:"octets of a frame that are copied; 2048 unless set"`
+	Delay          time.Duration     `hcl:"delay,optional" doc:"how long a frame waits for company at most; 20ms unless set"`
+	Filter         string            `hcl:"filter,optional" doc:"BPF program that chooses frames in the kernel, as tcpdump -ddd prints it"`
+	Sampling       uint32            `hcl:"sampling,optional" doc:"take one frame in so many, at random, in the kernel"`
+	MirrorSampling uint32            `hcl:"mirror_sampling,optional" doc:"the switch mirrors one frame in so many"`
+	Overload       string            `hcl:"overload,optional" doc:"when frames come faster than they are counted: drop (unless set) or sample"`
 }
 
 func defaults() config {
@@ -75,6 +76,9 @@ func (c *config) options() (o afpacket.Options, ds diag.Diagnostics) {
 	o.Promiscuous, o.SnapLength, o.RingSize, o.Delay = c.Promiscuous, c.SnapLength, int(c.RingSize), c.Delay
 	o.Sampling, o.Mirrored, o.SampleOverload = c.Sampling, c.MirrorSampling, c.Overload == overloadSample
 	o.Parser.LengthFromFrame = c.Length == lengthFrame
+	if key, err := o.Parser.DecapsulateBy(c.Decapsulate); err != nil {
+		ds = append(ds, diag.Errorf(root.Attr("decapsulate").Key(key), "Unknown decapsulation", "%v.", err))
+	}
 	return o, ds
 }
 

@@ -24,6 +24,9 @@ func TestValidate(t *testing.T) {
 		"everything": {func(c *config) {
 			c.Direction, c.Fanout, c.Overload, c.Length, c.CPUs = "both", "queue_mapping", "sample", "frame", []int{0, 1}
 		}, "", ""},
+		"tunnels":          {func(c *config) { c.Decapsulate = map[string]string{"all": "inner", "gre": "both"} }, "", ""},
+		"no tunnel":        {func(c *config) { c.Decapsulate = map[string]string{"grt": "inner"} }, `decapsulate["grt"]`, "vxlan"},
+		"half a tunnel":    {func(c *config) { c.Decapsulate = map[string]string{"gre": "half"} }, `decapsulate["gre"]`, "both"},
 		"no interface":     {func(c *config) { c.Interfaces = nil }, "interfaces", "from 1 to 64"},
 		"long name":        {func(c *config) { c.Interfaces = []string{"an_interface_too_far"} }, "interfaces[0]", "at most 15"},
 		"path":             {func(c *config) { c.Interfaces = []string{"lo", "../lo"} }, "interfaces[1]", "cannot be"},

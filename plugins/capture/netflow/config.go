@@ -9,6 +9,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
 
@@ -20,15 +21,16 @@ const (
 
 // config is the plugin's block.
 type config struct {
-	Listen        []netip.AddrPort `hcl:"listen,optional" doc:"addresses and ports to receive on; 0.0.0.0:2055 and [::]:2055 unless set"`
-	Workers       int              `hcl:"workers,optional" doc:"sockets, each with its own thread, for each address; 1 unless set"`
-	ReceiveBuffer sdk.Size         `hcl:"receive_buffer,optional" doc:"octets that the kernel may hold for each socket; 8MiB unless set"`
-	Exporters     []exporter.Block `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
-	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
-	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
-	Templates     string           `hcl:"templates,optional" doc:"file that keeps templates and sampling rates over a restart; one below the daemon's state_dir unless set"`
-	Files         []string         `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
-	Forward       []udp.Forward    `hcl:"forward,block"`
+	Listen        []netip.AddrPort  `hcl:"listen,optional" doc:"addresses and ports to receive on; 0.0.0.0:2055 and [::]:2055 unless set"`
+	Workers       int               `hcl:"workers,optional" doc:"sockets, each with its own thread, for each address; 1 unless set"`
+	ReceiveBuffer sdk.Size          `hcl:"receive_buffer,optional" doc:"octets that the kernel may hold for each socket; 8MiB unless set"`
+	Decapsulate   map[string]string `hcl:"decapsulate,optional" doc:"frame sections: which packet of a tunnel counts, by kind: outer (unless set), inner or both"`
+	Exporters     []exporter.Block  `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
+	MaxExporters  int               `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
+	Sampling      uint32            `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
+	Templates     string            `hcl:"templates,optional" doc:"file that keeps templates and sampling rates over a restart; one below the daemon's state_dir unless set"`
+	Files         []string          `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
+	Forward       []udp.Forward     `hcl:"forward,block"`
 }
 
 // defaultListen is where exporters send to unless told otherwise.
@@ -62,6 +64,9 @@ func (c *capture) Validate(context.Context) error {
 	var ds diag.Diagnostics
 	ds = append(ds, udp.CheckListen(cfg.Listen, "NetFlow and IPFIX usually go", defaultListen[0])...)
 	ds = append(ds, udp.CheckForward(cfg.Forward, exporter.Names(cfg.Exporters))...)
+	if key, err := new(traffic.Parser).DecapsulateBy(cfg.Decapsulate); err != nil {
+		ds = append(ds, diag.Errorf(root.Attr("decapsulate").Key(key), "Unknown decapsulation", "%v.", err))
+	}
 	if n := cfg.Workers; n < 1 || n > maxWorkers {
 		ds = append(ds, diag.Errorf(root.Attr("workers"), "Workers out of range",
 			"%d is not from 1 to %d. One worker takes some millions of records a second; more help only where there are more exporters and cores.", n, maxWorkers))

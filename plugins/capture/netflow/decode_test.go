@@ -270,6 +270,29 @@ func TestTotals(t *testing.T) {
 	}
 }
 
+// Of a tunnel's packet in a frame section both packets may count.
+func TestSectionTunnel(t *testing.T) {
+	in := (&builder{}).put("\x45\x10\x00\x64\x00\x01\x00\x00\x3f\x11\x00\x00", flow4.src, flow4.dst, uint16(53), uint16(4000), uint16(80), uint16(0)).b
+	ip := (&builder{}).put("\x45\x00\x00\x78\x00\x01\x00\x00\x3f\x04\x00\x00", flow4.dst, flow4.src, in).b
+	for how, want := range map[string][]uint64{"outer": {120}, "inner": {100}, "both": {120, 100}} {
+		r := newRig(t, 1, nil)
+		if _, err := r.parser.DecapsulateBy(map[string]string{"ipip": how}); err != nil {
+			t.Fatal(err)
+		}
+		fields := []spec{{id: 10, length: 4}, {id: 34, length: 4}, {id: 313, length: variableLength}}
+		r.give(device, message(true, 1, 1, templateSet(true, 256, fields), set(256, (&builder{}).put(uint32(7), uint32(10), uint8(len(ip)), ip).b)))
+		got := r.take()
+		if len(got) != len(want) {
+			t.Fatalf("%s: %d records, lost %v", how, len(got), r.losses())
+		}
+		for i := range got {
+			if got[i].Bytes != 10*want[i] || got[i].Packets != 10 || got[i].InIf != 7 || got[i].Exporter == 0 {
+				t.Errorf("%s: record %d: %+v", how, i, got[i])
+			}
+		}
+	}
+}
+
 // What is too large for any number is no small one: it is nothing.
 func TestOverflow(t *testing.T) {
 	r := newRig(t, 4, nil)

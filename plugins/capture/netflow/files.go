@@ -27,6 +27,7 @@ func (c *capture) runFiles(ctx context.Context, w *sdk.Writer) error {
 	x := &worker{w: w, stats: &c.stats[0], clock: c.clock}
 	x.out.hand = x.hand
 	x.d = newDecoder(&x.out, c.store, c.set.View(), newHold(&c.held))
+	_, _ = x.d.parser.DecapsulateBy(c.cfg.Decapsulate) // Validate complains
 	err := in.Play(ctx, func(loss int, n uint64) { w.Dropped(causes+loss, n) }, func(g udp.Datagram, at int64) {
 		c.clock.Set(at)
 		x.housekeep(at)

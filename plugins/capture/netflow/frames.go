@@ -78,6 +78,25 @@ func (d *decoder) frame(w *window, record, section []byte, t *template) {
 			section = slices.Clone(section) // the copied record makes room for the next one
 		}
 		o.framed = append(o.framed, framed{at, link, wire, section})
+		if d.parser.Several() {
+			d.inside(o.records[at], link, section, wire)
+		}
+	}
+}
+
+// inside adds the packets inside a section's that count besides it.
+func (d *decoder) inside(outer traffic.Record, link traffic.LinkType, section []byte, wire int) {
+	o := d.out
+	var more [traffic.MaxTunnels]traffic.Record
+	n := d.parser.More(more[:], link, section, wire)
+	for i := range more[:n] {
+		if o.n == len(o.records) {
+			o.next()
+		}
+		more[i].Carried(&outer)
+		o.records[o.n] = more[i]
+		o.framed = append(o.framed, framed{o.n, link, wire, section})
+		o.n++
 	}
 }
 

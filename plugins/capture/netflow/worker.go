@@ -52,6 +52,7 @@ func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {
 	x.out.hand = x.hand
 	w.FrameInfo(x.out.frameInfo)
 	x.d = newDecoder(&x.out, c.store, c.set.View(), newHold(&c.held))
+	_, _ = x.d.parser.DecapsulateBy(c.cfg.Decapsulate) // Validate complains
 	err := x.run(ctx)
 	x.d.abandon()
 	x.settle()

@@ -33,6 +33,8 @@ type player struct {
 	recent *recent
 	live   bool   // frames of earlier batches stay, as long as there is room
 	first  uint64 // of the batch, in recent
+	more   [traffic.MaxTunnels]traffic.Record
+	left   []traffic.Record // of more, for which the batch had no room
 	frame  func(i int) []byte
 	lost   [causes]uint64 // of the batch
 	total  struct{ packets, counted uint64 }
@@ -41,7 +43,7 @@ type player struct {
 func (c *capture) newPlayer(w *sdk.Writer) *player {
 	p := &player{
 		w: w, log: c.log, recent: c.recent, live: c.recent != nil,
-		parser: traffic.Parser{LengthFromFrame: c.cfg.Length == lengthFrame},
+		parser: c.cfg.parser(),
 	}
 	if !p.live {
 		p.recent = newRecent(batchBytes, batchRecords)
@@ -67,7 +69,7 @@ func (p *player) failed(err error) {
 
 // replay gives everything as fast as it is taken, with the packets' own time.
 func (p *player) replay(ctx context.Context) error {
-	for p.in.Peek() != nil {
+	for p.in.Peek() != nil || len(p.left) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -137,6 +139,10 @@ func (p *player) fill(records []traffic.Record, until, stamp int64) (n int) {
 	}
 	p.first = p.recent.next
 	octets := 0
+	for ; n < len(records) && len(p.left) > 0; n++ {
+		records[n], p.left = p.left[0], p.left[1:]
+		p.recent.add(&capfile.Packet{}, records[n].Time)
+	}
 	for taken := 0; n < len(records) && taken < batchPackets; taken++ {
 		next := p.in.Peek()
 		if next == nil || next.Time > until || octets+len(next.Data) > batchBytes {
@@ -150,10 +156,29 @@ func (p *player) fill(records []traffic.Record, until, stamp int64) (n int) {
 			p.recent.add(next, r.Time)
 			octets += len(next.Data)
 			n++
+			if p.parser.Several() {
+				n += p.inside(records[n-1:], next)
+			}
 		}
 		p.in.Take()
 		p.total.packets++
 	}
+	return n
+}
+
+// inside adds the packets inside a packet that count besides the one of its
+// record, which is the first; what there is no room for waits for the next
+// batch, and has no frame then.
+func (p *player) inside(records []traffic.Record, next *capfile.Packet) (n int) {
+	found := p.more[:p.parser.More(p.more[:], next.Link, next.Data, next.Wire)]
+	for i := range found {
+		found[i].Carried(&records[0])
+	}
+	n = copy(records[1:], found)
+	for range n {
+		p.recent.add(next, records[0].Time)
+	}
+	p.left = found[n:]
 	return n
 }
 

@@ -74,7 +74,8 @@ func (c *capture) Sample(ctx context.Context, req sdk.SampleRequest, give func(s
 	if k == nil {
 		return nil
 	}
-	for _, s := range k.find(ctx, req, &traffic.Parser{LengthFromFrame: c.cfg.Length == lengthFrame}) {
+	parser := c.cfg.parser()
+	for _, s := range k.find(ctx, req, &parser) {
 		if err := give(s); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 	"github.com/fastnetmon-go/fastnetmon/sdk/udp"
 )
 
@@ -23,15 +24,16 @@ const (
 
 // config is the plugin's block.
 type config struct {
-	Listen        []netip.AddrPort `hcl:"listen,optional" doc:"addresses and ports to receive on; 0.0.0.0:6343 and [::]:6343 unless set"`
-	Workers       int              `hcl:"workers,optional" doc:"sockets, each with its own thread, for each address; 1 unless set"`
-	ReceiveBuffer sdk.Size         `hcl:"receive_buffer,optional" doc:"octets that the kernel may hold for each socket; 8MiB unless set"`
-	Length        string           `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
-	Exporters     []exporter.Block `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
-	MaxExporters  int              `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
-	Sampling      uint32           `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
-	Files         []string         `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
-	Forward       []udp.Forward    `hcl:"forward,block"`
+	Listen        []netip.AddrPort  `hcl:"listen,optional" doc:"addresses and ports to receive on; 0.0.0.0:6343 and [::]:6343 unless set"`
+	Workers       int               `hcl:"workers,optional" doc:"sockets, each with its own thread, for each address; 1 unless set"`
+	ReceiveBuffer sdk.Size          `hcl:"receive_buffer,optional" doc:"octets that the kernel may hold for each socket; 8MiB unless set"`
+	Length        string            `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
+	Decapsulate   map[string]string `hcl:"decapsulate,optional" doc:"which packet of a tunnel counts, by kind: outer (unless set), inner or both"`
+	Exporters     []exporter.Block  `hcl:"exporters,optional" doc:"exporters that are listened to, all others being refused; anybody unless set"`
+	MaxExporters  int               `hcl:"max_exporters,optional" doc:"exporters known at a time; 10000 unless set"`
+	Sampling      uint32            `hcl:"sampling,optional" doc:"sampling rate of exporters that tell none"`
+	Files         []string          `hcl:"files,optional" doc:"replay only: capture files of datagrams, read in place of the network"`
+	Forward       []udp.Forward     `hcl:"forward,block"`
 }
 
 // defaultListen is where agents send to unless told otherwise (IANA: sflow).
@@ -76,6 +78,9 @@ func (c *capture) Validate(context.Context) error {
 	if l := cfg.Length; l != lengthIP && l != lengthFrame {
 		fault("length", "Unknown length",
 			`%q is not a length. Write "ip" to count the IP header's length, "frame" to count the frame's on the wire.`, l)
+	}
+	if key, err := new(traffic.Parser).DecapsulateBy(cfg.Decapsulate); err != nil {
+		ds = append(ds, diag.Errorf(root.Attr("decapsulate").Key(key), "Unknown decapsulation", "%v.", err))
 	}
 	if n := cfg.MaxExporters; n < 1 || n > maxExporters {
 		fault("max_exporters", "Number out of range", "%d is not from 1 to %d.", n, maxExporters)

@@ -50,7 +50,8 @@ type frame struct {
 
 func (c *capture) newWorker(w writer, s *stats) *worker {
 	k := &worker{w: w, view: c.set.View(), agents: &c.agents, stats: s, sources: newSources()}
-	k.parser = traffic.Parser{LengthFromFrame: c.cfg.Length == lengthFrame}
+	k.parser.LengthFromFrame = c.cfg.Length == lengthFrame
+	_, _ = k.parser.DecapsulateBy(c.cfg.Decapsulate) // Validate complains
 	k.frame = func(i int) []byte {
 		f := &k.frames[i]
 		return k.batched[f.datagram].Data[f.header.from:f.header.to:f.header.to]
@@ -143,6 +144,9 @@ func (k *worker) datagram(i int, dg *udp.Datagram) {
 			if k.scale(r, &s) {
 				k.frames[k.n] = frame{i, s.header}
 				k.n++
+				if k.parser.Several() {
+					k.inside(*r)
+				}
 			}
 		case nothing:
 			if s.flow {
@@ -152,6 +156,26 @@ func (k *worker) datagram(i int, dg *udp.Datagram) {
 				k.learnName()
 			}
 		}
+	}
+}
+
+// inside adds the packets inside the sampled one that count besides it.
+func (k *worker) inside(outer traffic.Record) {
+	at := k.frames[k.n-1]
+	if at.header.to == at.header.from {
+		return // the sample has no header, but fields
+	}
+	link, wire := k.frameInfo(k.n - 1)
+	var more [traffic.MaxTunnels]traffic.Record
+	n := k.parser.More(more[:], traffic.LinkType(link), k.frame(k.n-1), wire)
+	for i := range more[:n] {
+		if k.n == len(k.records) {
+			k.commit()
+			k.reserve()
+		}
+		more[i].Carried(&outer)
+		k.records[k.n], k.frames[k.n] = more[i], at
+		k.n++
 	}
 }
 
