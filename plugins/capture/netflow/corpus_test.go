@@ -117,7 +117,8 @@ func seeds() map[string]map[string][]byte {
 	file := newStore()
 	return map[string]map[string][]byte{
 		"FuzzV5": hostileV5(), "FuzzV9": hostile(false), "FuzzIPFIX": hostile(true),
-		"FuzzFile": {"empty": file.encode(1, 1), "magic": []byte(fileMagic), "full": filledStore().encode(1, 1)},
+		"FuzzSequence": sequenceSeeds(),
+		"FuzzFile":     {"empty": file.encode(1, 1), "magic": []byte(fileMagic), "full": filledStore().encode(1, 1)},
 	}
 }
 

@@ -209,7 +209,7 @@ func (st *store) decodeDomain(r *fileReader, definitions []*template) {
 			d.perInterface.Store(true)
 		}
 	}
-	if r.bad || st.full(1, len(m)) || len(m) > maxDomainTemplates || len(d.rates) > maxRates {
+	if r.bad || st.full(1, len(m)) || len(m) > st.bounds.domainTemplates || len(d.rates) > maxRates {
 		return // the last ones find no room: they will be announced again
 	}
 	st.domains[d.id] = d

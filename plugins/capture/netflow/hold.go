@@ -68,11 +68,11 @@ func (d *decoder) keep(msg []byte, id uint16, from, to int) {
 		export: s.export, boot: s.boot, uptime: s.uptime,
 	}
 	copy(x.data[margin:], msg[from:to])
-	if w := h.of[s.dom]; w != nil && w.octets+x.size() > holdExporter {
+	if w := h.of[s.dom]; w != nil && w.octets+x.size() > d.store.bounds.heldExporter {
 		d.lost[lostHoldFull]++
 		return
 	}
-	for h.octets.Add(int64(x.size())) > holdOctets {
+	for h.octets.Add(int64(x.size())) > d.store.bounds.held {
 		h.octets.Add(-int64(x.size()))
 		if h.oldest == nil { // other workers hold it all
 			d.lost[lostHoldFull]++

@@ -26,9 +26,20 @@ const (
 // is the same device, and not another one behind the same NAT.
 const silence = 10 * time.Second
 
+// bounds is what exporters can make a store and the holds of its workers hold.
+type bounds struct {
+	domainTemplates int   // of one exporter
+	templates       int   // of all
+	held            int64 // octets of data that waits for its templates, of all
+	heldExporter    int   // and of one
+}
+
+var usualBounds = bounds{maxDomainTemplates, maxTemplates, holdOctets, holdExporter}
+
 // store holds the templates of all exporters. What it hands out never changes,
 // so that workers read it without locks.
 type store struct {
+	bounds      bounds
 	mu          sync.Mutex
 	domains     map[exporter.ID]*domain
 	newest      map[exporter.ID]*domain // by ID without port: the last one that announced templates
@@ -63,7 +74,7 @@ type rateKey struct {
 }
 
 func newStore() *store {
-	return &store{domains: map[exporter.ID]*domain{}, newest: map[exporter.ID]*domain{}, definitions: map[string]*template{}}
+	return &store{bounds: usualBounds, domains: map[exporter.ID]*domain{}, newest: map[exporter.ID]*domain{}, definitions: map[string]*template{}}
 }
 
 // anyPort is an ID without what changes when a device takes another port.
@@ -211,7 +222,7 @@ func (st *store) share(t *template) *template {
 
 // full reports whether so many more domains, templates and octets are too many.
 func (st *store) full(domains, templates int) bool {
-	return len(st.domains)+domains > maxDomains || st.templates+templates > maxTemplates || st.octets > maxDefinitions
+	return len(st.domains)+domains > maxDomains || st.templates+templates > st.bounds.templates || st.octets > maxDefinitions
 }
 
 // room makes room by dropping the domains that have been silent for longest.

@@ -136,7 +136,7 @@ func (d *decoder) define(id uint16, fields []field, options bool, scope int) {
 	if dom.table.Load().find(id) != nil {
 		more = 0
 	}
-	if int(dom.templates.Load())+more > maxDomainTemplates || !st.room(0, more) {
+	if int(dom.templates.Load())+more > st.bounds.domainTemplates || !st.room(0, more) {
 		d.malformed(lostTemplates, "more templates than can be held")
 		return
 	}
