@@ -2,10 +2,13 @@ package store
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
@@ -111,5 +114,42 @@ func TestADirectoryThatMayNotBeWritten(t *testing.T) {
 	}
 	if got := get(t, open(t, path, Options{ReadOnly: true}, makeThings), "key000000"); got != "value" {
 		t.Errorf("it can be read, but has %q", got)
+	}
+}
+
+// On a full disk attacks wait, it is told, and once there is room they are
+// written.
+func TestAHistoryOnAFullDisk(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal(err)
+	}
+	h := history(t, filepath.Join(dir, HistoryFile), forever)
+	t.Cleanup(func() {
+		h.Close()
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	m := &made{r: rand.New(rand.NewPCG(1, 1)), gap: time.Minute, long: true}
+	for range 1000 {
+		e := m.next()
+		h.Offer(&e)
+	}
+	for began := time.Now(); len(h.Troubles()) == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("nothing is told of a full disk")
+		}
+	}
+	if got := h.Troubles(); !strings.Contains(got[0], ErrFull.Error()) {
+		t.Errorf("troubles: %q", got)
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=32m"); err != nil {
+		t.Fatal(err)
+	}
+	r := settled(t, h)
+	if n := len(list(t, r, Query{Limit: MaxPage})); n != MaxPage || len(h.Troubles()) > 0 {
+		t.Errorf("once there is room: %d attacks, %q", n, h.Troubles())
 	}
 }

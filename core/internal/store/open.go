@@ -69,11 +69,6 @@ type DB struct {
 // and, only with ReadOnly, ErrCorrupt, ErrOlder and fs.ErrNotExist.
 func Open(path string, opt Options, migrations ...Migration) (*DB, error) {
 	db := &DB{path: path, opt: opt, migrations: migrations}
-	if !opt.ReadOnly {
-		if err := os.MkdirAll(filepath.Dir(path), dirMode); err != nil {
-			return nil, wrap(path, err)
-		}
-	}
 	if err := db.open(opt.Verify); err != nil {
 		return nil, wrap(path, err)
 	}
@@ -82,6 +77,11 @@ func Open(path string, opt Options, migrations ...Migration) (*DB, error) {
 
 // open opens the file, and a new one where it is damaged.
 func (db *DB) open(verify bool) error {
+	if !db.opt.ReadOnly {
+		if err := os.MkdirAll(filepath.Dir(db.path), dirMode); err != nil {
+			return err
+		}
+	}
 	err := db.openFile(verify)
 	if !errors.Is(err, ErrCorrupt) || db.opt.ReadOnly {
 		return err

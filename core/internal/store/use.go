@@ -95,3 +95,38 @@ func (db *DB) Close() error {
 	}
 	return nil
 }
+
+// compactBatch is how many octets one transaction of Compact writes.
+const compactBatch = 4 << 20
+
+// Compact writes the file anew without its free room, which is otherwise kept
+// for what is written later. It needs as much room again as is in use.
+func (db *DB) Compact() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.bolt == nil {
+		return wrap(db.path, berrors.ErrDatabaseNotOpen)
+	}
+	temp := db.path + ".compact"
+	_ = os.Remove(temp) // of a run that died
+	err := guard(func() error {
+		small, err := bbolt.Open(temp, fileMode, &bbolt.Options{Timeout: defaultWait, FreelistType: bbolt.FreelistMapType})
+		if err != nil {
+			return err
+		}
+		return errors.Join(bbolt.Compact(small, db.bolt, compactBatch), small.Sync(), small.Close())
+	})
+	if err == nil && !shut(db.bolt) {
+		err = ErrCorrupt
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+		return wrap(db.path, err)
+	}
+	db.bolt = nil
+	if err := os.Rename(temp, db.path); err != nil {
+		_ = os.Remove(temp)
+		return wrap(db.path, errors.Join(err, db.open(false)))
+	}
+	return wrap(db.path, db.open(false))
+}
