@@ -53,6 +53,38 @@ func (l *loader) readEvidence() {
 	}
 }
 
+// History is the history block.
+type History struct {
+	Keep    time.Duration // of attacks, since they began
+	MaxSize uint64        // octets of the file
+	Range   hcl.Range
+}
+
+// Bounds and defaults of the history block.
+const (
+	defaultHistory     = 400 * 24 * time.Hour
+	defaultHistorySize = 1 << 30
+	minHistorySize     = 4 << 20
+)
+
+// readHistory reads the history block, which may be missing.
+func (l *loader) readHistory() {
+	h := &l.conf.History
+	*h = History{Keep: defaultHistory, MaxSize: defaultHistorySize}
+	for _, blk := range l.blocks["history"] {
+		b := l.open(blk, "the history block", nil, shape{attrs: []string{"keep", "max_size"}})
+		h.Range = blk.DefRange()
+		if d, ok := b.duration("keep"); ok {
+			h.Keep = d
+		}
+		if n, ok := b.size("max_size"); ok && n < minHistorySize {
+			l.errorf(b.attr("max_size").Expr.Range(), "Size out of range", "max_size takes 4MiB or more: a thousand attacks with their evidence have some 5 MB.")
+		} else if ok {
+			h.MaxSize = n
+		}
+	}
+}
+
 // geoFiles reads the names of databases, and looks whether they are there.
 func (b body) geoFiles(name string) (out []string) {
 	names, ats, n := b.strs(name)

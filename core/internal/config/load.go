@@ -210,6 +210,7 @@ func (l *loader) resolve() {
 	l.readDaemon()
 	l.readEvidence()
 	l.readGuard()
+	l.readHistory()
 	l.readSummary()
 	l.readNetworks()
 	l.readCounters()

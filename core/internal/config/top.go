@@ -11,7 +11,7 @@ import (
 // topBlocks are the blocks of the language, laterBlocks those that only a
 // later version reads.
 var (
-	topBlocks   = []string{"locals", "daemon", "summary", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "guard", "pipeline"}
+	topBlocks   = []string{"locals", "daemon", "summary", "network", "counter", "exemption", "hostgroup", "exporter", "capture", "filter", "action", "export", "evidence", "history", "guard", "pipeline"}
 	laterBlocks = []string{"required_plugins"}
 )
 

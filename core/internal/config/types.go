@@ -32,6 +32,7 @@ type Config struct {
 	Pipelines  []*Pipeline
 	Evidence   Evidence
 	Guard      Guard
+	History    History
 	Lists      []*PrefixList        // all files of prefixes, and the machine's own addresses
 	Files      map[string]*hcl.File // for showing source lines in diagnostics
 

@@ -46,6 +46,9 @@ func differences(from, to *config.Config) []string {
 	if !sameEvidence(from.Evidence, to.Evidence) {
 		add("evidence changes")
 	}
+	if a, b := from.History, to.History; a.Keep != b.Keep || a.MaxSize != b.MaxSize {
+		add("history changes")
+	}
 	byName("", allBlocks(from), allBlocks(to), blockName, add, func(a, b *config.Plugin) {
 		if !sameBlock(a, b) {
 			add("%s changes and starts again", blockName(b))

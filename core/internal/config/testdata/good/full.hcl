@@ -13,6 +13,11 @@ summary {
   update        = "10m"
 }
 
+history {
+  keep     = "90d"
+  max_size = "100MiB"
+}
+
 daemon {
   mode         = "enforce"
   state_dir    = "/srv/state"

@@ -1,0 +1,4 @@
+history {
+  keep     = "400d"
+  max_size = "1MiB"
+}

@@ -1,0 +1,3 @@
+history {
+  keeps = "400d"
+}
