@@ -2,139 +2,14 @@ package sdk_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
-	"os"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/schema"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
-
-// schemaNode is as much of JSON Schema as schema/event-v1.json uses.
-type schemaNode struct {
-	Ref        string                 `json:"$ref"`
-	Defs       map[string]*schemaNode `json:"$defs"`
-	Type       any                    `json:"type"`
-	Enum       []string               `json:"enum"`
-	OneOf      []*schemaNode          `json:"oneOf"`
-	Required   []string               `json:"required"`
-	Properties map[string]*schemaNode `json:"properties"`
-	Additional json.RawMessage        `json:"additionalProperties"`
-	Items      *schemaNode            `json:"items"`
-	Minimum    *float64               `json:"minimum"`
-	Maximum    *float64               `json:"maximum"`
-}
-
-func loadSchema(t *testing.T) *schemaNode {
-	t.Helper()
-	b, err := os.ReadFile("schema/event-v1.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var root schemaNode
-	if err := json.Unmarshal(b, &root); err != nil {
-		t.Fatal(err)
-	}
-	return &root
-}
-
-// check holds a value against a node, and notes which properties it used.
-func (root *schemaNode) check(n *schemaNode, v any, at string, used map[string]bool) error {
-	if n.Ref != "" {
-		name := strings.TrimPrefix(n.Ref, "#/$defs/")
-		if root.Defs[name] == nil {
-			return fmt.Errorf("%s: no definition %s", at, name)
-		}
-		return root.check(root.Defs[name], v, at, used)
-	}
-	if len(n.Enum) > 0 && !slices.Contains(n.Enum, fmt.Sprint(v)) {
-		return fmt.Errorf("%s: %v is none of %q", at, v, n.Enum)
-	}
-	if n.Type != nil && !ofType(n.Type, v) {
-		return fmt.Errorf("%s: %v is no %v", at, v, n.Type)
-	}
-	switch v := v.(type) {
-	case float64:
-		if n.Minimum != nil && v < *n.Minimum || n.Maximum != nil && v > *n.Maximum {
-			return fmt.Errorf("%s: %v is out of bounds", at, v)
-		}
-	case []any:
-		for i, x := range v {
-			if err := root.check(n.Items, x, fmt.Sprintf("%s[%d]", at, i), used); err != nil {
-				return err
-			}
-		}
-	case map[string]any:
-		return root.checkObject(n, v, at, used)
-	}
-	return nil
-}
-
-func (root *schemaNode) checkObject(n *schemaNode, v map[string]any, at string, used map[string]bool) error {
-	for _, name := range n.Required {
-		if _, ok := v[name]; !ok {
-			return fmt.Errorf("%s: %s is missing", at, name)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(v)) {
-		p := n.Properties[name]
-		used[at+"."+name] = true
-		if p == nil {
-			var more schemaNode
-			if string(n.Additional) == "false" || json.Unmarshal(n.Additional, &more) != nil {
-				return fmt.Errorf("%s: %s is not in the schema", at, name)
-			}
-			p = &more
-		}
-		if err := root.check(p, v[name], at+"."+name, used); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func ofType(want, v any) bool {
-	var names []any
-	switch want := want.(type) {
-	case string:
-		names = []any{want}
-	case []any:
-		names = want
-	}
-	for _, n := range names {
-		switch v := v.(type) {
-		case nil:
-			if n == "null" {
-				return true
-			}
-		case bool:
-			if n == "boolean" {
-				return true
-			}
-		case string:
-			if n == "string" {
-				return true
-			}
-		case float64:
-			if n == "number" || n == "integer" && v == float64(int64(v)) {
-				return true
-			}
-		case []any:
-			if n == "array" {
-				return true
-			}
-		case map[string]any:
-			if n == "object" {
-				return true
-			}
-		}
-	}
-	return false
-}
 
 // everything is an event with every field set.
 func everything() sdk.Event {
@@ -160,7 +35,10 @@ func everything() sdk.Event {
 // TestSchema holds the JSON form of events against the schema that is told to
 // others: whoever removes a field of version 1 fails here.
 func TestSchema(t *testing.T) {
-	root := loadSchema(t)
+	root, err := schema.Load(schema.Event)
+	if err != nil {
+		t.Fatal(err)
+	}
 	used := map[string]bool{}
 	bare := sdktest.Event()
 	bare.Evidence, bare.Seq = nil, 1
@@ -169,13 +47,11 @@ func TestSchema(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var v map[string]any
-		if err := json.Unmarshal(b, &v); err != nil {
-			t.Fatal(err)
-		}
-		if err := root.check(root.Defs["attack"], v, "event", used); err != nil {
+		fields, err := root.Check("attack", b, "event")
+		if err != nil {
 			t.Errorf("%v\n%s", err, b)
 		}
+		maps.Copy(used, fields)
 	}
 	for _, part := range []struct{ at, def string }{{"event", "attack"}, {"event.evidence", "evidence"}, {"event.summary", "summary"}, {"event.mitigation", "mitigation"}, {"event.thresholds_crossed[0]", "crossing"}, {"event.evidence.tops.sources", "top"}} {
 		for name := range root.Defs[part.def].Properties {

@@ -92,7 +92,7 @@ pipeline "main" {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			config := strings.Replace(c.text, "network", "daemon {\n  runtime_dir = \""+t.TempDir()+"\"\n}\nnetwork", 1)
+			config := strings.Replace(c.text, "network", "daemon {\n  runtime_dir = \""+t.TempDir()+"\"\n  state_dir = \""+t.TempDir()+"\"\n}\nnetwork", 1)
 			r := run(t, "run", "--config", write(t, "broken.hcl", config))
 			if r.code != exitConfig || !strings.Contains(r.stderr, c.want) {
 				t.Errorf("exit status %d\n%s", r.code, r.stderr)

@@ -37,6 +37,7 @@ var clientTime = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 // fakeDaemon answers the control socket.
 type fakeDaemon struct {
+	api.Archive
 	empty  bool // nothing to list
 	silent bool // one of its plugins does not answer
 	hosts  func(api.HostQuery) error

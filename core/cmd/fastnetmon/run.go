@@ -17,6 +17,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/pipeline"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/service"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/store"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
@@ -100,14 +101,18 @@ func runDaemon(cmd *cobra.Command, f *runFlags, detached *service.Detached) erro
 	}
 	log.Info("configuration loaded", "path", path, "revision", cfg.Revision)
 	r := &running{path: path, cmd: cmd, log: log, notify: service.NewNotifier(), started: time.Now(), up: make(chan struct{})}
+	r.history = store.OpenHistory(store.HistoryOptions{
+		Path: filepath.Join(cfg.Daemon.StateDir, store.HistoryFile), Log: log, Retention: func() store.Retention { return r.retention(cfg) },
+	})
 	r.daemon = pipeline.New(pipeline.Options{
-		Config: cfg, Log: log, Version: version, OnEvent: r.subscribers.publish, OnRunning: func() { r.ready(detached) },
+		Config: cfg, Log: log, Version: version, OnEvent: r.publish, OnRunning: func() { r.ready(detached) },
 		Troubles: r.troubles, Metrics: r.metrics,
 	})
 	guard := plugin.StartGuard(log)
 	stop := r.handleSignals(signals)
 	said, err := r.daemon.Run(cmd.Context())
 	stop()
+	r.history.Close()
 	guard.Stop()
 	log.Flush() // what follows goes to the same place
 	if bad := showDiagnostics(cmd.ErrOrStderr(), append(diags, said...), cfg.Files); bad != nil {
@@ -127,6 +132,7 @@ type running struct {
 	started     time.Time
 	up          chan struct{} // closed when everything has come up; before, the daemon is asked nothing
 	subscribers subscribers
+	history     *store.History
 	reloading   sync.Mutex
 	lists       listWatch
 	background  context.Context // of what goes on until the daemon has drained
@@ -160,16 +166,33 @@ func (r *running) isUp() bool {
 func (r *running) healthy() bool { return !r.isUp() || r.daemon.Healthy() }
 
 // troubles lists what is wrong with the program around the pipelines.
-func (r *running) troubles() []string {
+func (r *running) troubles() (out []string) {
 	if trouble := r.log.Trouble(); trouble != "" {
-		return []string{trouble}
+		out = append(out, trouble)
 	}
-	return nil
+	return append(out, r.history.Troubles()...)
 }
 
 // metrics are figures about the program around the pipelines.
 func (r *running) metrics() []sdk.Metric {
-	return []sdk.Metric{{Name: "log_lines_lost_total", Value: float64(r.log.Lost())}}
+	return append(r.history.Metrics(), sdk.Metric{Name: "log_lines_lost_total", Value: float64(r.log.Lost())})
+}
+
+// publish hands an event on; nothing in it waits.
+func (r *running) publish(e sdk.Event) {
+	r.history.Offer(&e)
+	r.subscribers.publish(e)
+}
+
+// retention is what the configuration in force says of the history.
+func (r *running) retention(first *config.Config) store.Retention {
+	cfg := first
+	if r.isUp() {
+		if now := r.daemon.Config(); now != nil {
+			cfg = now
+		}
+	}
+	return store.Retention{Keep: cfg.History.Keep, Max: cfg.History.MaxSize}
 }
 
 func (r *running) status() string {

@@ -41,6 +41,9 @@ type Backend interface {
 	// Doctor says what may keep traffic from being seen, faults first.
 	Doctor(ctx context.Context) ([]Check, error)
 
+	// Archive is of the attacks of past and present.
+	Archive
+
 	// Explain tells how an address is watched. It is valid, without a zone, and
 	// IPv4 in its own form.
 	Explain(ctx context.Context, addr netip.Addr) (Explanation, error)

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/store"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
@@ -31,6 +34,40 @@ type fake struct {
 
 	mu   sync.Mutex
 	give func(sdk.Event)
+	past past
+}
+
+// past is a history as a test has set it.
+type past struct {
+	asked   store.Query
+	page    store.Page
+	err     error
+	file    []byte
+	summary store.Summary
+}
+
+func (f *fake) History(_ context.Context, q store.Query) (store.Page, error) {
+	f.past.asked = q
+	return f.past.page, f.past.err
+}
+
+func (f *fake) Attack(_ context.Context, id string) (store.Attack, error) {
+	if id != "a1" {
+		return store.Attack{}, store.ErrNoAttack
+	}
+	return f.past.page.Attacks[0], f.past.err
+}
+
+func (f *fake) AttackFile(_ context.Context, id, kind string) (AttackFile, error) {
+	if kind == FileReport {
+		return AttackFile{}, fmt.Errorf("%w of %s: it was removed", ErrNoFile, id)
+	}
+	return AttackFile{Name: id + ".pcap", Size: int64(len(f.past.file)), Content: io.NopCloser(bytes.NewReader(f.past.file))}, f.past.err
+}
+
+func (f *fake) HistorySummary(_ context.Context, since, until time.Time) (store.Summary, error) {
+	f.past.summary.Since, f.past.summary.Until = since.UTC(), until.UTC()
+	return f.past.summary, f.past.err
 }
 
 func (f *fake) Status(ctx context.Context) (Status, error) { return f.status(ctx) }

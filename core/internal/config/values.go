@@ -26,7 +26,7 @@ func (b body) duration(name string) (time.Duration, bool) {
 		b.wrongType(i, name, `a text with a unit, such as "30s"`)
 		return 0, false
 	}
-	d, err := parseDuration(i.AsString())
+	d, err := ParseDuration(i.AsString())
 	if err != nil {
 		b.l.errorf(i.at, "Invalid duration", "%s is not a duration for %q: %s.", i.text(), name, err)
 		return 0, false
@@ -34,7 +34,9 @@ func (b body) duration(name string) (time.Duration, bool) {
 	return d, true
 }
 
-func parseDuration(s string) (time.Duration, error) {
+// ParseDuration reads a duration as the configuration writes them: "30s",
+// "1h30m", "7d".
+func ParseDuration(s string) (time.Duration, error) {
 	var total float64
 	rest := s
 	for rest != "" {

@@ -14,7 +14,7 @@ func TestParseDuration(t *testing.T) {
 		"500ms": 500 * time.Millisecond, "5s": 5 * time.Second, "1h30m": 90 * time.Minute, "1.5h": 90 * time.Minute, "30d": 720 * time.Hour, "10us": 10 * time.Microsecond,
 		"": 0, "5": 0, "s": 0, "5 s": 0, "-5s": 0, "5sec": 0, "1w": 0, "0s": 0, "1..5s": 0, "99999d": 0, "1e9s": 0, "5S": 0, "1h30": 0,
 	} {
-		got, err := parseDuration(in)
+		got, err := ParseDuration(in)
 		if got != want || (err == nil) != (want != 0) {
 			t.Errorf("%q: %v, %v, want %v", in, got, err, want)
 		}

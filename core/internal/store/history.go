@@ -104,6 +104,11 @@ func OpenHistory(opt HistoryOptions) *History {
 // Offer takes an event of an attack, to be written soon. It copies what it
 // keeps but for what no event changes. Summaries are no attacks.
 func (h *History) Offer(e *sdk.Event) {
+	switch e.Type {
+	case sdk.AttackStarted, sdk.AttackUpdated, sdk.AttackEnded:
+	default:
+		return
+	}
 	if e.Summary != nil || e.ID == "" {
 		return
 	}

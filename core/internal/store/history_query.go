@@ -38,9 +38,10 @@ type Query struct {
 
 // Attack is one of the history.
 type Attack struct {
-	Event sdk.Event // the newest, without samples
-	State State
-	Ended time.Time // zero: it goes on; of an interrupted one when it was last told of
+	Event  sdk.Event // the newest, without samples
+	State  State
+	Ended  time.Time // zero: it goes on; of an interrupted one when it was last told of
+	Cursor string    // Query.After of a page that begins after it; from List only
 }
 
 // Page is attacks, the newest first.
@@ -106,10 +107,9 @@ func (r *Reader) List(ctx context.Context, q Query) (Page, error) {
 			return err
 		}
 		found := 0
-		var last key
 		return f.each(ctx, func(k key, at *row) bool {
 			if found == q.Limit {
-				page.Next = hex.EncodeToString(last[:])
+				page.Next = page.Attacks[found-1].Cursor
 				return false
 			}
 			e, err := decode(t.records.Get(k[:]))
@@ -117,9 +117,10 @@ func (r *Reader) List(ctx context.Context, q Query) (Page, error) {
 				page.Damaged++
 				return true
 			}
-			page.Attacks = append(page.Attacks, r.attack(e, at))
+			a := r.attack(e, at)
+			a.Cursor = hex.EncodeToString(k[:])
+			page.Attacks = append(page.Attacks, a)
 			found++
-			last = k
 			return true
 		})
 	})

@@ -3643,6 +3643,778 @@ func (x *ExemptionState) GetUntilUnixNano() int64 {
 	return 0
 }
 
+type HistoryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceUnixNano int64                  `protobuf:"varint,1,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"` // attacks that began then or later
+	UntilUnixNano int64                  `protobuf:"varint,2,opt,name=until_unix_nano,json=untilUnixNano,proto3" json:"until_unix_nano,omitempty"` // and before then
+	Target        string                 `protobuf:"bytes,3,opt,name=target,proto3" json:"target,omitempty"`                                       // prefix or address: targets in it, and wider ones that hold it
+	Label         string                 `protobuf:"bytes,4,opt,name=label,proto3" json:"label,omitempty"`                                         // or, of an attack without one, its attack type
+	Hostgroup     string                 `protobuf:"bytes,5,opt,name=hostgroup,proto3" json:"hostgroup,omitempty"`
+	Threshold     string                 `protobuf:"bytes,6,opt,name=threshold,proto3" json:"threshold,omitempty"` // any that it crossed
+	State         string                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`         // open, ended or interrupted; empty: all
+	MinPeakPps    float64                `protobuf:"fixed64,8,opt,name=min_peak_pps,json=minPeakPps,proto3" json:"min_peak_pps,omitempty"`
+	Limit         uint32                 `protobuf:"varint,9,opt,name=limit,proto3" json:"limit,omitempty"` // 1 to 500; 0 means 50
+	After         string                 `protobuf:"bytes,10,opt,name=after,proto3" json:"after,omitempty"` // next of the page before
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *HistoryRequest) GetSinceUnixNano() int64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetUntilUnixNano() int64 {
+	if x != nil {
+		return x.UntilUnixNano
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetHostgroup() string {
+	if x != nil {
+		return x.Hostgroup
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetThreshold() string {
+	if x != nil {
+		return x.Threshold
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetMinPeakPps() float64 {
+	if x != nil {
+		return x.MinPeakPps
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type HistoryResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attacks       []*PastAttack          `protobuf:"bytes,1,rep,name=attacks,proto3" json:"attacks,omitempty"`  // the newest first; fewer than the limit also where they are large
+	Next          string                 `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`        // cursor of the next page; empty: there is none
+	Damaged       uint32                 `protobuf:"varint,3,opt,name=damaged,proto3" json:"damaged,omitempty"` // attacks that cannot be read and were left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *HistoryResponse) GetAttacks() []*PastAttack {
+	if x != nil {
+		return x.Attacks
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *HistoryResponse) GetDamaged() uint32 {
+	if x != nil {
+		return x.Damaged
+	}
+	return 0
+}
+
+type PastAttack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         *Event                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`                                         // the newest
+	State         string                 `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`                                         // open, ended, or interrupted: the daemon stopped while it was open
+	EndedUnixNano int64                  `protobuf:"varint,3,opt,name=ended_unix_nano,json=endedUnixNano,proto3" json:"ended_unix_nano,omitempty"` // of an interrupted one: when it was last told of
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PastAttack) Reset() {
+	*x = PastAttack{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PastAttack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PastAttack) ProtoMessage() {}
+
+func (x *PastAttack) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PastAttack.ProtoReflect.Descriptor instead.
+func (*PastAttack) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *PastAttack) GetEvent() *Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *PastAttack) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *PastAttack) GetEndedUnixNano() int64 {
+	if x != nil {
+		return x.EndedUnixNano
+	}
+	return 0
+}
+
+type AttackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // or what it begins with, four characters at least
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttackRequest) Reset() {
+	*x = AttackRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttackRequest) ProtoMessage() {}
+
+func (x *AttackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttackRequest.ProtoReflect.Descriptor instead.
+func (*AttackRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *AttackRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type AttackResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attack        *PastAttack            `protobuf:"bytes,1,opt,name=attack,proto3" json:"attack,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttackResponse) Reset() {
+	*x = AttackResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttackResponse) ProtoMessage() {}
+
+func (x *AttackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttackResponse.ProtoReflect.Descriptor instead.
+func (*AttackResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *AttackResponse) GetAttack() *PastAttack {
+	if x != nil {
+		return x.Attack
+	}
+	return nil
+}
+
+type AttackFileRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`     // as above
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // packets or report
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttackFileRequest) Reset() {
+	*x = AttackFileRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttackFileRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttackFileRequest) ProtoMessage() {}
+
+func (x *AttackFileRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttackFileRequest.ProtoReflect.Descriptor instead.
+func (*AttackFileRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *AttackFileRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AttackFileRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+type AttackFileResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`                             // of the file, without folder; in the first message only
+	SizeBytes     uint64                 `protobuf:"varint,2,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"` // likewise
+	Content       []byte                 `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttackFileResponse) Reset() {
+	*x = AttackFileResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttackFileResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttackFileResponse) ProtoMessage() {}
+
+func (x *AttackFileResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttackFileResponse.ProtoReflect.Descriptor instead.
+func (*AttackFileResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *AttackFileResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AttackFileResponse) GetSizeBytes() uint64 {
+	if x != nil {
+		return x.SizeBytes
+	}
+	return 0
+}
+
+func (x *AttackFileResponse) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+type HistorySummaryRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceUnixNano int64                  `protobuf:"varint,1,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"` // 0: seven days before until
+	UntilUnixNano int64                  `protobuf:"varint,2,opt,name=until_unix_nano,json=untilUnixNano,proto3" json:"until_unix_nano,omitempty"` // 0: now
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistorySummaryRequest) Reset() {
+	*x = HistorySummaryRequest{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistorySummaryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistorySummaryRequest) ProtoMessage() {}
+
+func (x *HistorySummaryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistorySummaryRequest.ProtoReflect.Descriptor instead.
+func (*HistorySummaryRequest) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *HistorySummaryRequest) GetSinceUnixNano() int64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
+func (x *HistorySummaryRequest) GetUntilUnixNano() int64 {
+	if x != nil {
+		return x.UntilUnixNano
+	}
+	return 0
+}
+
+type HistorySummaryResponse struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	SinceUnixNano  int64                  `protobuf:"varint,1,opt,name=since_unix_nano,json=sinceUnixNano,proto3" json:"since_unix_nano,omitempty"`
+	UntilUnixNano  int64                  `protobuf:"varint,2,opt,name=until_unix_nano,json=untilUnixNano,proto3" json:"until_unix_nano,omitempty"`
+	Now            *PeriodTotals          `protobuf:"bytes,3,opt,name=now,proto3" json:"now,omitempty"`
+	Before         *PeriodTotals          `protobuf:"bytes,4,opt,name=before,proto3" json:"before,omitempty"` // the period of the same length before it
+	Labels         []*Tally               `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty"` // the most common first, as hostgroups and targets
+	Hostgroups     []*Tally               `protobuf:"bytes,6,rep,name=hostgroups,proto3" json:"hostgroups,omitempty"`
+	Targets        []*Tally               `protobuf:"bytes,7,rep,name=targets,proto3" json:"targets,omitempty"` // the first ten
+	Days           []*Tally               `protobuf:"bytes,8,rep,name=days,proto3" json:"days,omitempty"`       // in UTC: 2026-03-09
+	Longest        []*PastAttack          `protobuf:"bytes,9,rep,name=longest,proto3" json:"longest,omitempty"` // five each
+	Largest        []*PastAttack          `protobuf:"bytes,10,rep,name=largest,proto3" json:"largest,omitempty"`
+	TargetsAtLeast bool                   `protobuf:"varint,11,opt,name=targets_at_least,json=targetsAtLeast,proto3" json:"targets_at_least,omitempty"` // there were more targets than are told apart
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HistorySummaryResponse) Reset() {
+	*x = HistorySummaryResponse{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistorySummaryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistorySummaryResponse) ProtoMessage() {}
+
+func (x *HistorySummaryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistorySummaryResponse.ProtoReflect.Descriptor instead.
+func (*HistorySummaryResponse) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *HistorySummaryResponse) GetSinceUnixNano() int64 {
+	if x != nil {
+		return x.SinceUnixNano
+	}
+	return 0
+}
+
+func (x *HistorySummaryResponse) GetUntilUnixNano() int64 {
+	if x != nil {
+		return x.UntilUnixNano
+	}
+	return 0
+}
+
+func (x *HistorySummaryResponse) GetNow() *PeriodTotals {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetBefore() *PeriodTotals {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetLabels() []*Tally {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetHostgroups() []*Tally {
+	if x != nil {
+		return x.Hostgroups
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetTargets() []*Tally {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetDays() []*Tally {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetLongest() []*PastAttack {
+	if x != nil {
+		return x.Longest
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetLargest() []*PastAttack {
+	if x != nil {
+		return x.Largest
+	}
+	return nil
+}
+
+func (x *HistorySummaryResponse) GetTargetsAtLeast() bool {
+	if x != nil {
+		return x.TargetsAtLeast
+	}
+	return false
+}
+
+type PeriodTotals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attacks       uint64                 `protobuf:"varint,1,opt,name=attacks,proto3" json:"attacks,omitempty"` // that began in it
+	Open          uint64                 `protobuf:"varint,2,opt,name=open,proto3" json:"open,omitempty"`
+	Interrupted   uint64                 `protobuf:"varint,3,opt,name=interrupted,proto3" json:"interrupted,omitempty"`
+	Targets       uint64                 `protobuf:"varint,4,opt,name=targets,proto3" json:"targets,omitempty"`
+	DurationNano  int64                  `protobuf:"varint,5,opt,name=duration_nano,json=durationNano,proto3" json:"duration_nano,omitempty"` // of all together
+	PeakPps       float64                `protobuf:"fixed64,6,opt,name=peak_pps,json=peakPps,proto3" json:"peak_pps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PeriodTotals) Reset() {
+	*x = PeriodTotals{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PeriodTotals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PeriodTotals) ProtoMessage() {}
+
+func (x *PeriodTotals) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PeriodTotals.ProtoReflect.Descriptor instead.
+func (*PeriodTotals) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *PeriodTotals) GetAttacks() uint64 {
+	if x != nil {
+		return x.Attacks
+	}
+	return 0
+}
+
+func (x *PeriodTotals) GetOpen() uint64 {
+	if x != nil {
+		return x.Open
+	}
+	return 0
+}
+
+func (x *PeriodTotals) GetInterrupted() uint64 {
+	if x != nil {
+		return x.Interrupted
+	}
+	return 0
+}
+
+func (x *PeriodTotals) GetTargets() uint64 {
+	if x != nil {
+		return x.Targets
+	}
+	return 0
+}
+
+func (x *PeriodTotals) GetDurationNano() int64 {
+	if x != nil {
+		return x.DurationNano
+	}
+	return 0
+}
+
+func (x *PeriodTotals) GetPeakPps() float64 {
+	if x != nil {
+		return x.PeakPps
+	}
+	return 0
+}
+
+type Tally struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Attacks       uint64                 `protobuf:"varint,2,opt,name=attacks,proto3" json:"attacks,omitempty"`
+	Before        uint64                 `protobuf:"varint,3,opt,name=before,proto3" json:"before,omitempty"` // in the period before
+	DurationNano  int64                  `protobuf:"varint,4,opt,name=duration_nano,json=durationNano,proto3" json:"duration_nano,omitempty"`
+	PeakPps       float64                `protobuf:"fixed64,5,opt,name=peak_pps,json=peakPps,proto3" json:"peak_pps,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tally) Reset() {
+	*x = Tally{}
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tally) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tally) ProtoMessage() {}
+
+func (x *Tally) ProtoReflect() protoreflect.Message {
+	mi := &file_fastnetmon_api_v1_control_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tally.ProtoReflect.Descriptor instead.
+func (*Tally) Descriptor() ([]byte, []int) {
+	return file_fastnetmon_api_v1_control_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *Tally) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Tally) GetAttacks() uint64 {
+	if x != nil {
+		return x.Attacks
+	}
+	return 0
+}
+
+func (x *Tally) GetBefore() uint64 {
+	if x != nil {
+		return x.Before
+	}
+	return 0
+}
+
+func (x *Tally) GetDurationNano() int64 {
+	if x != nil {
+		return x.DurationNano
+	}
+	return 0
+}
+
+func (x *Tally) GetPeakPps() float64 {
+	if x != nil {
+		return x.PeakPps
+	}
+	return 0
+}
+
 var File_fastnetmon_api_v1_control_proto protoreflect.FileDescriptor
 
 const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
@@ -3949,7 +4721,72 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"conditions\x18\x02 \x01(\tR\n" +
 	"conditions\x12\x1b\n" +
 	"\tlimit_bps\x18\x03 \x01(\x01R\blimitBps\x12&\n" +
-	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano2\xbe\v\n" +
+	"\x0funtil_unix_nano\x18\x04 \x01(\x03R\runtilUnixNano\"\xae\x02\n" +
+	"\x0eHistoryRequest\x12&\n" +
+	"\x0fsince_unix_nano\x18\x01 \x01(\x03R\rsinceUnixNano\x12&\n" +
+	"\x0funtil_unix_nano\x18\x02 \x01(\x03R\runtilUnixNano\x12\x16\n" +
+	"\x06target\x18\x03 \x01(\tR\x06target\x12\x14\n" +
+	"\x05label\x18\x04 \x01(\tR\x05label\x12\x1c\n" +
+	"\thostgroup\x18\x05 \x01(\tR\thostgroup\x12\x1c\n" +
+	"\tthreshold\x18\x06 \x01(\tR\tthreshold\x12\x14\n" +
+	"\x05state\x18\a \x01(\tR\x05state\x12 \n" +
+	"\fmin_peak_pps\x18\b \x01(\x01R\n" +
+	"minPeakPps\x12\x14\n" +
+	"\x05limit\x18\t \x01(\rR\x05limit\x12\x14\n" +
+	"\x05after\x18\n" +
+	" \x01(\tR\x05after\"x\n" +
+	"\x0fHistoryResponse\x127\n" +
+	"\aattacks\x18\x01 \x03(\v2\x1d.fastnetmon.api.v1.PastAttackR\aattacks\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next\x12\x18\n" +
+	"\adamaged\x18\x03 \x01(\rR\adamaged\"z\n" +
+	"\n" +
+	"PastAttack\x12.\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fastnetmon.api.v1.EventR\x05event\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12&\n" +
+	"\x0fended_unix_nano\x18\x03 \x01(\x03R\rendedUnixNano\"\x1f\n" +
+	"\rAttackRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"G\n" +
+	"\x0eAttackResponse\x125\n" +
+	"\x06attack\x18\x01 \x01(\v2\x1d.fastnetmon.api.v1.PastAttackR\x06attack\"7\n" +
+	"\x11AttackFileRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\"a\n" +
+	"\x12AttackFileResponse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"size_bytes\x18\x02 \x01(\x04R\tsizeBytes\x12\x18\n" +
+	"\acontent\x18\x03 \x01(\fR\acontent\"g\n" +
+	"\x15HistorySummaryRequest\x12&\n" +
+	"\x0fsince_unix_nano\x18\x01 \x01(\x03R\rsinceUnixNano\x12&\n" +
+	"\x0funtil_unix_nano\x18\x02 \x01(\x03R\runtilUnixNano\"\xbe\x04\n" +
+	"\x16HistorySummaryResponse\x12&\n" +
+	"\x0fsince_unix_nano\x18\x01 \x01(\x03R\rsinceUnixNano\x12&\n" +
+	"\x0funtil_unix_nano\x18\x02 \x01(\x03R\runtilUnixNano\x121\n" +
+	"\x03now\x18\x03 \x01(\v2\x1f.fastnetmon.api.v1.PeriodTotalsR\x03now\x127\n" +
+	"\x06before\x18\x04 \x01(\v2\x1f.fastnetmon.api.v1.PeriodTotalsR\x06before\x120\n" +
+	"\x06labels\x18\x05 \x03(\v2\x18.fastnetmon.api.v1.TallyR\x06labels\x128\n" +
+	"\n" +
+	"hostgroups\x18\x06 \x03(\v2\x18.fastnetmon.api.v1.TallyR\n" +
+	"hostgroups\x122\n" +
+	"\atargets\x18\a \x03(\v2\x18.fastnetmon.api.v1.TallyR\atargets\x12,\n" +
+	"\x04days\x18\b \x03(\v2\x18.fastnetmon.api.v1.TallyR\x04days\x127\n" +
+	"\alongest\x18\t \x03(\v2\x1d.fastnetmon.api.v1.PastAttackR\alongest\x127\n" +
+	"\alargest\x18\n" +
+	" \x03(\v2\x1d.fastnetmon.api.v1.PastAttackR\alargest\x12(\n" +
+	"\x10targets_at_least\x18\v \x01(\bR\x0etargetsAtLeast\"\xb8\x01\n" +
+	"\fPeriodTotals\x12\x18\n" +
+	"\aattacks\x18\x01 \x01(\x04R\aattacks\x12\x12\n" +
+	"\x04open\x18\x02 \x01(\x04R\x04open\x12 \n" +
+	"\vinterrupted\x18\x03 \x01(\x04R\vinterrupted\x12\x18\n" +
+	"\atargets\x18\x04 \x01(\x04R\atargets\x12#\n" +
+	"\rduration_nano\x18\x05 \x01(\x03R\fdurationNano\x12\x19\n" +
+	"\bpeak_pps\x18\x06 \x01(\x01R\apeakPps\"\x8d\x01\n" +
+	"\x05Tally\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aattacks\x18\x02 \x01(\x04R\aattacks\x12\x16\n" +
+	"\x06before\x18\x03 \x01(\x04R\x06before\x12#\n" +
+	"\rduration_nano\x18\x04 \x01(\x03R\fdurationNano\x12\x19\n" +
+	"\bpeak_pps\x18\x05 \x01(\x01R\apeakPps2\xa3\x0e\n" +
 	"\aControl\x12M\n" +
 	"\x06Status\x12 .fastnetmon.api.v1.StatusRequest\x1a!.fastnetmon.api.v1.StatusResponse\x12M\n" +
 	"\x06Totals\x12 .fastnetmon.api.v1.TotalsRequest\x1a!.fastnetmon.api.v1.TotalsResponse\x12J\n" +
@@ -3959,6 +4796,11 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x06Doctor\x12 .fastnetmon.api.v1.DoctorRequest\x1a!.fastnetmon.api.v1.DoctorResponse\x12M\n" +
 	"\x06Ledger\x12 .fastnetmon.api.v1.LedgerRequest\x1a!.fastnetmon.api.v1.LedgerResponse\x12P\n" +
 	"\aAttacks\x12!.fastnetmon.api.v1.AttacksRequest\x1a\".fastnetmon.api.v1.AttacksResponse\x12P\n" +
+	"\aHistory\x12!.fastnetmon.api.v1.HistoryRequest\x1a\".fastnetmon.api.v1.HistoryResponse\x12M\n" +
+	"\x06Attack\x12 .fastnetmon.api.v1.AttackRequest\x1a!.fastnetmon.api.v1.AttackResponse\x12[\n" +
+	"\n" +
+	"AttackFile\x12$.fastnetmon.api.v1.AttackFileRequest\x1a%.fastnetmon.api.v1.AttackFileResponse0\x01\x12e\n" +
+	"\x0eHistorySummary\x12(.fastnetmon.api.v1.HistorySummaryRequest\x1a).fastnetmon.api.v1.HistorySummaryResponse\x12P\n" +
 	"\aExplain\x12!.fastnetmon.api.v1.ExplainRequest\x1a\".fastnetmon.api.v1.ExplainResponse\x12P\n" +
 	"\aSuggest\x12!.fastnetmon.api.v1.SuggestRequest\x1a\".fastnetmon.api.v1.SuggestResponse\x12\\\n" +
 	"\vMitigations\x12%.fastnetmon.api.v1.MitigationsRequest\x1a&.fastnetmon.api.v1.MitigationsResponse\x12J\n" +
@@ -3983,62 +4825,73 @@ func file_fastnetmon_api_v1_control_proto_rawDescGZIP() []byte {
 	return file_fastnetmon_api_v1_control_proto_rawDescData
 }
 
-var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
+var file_fastnetmon_api_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_fastnetmon_api_v1_control_proto_goTypes = []any{
-	(*StatusRequest)(nil),       // 0: fastnetmon.api.v1.StatusRequest
-	(*StatusResponse)(nil),      // 1: fastnetmon.api.v1.StatusResponse
-	(*KindCount)(nil),           // 2: fastnetmon.api.v1.KindCount
-	(*DirectionRate)(nil),       // 3: fastnetmon.api.v1.DirectionRate
-	(*TotalsRequest)(nil),       // 4: fastnetmon.api.v1.TotalsRequest
-	(*TotalsResponse)(nil),      // 5: fastnetmon.api.v1.TotalsResponse
-	(*TotalRate)(nil),           // 6: fastnetmon.api.v1.TotalRate
-	(*CounterRate)(nil),         // 7: fastnetmon.api.v1.CounterRate
-	(*HostsRequest)(nil),        // 8: fastnetmon.api.v1.HostsRequest
-	(*HostsResponse)(nil),       // 9: fastnetmon.api.v1.HostsResponse
-	(*HostRate)(nil),            // 10: fastnetmon.api.v1.HostRate
-	(*PluginsRequest)(nil),      // 11: fastnetmon.api.v1.PluginsRequest
-	(*PluginsResponse)(nil),     // 12: fastnetmon.api.v1.PluginsResponse
-	(*PluginStatus)(nil),        // 13: fastnetmon.api.v1.PluginStatus
-	(*Figure)(nil),              // 14: fastnetmon.api.v1.Figure
-	(*LedgerRequest)(nil),       // 15: fastnetmon.api.v1.LedgerRequest
-	(*LedgerResponse)(nil),      // 16: fastnetmon.api.v1.LedgerResponse
-	(*LedgerRow)(nil),           // 17: fastnetmon.api.v1.LedgerRow
-	(*AttacksRequest)(nil),      // 18: fastnetmon.api.v1.AttacksRequest
-	(*AttacksResponse)(nil),     // 19: fastnetmon.api.v1.AttacksResponse
-	(*ReloadRequest)(nil),       // 20: fastnetmon.api.v1.ReloadRequest
-	(*ReloadResponse)(nil),      // 21: fastnetmon.api.v1.ReloadResponse
-	(*EventsRequest)(nil),       // 22: fastnetmon.api.v1.EventsRequest
-	(*EventsResponse)(nil),      // 23: fastnetmon.api.v1.EventsResponse
-	(*Crossing)(nil),            // 24: fastnetmon.api.v1.Crossing
-	(*Event)(nil),               // 25: fastnetmon.api.v1.Event
-	(*Mitigation)(nil),          // 26: fastnetmon.api.v1.Mitigation
-	(*Peer)(nil),                // 27: fastnetmon.api.v1.Peer
-	(*MitigationsRequest)(nil),  // 28: fastnetmon.api.v1.MitigationsRequest
-	(*MitigationsResponse)(nil), // 29: fastnetmon.api.v1.MitigationsResponse
-	(*AuditRequest)(nil),        // 30: fastnetmon.api.v1.AuditRequest
-	(*AuditResponse)(nil),       // 31: fastnetmon.api.v1.AuditResponse
-	(*AuditEntry)(nil),          // 32: fastnetmon.api.v1.AuditEntry
-	(*BanRequest)(nil),          // 33: fastnetmon.api.v1.BanRequest
-	(*Values)(nil),              // 34: fastnetmon.api.v1.Values
-	(*UnbanRequest)(nil),        // 35: fastnetmon.api.v1.UnbanRequest
-	(*DecideRequest)(nil),       // 36: fastnetmon.api.v1.DecideRequest
-	(*TestActionRequest)(nil),   // 37: fastnetmon.api.v1.TestActionRequest
-	(*TestActionResponse)(nil),  // 38: fastnetmon.api.v1.TestActionResponse
-	(*TableRequest)(nil),        // 39: fastnetmon.api.v1.TableRequest
-	(*TableResponse)(nil),       // 40: fastnetmon.api.v1.TableResponse
-	(*PluginTable)(nil),         // 41: fastnetmon.api.v1.PluginTable
-	(*TableRow)(nil),            // 42: fastnetmon.api.v1.TableRow
-	(*DoctorRequest)(nil),       // 43: fastnetmon.api.v1.DoctorRequest
-	(*DoctorResponse)(nil),      // 44: fastnetmon.api.v1.DoctorResponse
-	(*Check)(nil),               // 45: fastnetmon.api.v1.Check
-	(*SuggestRequest)(nil),      // 46: fastnetmon.api.v1.SuggestRequest
-	(*SuggestResponse)(nil),     // 47: fastnetmon.api.v1.SuggestResponse
-	(*ExplainRequest)(nil),      // 48: fastnetmon.api.v1.ExplainRequest
-	(*ExplainResponse)(nil),     // 49: fastnetmon.api.v1.ExplainResponse
-	(*LimitState)(nil),          // 50: fastnetmon.api.v1.LimitState
-	(*ExemptionState)(nil),      // 51: fastnetmon.api.v1.ExemptionState
-	nil,                         // 52: fastnetmon.api.v1.LedgerRow.DroppedEntry
-	nil,                         // 53: fastnetmon.api.v1.BanRequest.SetEntry
+	(*StatusRequest)(nil),          // 0: fastnetmon.api.v1.StatusRequest
+	(*StatusResponse)(nil),         // 1: fastnetmon.api.v1.StatusResponse
+	(*KindCount)(nil),              // 2: fastnetmon.api.v1.KindCount
+	(*DirectionRate)(nil),          // 3: fastnetmon.api.v1.DirectionRate
+	(*TotalsRequest)(nil),          // 4: fastnetmon.api.v1.TotalsRequest
+	(*TotalsResponse)(nil),         // 5: fastnetmon.api.v1.TotalsResponse
+	(*TotalRate)(nil),              // 6: fastnetmon.api.v1.TotalRate
+	(*CounterRate)(nil),            // 7: fastnetmon.api.v1.CounterRate
+	(*HostsRequest)(nil),           // 8: fastnetmon.api.v1.HostsRequest
+	(*HostsResponse)(nil),          // 9: fastnetmon.api.v1.HostsResponse
+	(*HostRate)(nil),               // 10: fastnetmon.api.v1.HostRate
+	(*PluginsRequest)(nil),         // 11: fastnetmon.api.v1.PluginsRequest
+	(*PluginsResponse)(nil),        // 12: fastnetmon.api.v1.PluginsResponse
+	(*PluginStatus)(nil),           // 13: fastnetmon.api.v1.PluginStatus
+	(*Figure)(nil),                 // 14: fastnetmon.api.v1.Figure
+	(*LedgerRequest)(nil),          // 15: fastnetmon.api.v1.LedgerRequest
+	(*LedgerResponse)(nil),         // 16: fastnetmon.api.v1.LedgerResponse
+	(*LedgerRow)(nil),              // 17: fastnetmon.api.v1.LedgerRow
+	(*AttacksRequest)(nil),         // 18: fastnetmon.api.v1.AttacksRequest
+	(*AttacksResponse)(nil),        // 19: fastnetmon.api.v1.AttacksResponse
+	(*ReloadRequest)(nil),          // 20: fastnetmon.api.v1.ReloadRequest
+	(*ReloadResponse)(nil),         // 21: fastnetmon.api.v1.ReloadResponse
+	(*EventsRequest)(nil),          // 22: fastnetmon.api.v1.EventsRequest
+	(*EventsResponse)(nil),         // 23: fastnetmon.api.v1.EventsResponse
+	(*Crossing)(nil),               // 24: fastnetmon.api.v1.Crossing
+	(*Event)(nil),                  // 25: fastnetmon.api.v1.Event
+	(*Mitigation)(nil),             // 26: fastnetmon.api.v1.Mitigation
+	(*Peer)(nil),                   // 27: fastnetmon.api.v1.Peer
+	(*MitigationsRequest)(nil),     // 28: fastnetmon.api.v1.MitigationsRequest
+	(*MitigationsResponse)(nil),    // 29: fastnetmon.api.v1.MitigationsResponse
+	(*AuditRequest)(nil),           // 30: fastnetmon.api.v1.AuditRequest
+	(*AuditResponse)(nil),          // 31: fastnetmon.api.v1.AuditResponse
+	(*AuditEntry)(nil),             // 32: fastnetmon.api.v1.AuditEntry
+	(*BanRequest)(nil),             // 33: fastnetmon.api.v1.BanRequest
+	(*Values)(nil),                 // 34: fastnetmon.api.v1.Values
+	(*UnbanRequest)(nil),           // 35: fastnetmon.api.v1.UnbanRequest
+	(*DecideRequest)(nil),          // 36: fastnetmon.api.v1.DecideRequest
+	(*TestActionRequest)(nil),      // 37: fastnetmon.api.v1.TestActionRequest
+	(*TestActionResponse)(nil),     // 38: fastnetmon.api.v1.TestActionResponse
+	(*TableRequest)(nil),           // 39: fastnetmon.api.v1.TableRequest
+	(*TableResponse)(nil),          // 40: fastnetmon.api.v1.TableResponse
+	(*PluginTable)(nil),            // 41: fastnetmon.api.v1.PluginTable
+	(*TableRow)(nil),               // 42: fastnetmon.api.v1.TableRow
+	(*DoctorRequest)(nil),          // 43: fastnetmon.api.v1.DoctorRequest
+	(*DoctorResponse)(nil),         // 44: fastnetmon.api.v1.DoctorResponse
+	(*Check)(nil),                  // 45: fastnetmon.api.v1.Check
+	(*SuggestRequest)(nil),         // 46: fastnetmon.api.v1.SuggestRequest
+	(*SuggestResponse)(nil),        // 47: fastnetmon.api.v1.SuggestResponse
+	(*ExplainRequest)(nil),         // 48: fastnetmon.api.v1.ExplainRequest
+	(*ExplainResponse)(nil),        // 49: fastnetmon.api.v1.ExplainResponse
+	(*LimitState)(nil),             // 50: fastnetmon.api.v1.LimitState
+	(*ExemptionState)(nil),         // 51: fastnetmon.api.v1.ExemptionState
+	(*HistoryRequest)(nil),         // 52: fastnetmon.api.v1.HistoryRequest
+	(*HistoryResponse)(nil),        // 53: fastnetmon.api.v1.HistoryResponse
+	(*PastAttack)(nil),             // 54: fastnetmon.api.v1.PastAttack
+	(*AttackRequest)(nil),          // 55: fastnetmon.api.v1.AttackRequest
+	(*AttackResponse)(nil),         // 56: fastnetmon.api.v1.AttackResponse
+	(*AttackFileRequest)(nil),      // 57: fastnetmon.api.v1.AttackFileRequest
+	(*AttackFileResponse)(nil),     // 58: fastnetmon.api.v1.AttackFileResponse
+	(*HistorySummaryRequest)(nil),  // 59: fastnetmon.api.v1.HistorySummaryRequest
+	(*HistorySummaryResponse)(nil), // 60: fastnetmon.api.v1.HistorySummaryResponse
+	(*PeriodTotals)(nil),           // 61: fastnetmon.api.v1.PeriodTotals
+	(*Tally)(nil),                  // 62: fastnetmon.api.v1.Tally
+	nil,                            // 63: fastnetmon.api.v1.LedgerRow.DroppedEntry
+	nil,                            // 64: fastnetmon.api.v1.BanRequest.SetEntry
 }
 var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	2,  // 0: fastnetmon.api.v1.StatusResponse.plugins:type_name -> fastnetmon.api.v1.KindCount
@@ -4050,7 +4903,7 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	13, // 6: fastnetmon.api.v1.PluginsResponse.plugins:type_name -> fastnetmon.api.v1.PluginStatus
 	14, // 7: fastnetmon.api.v1.PluginStatus.figures:type_name -> fastnetmon.api.v1.Figure
 	17, // 8: fastnetmon.api.v1.LedgerResponse.rows:type_name -> fastnetmon.api.v1.LedgerRow
-	52, // 9: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
+	63, // 9: fastnetmon.api.v1.LedgerRow.dropped:type_name -> fastnetmon.api.v1.LedgerRow.DroppedEntry
 	25, // 10: fastnetmon.api.v1.AttacksResponse.attacks:type_name -> fastnetmon.api.v1.Event
 	25, // 11: fastnetmon.api.v1.EventsResponse.event:type_name -> fastnetmon.api.v1.Event
 	24, // 12: fastnetmon.api.v1.Event.first:type_name -> fastnetmon.api.v1.Crossing
@@ -4061,55 +4914,74 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	27, // 17: fastnetmon.api.v1.Mitigation.peers:type_name -> fastnetmon.api.v1.Peer
 	26, // 18: fastnetmon.api.v1.MitigationsResponse.mitigations:type_name -> fastnetmon.api.v1.Mitigation
 	32, // 19: fastnetmon.api.v1.AuditResponse.entries:type_name -> fastnetmon.api.v1.AuditEntry
-	53, // 20: fastnetmon.api.v1.BanRequest.set:type_name -> fastnetmon.api.v1.BanRequest.SetEntry
+	64, // 20: fastnetmon.api.v1.BanRequest.set:type_name -> fastnetmon.api.v1.BanRequest.SetEntry
 	41, // 21: fastnetmon.api.v1.TableResponse.tables:type_name -> fastnetmon.api.v1.PluginTable
 	42, // 22: fastnetmon.api.v1.PluginTable.rows:type_name -> fastnetmon.api.v1.TableRow
 	45, // 23: fastnetmon.api.v1.DoctorResponse.checks:type_name -> fastnetmon.api.v1.Check
 	50, // 24: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
 	51, // 25: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
 	25, // 26: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
-	34, // 27: fastnetmon.api.v1.BanRequest.SetEntry.value:type_name -> fastnetmon.api.v1.Values
-	0,  // 28: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 29: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 30: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 31: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	39, // 32: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
-	43, // 33: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
-	15, // 34: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	18, // 35: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	48, // 36: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
-	46, // 37: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
-	28, // 38: fastnetmon.api.v1.Control.Mitigations:input_type -> fastnetmon.api.v1.MitigationsRequest
-	30, // 39: fastnetmon.api.v1.Control.Audit:input_type -> fastnetmon.api.v1.AuditRequest
-	33, // 40: fastnetmon.api.v1.Control.Ban:input_type -> fastnetmon.api.v1.BanRequest
-	35, // 41: fastnetmon.api.v1.Control.Unban:input_type -> fastnetmon.api.v1.UnbanRequest
-	36, // 42: fastnetmon.api.v1.Control.Decide:input_type -> fastnetmon.api.v1.DecideRequest
-	37, // 43: fastnetmon.api.v1.Control.TestAction:input_type -> fastnetmon.api.v1.TestActionRequest
-	20, // 44: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	22, // 45: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 46: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 47: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 48: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 49: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	40, // 50: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	44, // 51: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	16, // 52: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	19, // 53: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	49, // 54: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
-	47, // 55: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
-	29, // 56: fastnetmon.api.v1.Control.Mitigations:output_type -> fastnetmon.api.v1.MitigationsResponse
-	31, // 57: fastnetmon.api.v1.Control.Audit:output_type -> fastnetmon.api.v1.AuditResponse
-	29, // 58: fastnetmon.api.v1.Control.Ban:output_type -> fastnetmon.api.v1.MitigationsResponse
-	29, // 59: fastnetmon.api.v1.Control.Unban:output_type -> fastnetmon.api.v1.MitigationsResponse
-	29, // 60: fastnetmon.api.v1.Control.Decide:output_type -> fastnetmon.api.v1.MitigationsResponse
-	38, // 61: fastnetmon.api.v1.Control.TestAction:output_type -> fastnetmon.api.v1.TestActionResponse
-	21, // 62: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	23, // 63: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	46, // [46:64] is the sub-list for method output_type
-	28, // [28:46] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	54, // 27: fastnetmon.api.v1.HistoryResponse.attacks:type_name -> fastnetmon.api.v1.PastAttack
+	25, // 28: fastnetmon.api.v1.PastAttack.event:type_name -> fastnetmon.api.v1.Event
+	54, // 29: fastnetmon.api.v1.AttackResponse.attack:type_name -> fastnetmon.api.v1.PastAttack
+	61, // 30: fastnetmon.api.v1.HistorySummaryResponse.now:type_name -> fastnetmon.api.v1.PeriodTotals
+	61, // 31: fastnetmon.api.v1.HistorySummaryResponse.before:type_name -> fastnetmon.api.v1.PeriodTotals
+	62, // 32: fastnetmon.api.v1.HistorySummaryResponse.labels:type_name -> fastnetmon.api.v1.Tally
+	62, // 33: fastnetmon.api.v1.HistorySummaryResponse.hostgroups:type_name -> fastnetmon.api.v1.Tally
+	62, // 34: fastnetmon.api.v1.HistorySummaryResponse.targets:type_name -> fastnetmon.api.v1.Tally
+	62, // 35: fastnetmon.api.v1.HistorySummaryResponse.days:type_name -> fastnetmon.api.v1.Tally
+	54, // 36: fastnetmon.api.v1.HistorySummaryResponse.longest:type_name -> fastnetmon.api.v1.PastAttack
+	54, // 37: fastnetmon.api.v1.HistorySummaryResponse.largest:type_name -> fastnetmon.api.v1.PastAttack
+	34, // 38: fastnetmon.api.v1.BanRequest.SetEntry.value:type_name -> fastnetmon.api.v1.Values
+	0,  // 39: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 40: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 41: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 42: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	39, // 43: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	43, // 44: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	15, // 45: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	18, // 46: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	52, // 47: fastnetmon.api.v1.Control.History:input_type -> fastnetmon.api.v1.HistoryRequest
+	55, // 48: fastnetmon.api.v1.Control.Attack:input_type -> fastnetmon.api.v1.AttackRequest
+	57, // 49: fastnetmon.api.v1.Control.AttackFile:input_type -> fastnetmon.api.v1.AttackFileRequest
+	59, // 50: fastnetmon.api.v1.Control.HistorySummary:input_type -> fastnetmon.api.v1.HistorySummaryRequest
+	48, // 51: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	46, // 52: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
+	28, // 53: fastnetmon.api.v1.Control.Mitigations:input_type -> fastnetmon.api.v1.MitigationsRequest
+	30, // 54: fastnetmon.api.v1.Control.Audit:input_type -> fastnetmon.api.v1.AuditRequest
+	33, // 55: fastnetmon.api.v1.Control.Ban:input_type -> fastnetmon.api.v1.BanRequest
+	35, // 56: fastnetmon.api.v1.Control.Unban:input_type -> fastnetmon.api.v1.UnbanRequest
+	36, // 57: fastnetmon.api.v1.Control.Decide:input_type -> fastnetmon.api.v1.DecideRequest
+	37, // 58: fastnetmon.api.v1.Control.TestAction:input_type -> fastnetmon.api.v1.TestActionRequest
+	20, // 59: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	22, // 60: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 61: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 62: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 63: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 64: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	40, // 65: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	44, // 66: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	16, // 67: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	19, // 68: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	53, // 69: fastnetmon.api.v1.Control.History:output_type -> fastnetmon.api.v1.HistoryResponse
+	56, // 70: fastnetmon.api.v1.Control.Attack:output_type -> fastnetmon.api.v1.AttackResponse
+	58, // 71: fastnetmon.api.v1.Control.AttackFile:output_type -> fastnetmon.api.v1.AttackFileResponse
+	60, // 72: fastnetmon.api.v1.Control.HistorySummary:output_type -> fastnetmon.api.v1.HistorySummaryResponse
+	49, // 73: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	47, // 74: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
+	29, // 75: fastnetmon.api.v1.Control.Mitigations:output_type -> fastnetmon.api.v1.MitigationsResponse
+	31, // 76: fastnetmon.api.v1.Control.Audit:output_type -> fastnetmon.api.v1.AuditResponse
+	29, // 77: fastnetmon.api.v1.Control.Ban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 78: fastnetmon.api.v1.Control.Unban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 79: fastnetmon.api.v1.Control.Decide:output_type -> fastnetmon.api.v1.MitigationsResponse
+	38, // 80: fastnetmon.api.v1.Control.TestAction:output_type -> fastnetmon.api.v1.TestActionResponse
+	21, // 81: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	23, // 82: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	61, // [61:83] is the sub-list for method output_type
+	39, // [39:61] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
@@ -4123,7 +4995,7 @@ func file_fastnetmon_api_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fastnetmon_api_v1_control_proto_rawDesc), len(file_fastnetmon_api_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   54,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,24 +24,28 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Control_Status_FullMethodName      = "/fastnetmon.api.v1.Control/Status"
-	Control_Totals_FullMethodName      = "/fastnetmon.api.v1.Control/Totals"
-	Control_Hosts_FullMethodName       = "/fastnetmon.api.v1.Control/Hosts"
-	Control_Plugins_FullMethodName     = "/fastnetmon.api.v1.Control/Plugins"
-	Control_Table_FullMethodName       = "/fastnetmon.api.v1.Control/Table"
-	Control_Doctor_FullMethodName      = "/fastnetmon.api.v1.Control/Doctor"
-	Control_Ledger_FullMethodName      = "/fastnetmon.api.v1.Control/Ledger"
-	Control_Attacks_FullMethodName     = "/fastnetmon.api.v1.Control/Attacks"
-	Control_Explain_FullMethodName     = "/fastnetmon.api.v1.Control/Explain"
-	Control_Suggest_FullMethodName     = "/fastnetmon.api.v1.Control/Suggest"
-	Control_Mitigations_FullMethodName = "/fastnetmon.api.v1.Control/Mitigations"
-	Control_Audit_FullMethodName       = "/fastnetmon.api.v1.Control/Audit"
-	Control_Ban_FullMethodName         = "/fastnetmon.api.v1.Control/Ban"
-	Control_Unban_FullMethodName       = "/fastnetmon.api.v1.Control/Unban"
-	Control_Decide_FullMethodName      = "/fastnetmon.api.v1.Control/Decide"
-	Control_TestAction_FullMethodName  = "/fastnetmon.api.v1.Control/TestAction"
-	Control_Reload_FullMethodName      = "/fastnetmon.api.v1.Control/Reload"
-	Control_Events_FullMethodName      = "/fastnetmon.api.v1.Control/Events"
+	Control_Status_FullMethodName         = "/fastnetmon.api.v1.Control/Status"
+	Control_Totals_FullMethodName         = "/fastnetmon.api.v1.Control/Totals"
+	Control_Hosts_FullMethodName          = "/fastnetmon.api.v1.Control/Hosts"
+	Control_Plugins_FullMethodName        = "/fastnetmon.api.v1.Control/Plugins"
+	Control_Table_FullMethodName          = "/fastnetmon.api.v1.Control/Table"
+	Control_Doctor_FullMethodName         = "/fastnetmon.api.v1.Control/Doctor"
+	Control_Ledger_FullMethodName         = "/fastnetmon.api.v1.Control/Ledger"
+	Control_Attacks_FullMethodName        = "/fastnetmon.api.v1.Control/Attacks"
+	Control_History_FullMethodName        = "/fastnetmon.api.v1.Control/History"
+	Control_Attack_FullMethodName         = "/fastnetmon.api.v1.Control/Attack"
+	Control_AttackFile_FullMethodName     = "/fastnetmon.api.v1.Control/AttackFile"
+	Control_HistorySummary_FullMethodName = "/fastnetmon.api.v1.Control/HistorySummary"
+	Control_Explain_FullMethodName        = "/fastnetmon.api.v1.Control/Explain"
+	Control_Suggest_FullMethodName        = "/fastnetmon.api.v1.Control/Suggest"
+	Control_Mitigations_FullMethodName    = "/fastnetmon.api.v1.Control/Mitigations"
+	Control_Audit_FullMethodName          = "/fastnetmon.api.v1.Control/Audit"
+	Control_Ban_FullMethodName            = "/fastnetmon.api.v1.Control/Ban"
+	Control_Unban_FullMethodName          = "/fastnetmon.api.v1.Control/Unban"
+	Control_Decide_FullMethodName         = "/fastnetmon.api.v1.Control/Decide"
+	Control_TestAction_FullMethodName     = "/fastnetmon.api.v1.Control/TestAction"
+	Control_Reload_FullMethodName         = "/fastnetmon.api.v1.Control/Reload"
+	Control_Events_FullMethodName         = "/fastnetmon.api.v1.Control/Events"
 )
 
 // ControlClient is the client API for Control service.
@@ -67,6 +71,20 @@ type ControlClient interface {
 	Ledger(ctx context.Context, in *LedgerRequest, opts ...grpc.CallOption) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
 	Attacks(ctx context.Context, in *AttacksRequest, opts ...grpc.CallOption) (*AttacksResponse, error)
+	// Attacks of the past and present, the newest first, a page at a time.
+	// INVALID_ARGUMENT: no prefix, no state, no cursor, or a limit out of bounds.
+	// FAILED_PRECONDITION, here and below: the history cannot be read now.
+	History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error)
+	// One attack of the history. NOT_FOUND: there is none with that id.
+	// INVALID_ARGUMENT: several begin so.
+	Attack(ctx context.Context, in *AttackRequest, opts ...grpc.CallOption) (*AttackResponse, error)
+	// A file of an attack, in pieces. NOT_FOUND: no attack, or no such file (any
+	// more): the message says why.
+	AttackFile(ctx context.Context, in *AttackFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AttackFileResponse], error)
+	// What a period had, beside the one of the same length before it.
+	// INVALID_ARGUMENT: a period that ends before it begins, or of more than 366
+	// days.
+	HistorySummary(ctx context.Context, in *HistorySummaryRequest, opts ...grpc.CallOption) (*HistorySummaryResponse, error)
 	// How one address is watched, and how far it is from each of its limits.
 	// INVALID_ARGUMENT: no address.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
@@ -184,6 +202,55 @@ func (c *controlClient) Attacks(ctx context.Context, in *AttacksRequest, opts ..
 	return out, nil
 }
 
+func (c *controlClient) History(ctx context.Context, in *HistoryRequest, opts ...grpc.CallOption) (*HistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HistoryResponse)
+	err := c.cc.Invoke(ctx, Control_History_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) Attack(ctx context.Context, in *AttackRequest, opts ...grpc.CallOption) (*AttackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AttackResponse)
+	err := c.cc.Invoke(ctx, Control_Attack_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *controlClient) AttackFile(ctx context.Context, in *AttackFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[AttackFileResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[0], Control_AttackFile_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AttackFileRequest, AttackFileResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_AttackFileClient = grpc.ServerStreamingClient[AttackFileResponse]
+
+func (c *controlClient) HistorySummary(ctx context.Context, in *HistorySummaryRequest, opts ...grpc.CallOption) (*HistorySummaryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(HistorySummaryResponse)
+	err := c.cc.Invoke(ctx, Control_HistorySummary_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *controlClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainResponse)
@@ -276,7 +343,7 @@ func (c *controlClient) Reload(ctx context.Context, in *ReloadRequest, opts ...g
 
 func (c *controlClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[0], Control_Events_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &Control_ServiceDesc.Streams[1], Control_Events_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -316,6 +383,20 @@ type ControlServer interface {
 	Ledger(context.Context, *LedgerRequest) (*LedgerResponse, error)
 	// Attacks in progress, each as its newest event.
 	Attacks(context.Context, *AttacksRequest) (*AttacksResponse, error)
+	// Attacks of the past and present, the newest first, a page at a time.
+	// INVALID_ARGUMENT: no prefix, no state, no cursor, or a limit out of bounds.
+	// FAILED_PRECONDITION, here and below: the history cannot be read now.
+	History(context.Context, *HistoryRequest) (*HistoryResponse, error)
+	// One attack of the history. NOT_FOUND: there is none with that id.
+	// INVALID_ARGUMENT: several begin so.
+	Attack(context.Context, *AttackRequest) (*AttackResponse, error)
+	// A file of an attack, in pieces. NOT_FOUND: no attack, or no such file (any
+	// more): the message says why.
+	AttackFile(*AttackFileRequest, grpc.ServerStreamingServer[AttackFileResponse]) error
+	// What a period had, beside the one of the same length before it.
+	// INVALID_ARGUMENT: a period that ends before it begins, or of more than 366
+	// days.
+	HistorySummary(context.Context, *HistorySummaryRequest) (*HistorySummaryResponse, error)
 	// How one address is watched, and how far it is from each of its limits.
 	// INVALID_ARGUMENT: no address.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
@@ -376,6 +457,18 @@ func (UnimplementedControlServer) Ledger(context.Context, *LedgerRequest) (*Ledg
 }
 func (UnimplementedControlServer) Attacks(context.Context, *AttacksRequest) (*AttacksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Attacks not implemented")
+}
+func (UnimplementedControlServer) History(context.Context, *HistoryRequest) (*HistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method History not implemented")
+}
+func (UnimplementedControlServer) Attack(context.Context, *AttackRequest) (*AttackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Attack not implemented")
+}
+func (UnimplementedControlServer) AttackFile(*AttackFileRequest, grpc.ServerStreamingServer[AttackFileResponse]) error {
+	return status.Error(codes.Unimplemented, "method AttackFile not implemented")
+}
+func (UnimplementedControlServer) HistorySummary(context.Context, *HistorySummaryRequest) (*HistorySummaryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method HistorySummary not implemented")
 }
 func (UnimplementedControlServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
@@ -568,6 +661,71 @@ func _Control_Attacks_Handler(srv interface{}, ctx context.Context, dec func(int
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ControlServer).Attacks(ctx, req.(*AttacksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_History_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).History(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_History_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).History(ctx, req.(*HistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_Attack_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Attack(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Attack_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Attack(ctx, req.(*AttackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Control_AttackFile_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(AttackFileRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ControlServer).AttackFile(m, &grpc.GenericServerStream[AttackFileRequest, AttackFileResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Control_AttackFileServer = grpc.ServerStreamingServer[AttackFileResponse]
+
+func _Control_HistorySummary_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(HistorySummaryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).HistorySummary(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_HistorySummary_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).HistorySummary(ctx, req.(*HistorySummaryRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -785,6 +943,18 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Control_Attacks_Handler,
 		},
 		{
+			MethodName: "History",
+			Handler:    _Control_History_Handler,
+		},
+		{
+			MethodName: "Attack",
+			Handler:    _Control_Attack_Handler,
+		},
+		{
+			MethodName: "HistorySummary",
+			Handler:    _Control_HistorySummary_Handler,
+		},
+		{
 			MethodName: "Explain",
 			Handler:    _Control_Explain_Handler,
 		},
@@ -822,6 +992,11 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "AttackFile",
+			Handler:       _Control_AttackFile_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "Events",
 			Handler:       _Control_Events_Handler,
