@@ -1,0 +1,254 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
+)
+
+// action keeps in ExaBGP what is asked of it. Sync says what that is; a
+// goroutine of its own (see keep.go) sees to it.
+type action struct {
+	set   *settings
+	log   hclog.Logger
+	board hold.Board
+	file  *hold.File
+
+	stop context.CancelFunc
+	done chan struct{}
+	wake chan struct{} // holds a token when something has changed
+
+	mu        sync.Mutex
+	synced    bool             // the core has said what it wants
+	held      map[string]*held // by the mitigation's ID
+	releasing map[string]*held // asked for no more, and perhaps still in ExaBGP
+	told      map[string]told  // by route key: what ExaBGP may have of us
+	fault     string           // why it cannot be reached; "" it can
+	refused   map[string]bool  // commands that ExaBGP does not take
+	view      *view            // what it has; nil: it is not asked
+	unsaved   error
+}
+
+// held is a mitigation and what it comes to.
+type held struct {
+	m      sdk.Mitigation
+	routes []*route
+	err    error // why there are none
+}
+
+// told is a route that was handed to ExaBGP.
+type told struct {
+	Announce string `json:"announce"`
+	Withdraw string `json:"withdraw"`
+}
+
+// kept is what is known after a restart.
+type kept struct {
+	Routes map[string]told     `json:"routes"`
+	IDs    map[string][]string `json:"ids"` // mitigations and the keys of their routes
+}
+
+func newAction(c config, env sdk.Env) (*action, error) {
+	set, err := read(c)
+	if err != nil {
+		return nil, err
+	}
+	return &action{
+		set: set, log: env.Logger, file: hold.NewFile(env.StateDir, "announced.json"), wake: make(chan struct{}, 1),
+		held: map[string]*held{}, releasing: map[string]*held{}, told: map[string]told{}, refused: map[string]bool{},
+	}, nil
+}
+
+// Start reads what ExaBGP was told before. Nothing is written before the first
+// Sync.
+func (a *action) Start(context.Context) error {
+	var k kept
+	if err := a.file.Load(&k); err != nil {
+		a.log.Error("what was announced before is not known: withdraw by hand what is left of it", "error", err)
+	}
+	maps.Copy(a.told, k.Routes)
+	for id, keys := range k.IDs {
+		h := &held{m: sdk.Mitigation{ID: id}}
+		for _, key := range keys {
+			h.routes = append(h.routes, &route{key: key})
+		}
+		a.releasing[id] = h // unless it is wanted: the first Sync says
+		a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationSent, Cause: "ExaBGP was told before the plugin was started again"})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a.stop, a.done = cancel, make(chan struct{})
+	go func() {
+		defer close(a.done)
+		a.keep(ctx)
+	}()
+	return nil
+}
+
+// Close writes nothing: what is announced stays so.
+func (a *action) Close(context.Context) error {
+	a.stop()
+	<-a.done
+	return nil
+}
+
+// Watch tells what becomes of mitigations.
+func (a *action) Watch(ctx context.Context, report func(sdk.MitigationStatus)) error {
+	return a.board.Watch(ctx, report)
+}
+
+// Health complains where ExaBGP is not reached.
+func (a *action) Health(context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.fault != "":
+		return fmt.Errorf("%s", a.fault)
+	case a.unsaved != nil:
+		return fmt.Errorf("what is announced cannot be written down, and is not known after a restart: %w", a.unsaved)
+	case len(a.refused) > 0:
+		return fmt.Errorf("ExaBGP refuses %d commands (its log says why), such as %q", len(a.refused), slices.Min(slices.Collect(maps.Keys(a.refused))))
+	case a.view != nil && !slices.ContainsFunc(a.view.peers, func(p *peer) bool { return p.established }):
+		return fmt.Errorf("no session of ExaBGP's %d neighbours is established", len(a.view.peers))
+	}
+	return nil
+}
+
+// Protected are the addresses that must stay reachable for announcements to
+// work at all.
+func (a *action) Protected() []netip.Prefix {
+	var out []netip.Prefix
+	add := func(addr netip.Addr) {
+		if addr.IsValid() {
+			if p := netip.PrefixFrom(addr.WithZone(""), addr.BitLen()); !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	for _, n := range a.set.Neighbors {
+		add(n.Unmap())
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.set.profiles)) {
+		p := a.set.profiles[name]
+		add(p.attrs.nextHop)
+		add(p.attrs.nextHopV6)
+		add(p.hop)
+	}
+	return out
+}
+
+// Override checks what hostgroups set instead of a profile's attributes.
+func (a *action) Override(name string, values map[string][]string) error {
+	p, err := a.profile(name)
+	if err != nil {
+		return err
+	}
+	attrs := p.attrs
+	return p.override(&attrs, values)
+}
+
+func (a *action) profile(name string) (*profile, error) {
+	if p, ok := a.set.profiles[name]; ok {
+		return p, nil
+	}
+	labels := slices.Sorted(maps.Keys(a.set.profiles))
+	if name == "" {
+		return nil, fmt.Errorf("say which announce block is meant: action.exabgp.NAME.%s", labels[0])
+	}
+	return nil, fmt.Errorf("there is no announce block %q; there are %q", name, labels)
+}
+
+// plan finds out what a mitigation comes to.
+func (a *action) plan(m sdk.Mitigation) *held {
+	h := &held{m: m}
+	p, err := a.profile(m.Profile)
+	if err == nil {
+		h.routes, err = p.plan(&h.m)
+	}
+	h.err = err
+	return h
+}
+
+// Preview tells what a mitigation would come to.
+func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
+	h := a.plan(m)
+	if h.err != nil {
+		return nil, h.err
+	}
+	var out []sdk.Announcement
+	for _, r := range h.routes {
+		out = append(out, r.announcement())
+	}
+	return out, nil
+}
+
+// Sync says what is to be announced. It does not wait for ExaBGP.
+func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := make(map[string]*held, len(desired))
+	for _, m := range desired {
+		next[m.ID] = a.plan(m)
+		delete(a.releasing, m.ID)
+	}
+	for id, h := range a.held {
+		if next[id] == nil {
+			a.releasing[id] = h
+		}
+	}
+	a.held, a.synced = next, true
+	clear(a.refused) // each Sync is another try
+	a.publish()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// desired lays mitigations together: where several come to the same route it is
+// one route, with the attributes of the one that was requested first, until the
+// last of them goes. The widest prefixes come first, as in the original.
+func (a *action) desired() []*route {
+	order := slices.SortedFunc(maps.Values(a.held), func(x, y *held) int {
+		return cmp.Or(x.m.Requested.Compare(y.m.Requested), cmp.Compare(x.m.ID, y.m.ID))
+	})
+	var out []*route
+	seen := map[string]bool{}
+	for _, h := range order {
+		for _, r := range h.routes {
+			if !seen[r.key] {
+				seen[r.key] = true
+				out = append(out, r)
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(x, y *route) int { return cmp.Compare(x.prefix.Bits(), y.prefix.Bits()) })
+	return out
+}
+
+// save writes down what ExaBGP may have. It is called with the lock held.
+func (a *action) save() {
+	k := kept{Routes: a.told, IDs: map[string][]string{}}
+	for _, all := range []map[string]*held{a.releasing, a.held} {
+		for id, h := range all {
+			k.IDs[id] = []string{}
+			for _, r := range h.routes {
+				k.IDs[id] = append(k.IDs[id], r.key)
+			}
+		}
+	}
+	err := a.file.Save(k)
+	if err != nil && a.unsaved == nil {
+		a.log.Error("what is announced cannot be written down: what ends while the plugin does not run stays announced", "error", err)
+	}
+	a.unsaved = err
+}
