@@ -19,7 +19,7 @@ BENCHTIME ?= 1s
 # it.
 comma  := ,
 empty  :=
-TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,libpcap,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib)))))
+TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,luajit libpcap,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib)))))
 # The tests' own limit: a hanging test fails here, with its stack, not in CI's.
 TESTFLAGS ?= -race -timeout 15m
 
@@ -44,8 +44,9 @@ build: go-version ## build bin/fastnetmon and the plugins in bin/plugins
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/fastnetmon ./core/cmd/fastnetmon
 	@for main in $(PLUGINS); do \
 		dir=$$(dirname $$main); kind=$$(basename $$(dirname $$dir)); name=$$(basename $$dir); \
+		cgo=0; for tag in $(subst $(comma), ,$(TAGS)); do if grep -qs "^//go:build $$tag" $$dir/*.go; then cgo=1; fi; done; \
 		echo "building $$kind-$$name"; \
-		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plugins/$$kind-$$name ./$$dir; \
+		CGO_ENABLED=$$cgo $(GO) build -tags "$(TAGS)" -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plugins/$$kind-$$name ./$$dir; \
 	done
 
 .PHONY: demo
@@ -96,7 +97,7 @@ fuzz: go-version ## every fuzz target for FUZZTIME each
 
 .PHONY: lint
 lint: go-version $(LINT) ## golangci-lint, go vet, gofumpt, tidy go.mod
-	$(LINT) run ./...
+	$(LINT) run --build-tags "$(TAGS)" ./...
 	$(GO) mod tidy -diff
 
 .PHONY: fmt

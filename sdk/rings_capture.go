@@ -38,9 +38,11 @@ type captureRings struct {
 }
 
 func newCaptureRings(inst *instance) *captureRings {
-	return &captureRings{inst: inst, runtime: feed.New(inst.value.(Capture).Run, feed.Options{
-		Causes: inst.causes, Logger: inst.env.Logger, Replay: inst.env.Mode == ModeReplay, Workers: inst.workers,
-	})}
+	opts := feed.Options{Causes: inst.causes, Logger: inst.env.Logger, Replay: inst.env.Mode == ModeReplay, Workers: inst.workers}
+	if a, ok := inst.value.(ExporterAddresses); ok {
+		opts.Exporter = a.ExporterAddr
+	}
+	return &captureRings{inst: inst, runtime: feed.New(inst.value.(Capture).Run, opts)}
 }
 
 // Attach maps the rings of all workers: one delta ring each, and a record

@@ -101,10 +101,14 @@ func filterRings(v Filter) *ringWorkers {
 		return func(f *os.File) (opened, error) {
 			stage, err := ring.OpenStage(f, int(min(r.GetStage(), 1<<16)))
 			if err != nil {
-				return opened{}, err
+				return opened{}, errors.Join(err, feed.CloseJudge(judge))
 			}
+			if u, ok := judge.(ExporterUser); ok {
+				u.Exporters(stage.Exporter)
+			}
+			unused := func() error { return errors.Join(stage.Close(), feed.CloseJudge(judge)) }
 			begin := func() ringWorker { return feed.StartJudge(stage, judge, ring.OnFailure(r.GetOnFailure())) }
-			return opened{begin, stage.Close}, nil
+			return opened{begin, unused}, nil
 		}, nil
 	})
 }

@@ -29,6 +29,22 @@ type Filter interface {
 	NewWorker() (Judge, error)
 }
 
+// PartialError is an error of Judge about some records of a batch only: those
+// with traffic.VerdictUnjudged follow the filter's on_failure, the verdicts of the
+// others stand.
+type PartialError = feed.PartialError
+
+// Optional interfaces of a Judge: one that holds what must be given back has a
+// method Close() error, called when it is not used any more. One that
+// wants to know who told of a record is an ExporterUser.
+
+// ExporterUser is a Judge that asks for addresses of exporters: address gives
+// that of traffic.Record.Exporter, invalid where it is not known. It is called
+// once before the first batch; address may be used in Judge only.
+type ExporterUser interface {
+	Exporters(address func(index uint32) netip.Addr)
+}
+
 // Judge writes a verdict (and, if it likes, classes and another sampling rate)
 // into each record of a batch, in place. A record left at traffic.VerdictNone
 // passes. A Sampling that is changed, but not to 0, changes the packets and
@@ -134,6 +150,12 @@ type Sampler interface {
 // is not known any more.
 type ExporterNames interface {
 	ExporterName(index uint32) string
+}
+
+// ExporterAddresses is a capture that tells filters which address an index in
+// traffic.Record.Exporter stands for; the zero Addr: it is not known.
+type ExporterAddresses interface {
+	ExporterAddr(index uint32) netip.Addr
 }
 
 // Tap receives raw records, behind the filters, without holding anything up.

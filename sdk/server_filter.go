@@ -2,11 +2,13 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"unsafe"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/internal/feed"
 	pb "github.com/fastnetmon-go/fastnetmon/sdk/internal/wire/pluginv1"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -35,7 +37,12 @@ func (f filterServer) Judge(_ context.Context, req *pb.JudgeRequest) (*pb.JudgeR
 	copy(memory, req.GetRecords())
 	judge, err := inst.value.(Filter).NewWorker()
 	if err == nil {
-		err = judge.Judge(batch)
+		err = errors.Join(judge.Judge(batch), feed.CloseJudge(judge))
+	}
+	for i := range batch {
+		if batch[i].Verdict == traffic.VerdictUnjudged {
+			batch[i].Verdict = traffic.VerdictNone
+		}
 	}
 	resp := &pb.JudgeResponse{Records: memory}
 	if err != nil {

@@ -97,6 +97,14 @@ func (e *Exporter) ID() ID { return e.id }
 // Index is for traffic.Record.Exporter: unique in its set, never 0.
 func (e *Exporter) Index() uint32 { return e.index }
 
+// Addr is its address, the agent's where it tells one.
+func (e *Exporter) Addr() netip.Addr {
+	if e.id.Agent.IsValid() {
+		return e.id.Agent.Unmap()
+	}
+	return e.id.Source.Addr().Unmap()
+}
+
 // Name is its block's label, or its address.
 func (e *Exporter) Name() string {
 	switch {

@@ -292,14 +292,23 @@ func (s *Set) NameOf(index uint32) string {
 	if e == nil {
 		return ""
 	}
-	name, address := e.Name(), e.id.Agent
-	if !address.IsValid() {
-		address = e.id.Source.Addr()
-	}
-	if text := address.String(); name != text {
+	name := e.Name()
+	if text := e.Addr().String(); name != text {
 		return name + " (" + text + ")"
 	}
 	return name
+}
+
+// AddrOf is the address of the exporter with an index, the agent's where it
+// tells one; the zero Addr where it is not known any more.
+func (s *Set) AddrOf(index uint32) netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.byIndex[index]
+	if e == nil {
+		return netip.Addr{}
+	}
+	return e.Addr()
 }
 
 // All returns the exporters, by name, address, agent and domain.

@@ -416,7 +416,7 @@ func TestSamplingChanged(t *testing.T) {
 		batch[1].Sampling = 50
 		batch[2].Sampling = 0 // says nothing
 		batch[3].Sampling = 7
-		first.Forget(none)
+		first.Forget(0, n, none)
 		batch[0].Sampling, batch[0].Verdict = 1000, drop
 		batch[1].Sampling = 50
 		batch[2].Sampling = 0

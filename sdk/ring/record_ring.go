@@ -62,6 +62,7 @@ const recordMagic = 0x44524345524d4e46
 //	  +8    8 tap      records lost
 //	 +16    8 both     wake word of the tap
 //	4096   … producer  slots, 128 bytes each; filters write class and verdict
+//	   …   … producer  addresses of exporters, 32 bytes each: index, address
 //	   …   … stages    sampling rates that filters changed, 8 bytes for each slot: the rate, and above it the low 32 bits of the
 //	                   record's position plus one
 //
@@ -159,6 +160,7 @@ type recordMap struct {
 	h          *recordHeader
 	slots      []traffic.Record
 	rates      []atomic.Uint64 // changed sampling rates, by slot
+	exporters  []exporterEntry
 	capacity   uint64
 	generation uint32
 }
@@ -166,8 +168,9 @@ type recordMap struct {
 func newRecordMap(m *mapping, capacity uint64, generation uint32) recordMap {
 	return recordMap{
 		m: m, h: (*recordHeader)(unsafe.Pointer(&m.mem[0])), capacity: capacity, generation: generation,
-		slots: unsafe.Slice((*traffic.Record)(unsafe.Pointer(&m.mem[headerSize])), capacity),
-		rates: unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&m.mem[headerSize+capacity*traffic.RecordSize])), capacity),
+		slots:     unsafe.Slice((*traffic.Record)(unsafe.Pointer(&m.mem[headerSize])), capacity),
+		rates:     unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&m.mem[headerSize+exportersSize+capacity*traffic.RecordSize])), capacity),
+		exporters: unsafe.Slice((*exporterEntry)(unsafe.Pointer(&m.mem[headerSize+capacity*traffic.RecordSize])), exporterEntries),
 	}
 }
 
@@ -179,7 +182,7 @@ func openRecordMap(f *os.File) (recordMap, error) {
 	}
 	h := (*recordHeader)(unsafe.Pointer(&m.mem[0]))
 	capacity := h.capacity
-	if err := checkHeader("record", recordMagic, h.magic, h.abi, recordABI, h.recordSize, capacity, traffic.RecordSize+overrideSize, len(m.mem)); err != nil {
+	if err := checkHeader("record", recordMagic, h.magic, h.abi, recordABI, h.recordSize, capacity, traffic.RecordSize+overrideSize, len(m.mem)-exportersSize); err != nil {
 		m.close()
 		return recordMap{}, err
 	}
@@ -234,7 +237,7 @@ func CreateRecord(name string, capacity, stages, taps int, generation uint32) (*
 	case taps < 0 || taps > MaxTaps:
 		return nil, fmt.Errorf("ring %s: %d exporters of raw records, at most %d can stand behind a capture", name, taps, MaxTaps)
 	}
-	f, m, err := createMemory(name, headerSize+capacity*(traffic.RecordSize+overrideSize))
+	f, m, err := createMemory(name, headerSize+exportersSize+capacity*(traffic.RecordSize+overrideSize))
 	if err != nil {
 		return nil, err
 	}

@@ -185,10 +185,10 @@ func (s *Stage) Done(n int) {
 	s.next.wake()
 }
 
-// Forget takes back what was written into the batch: every record gets the
-// verdict instead.
-func (s *Stage) Forget(verdict traffic.Verdict) {
-	for i := range s.given {
+// Forget takes back what was written into the records from … to-1 of the
+// batch: each gets the verdict instead.
+func (s *Stage) Forget(from, to int, verdict traffic.Verdict) {
+	for i := max(from, 0); i < min(to, s.given); i++ {
 		s.out[i].Class, s.out[i].Verdict, s.out[i].Sampling = 0, verdict, s.rates[i]
 	}
 }

@@ -68,6 +68,11 @@ const (
 	VerdictDrop
 )
 
+// VerdictUnjudged is for records that a Judge failed on while it judged the
+// rest of their batch: they follow the filter's on_failure. It means something
+// only together with the error that says so.
+const VerdictUnjudged Verdict = 254
+
 // TCP flag bits (RFC 9293 3.1).
 const (
 	FlagFIN uint8 = 1 << iota

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -64,6 +65,9 @@ func (c *capture) Workers() int {
 
 // ExporterName is who a record's exporter index stands for.
 func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index) }
+
+// ExporterAddr is its address, the agent's where it tells one.
+func (c *capture) ExporterAddr(index uint32) netip.Addr { return c.set.AddrOf(index) }
 
 // Start opens the sockets and reads the templates of the last run.
 func (c *capture) Start(context.Context) error {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
@@ -95,6 +96,9 @@ func (c *capture) Close(context.Context) error {
 
 // ExporterName is who a record's exporter index stands for.
 func (c *capture) ExporterName(index uint32) string { return c.set.NameOf(index) }
+
+// ExporterAddr is its address, the agent's where it tells one.
+func (c *capture) ExporterAddr(index uint32) netip.Addr { return c.set.AddrOf(index) }
 
 // Run receives on one socket until ctx is done.
 func (c *capture) Run(ctx context.Context, w *sdk.Writer) error {

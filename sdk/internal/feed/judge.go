@@ -24,6 +24,13 @@ type Judge interface {
 	Judge(batch []traffic.Record) error
 }
 
+// PartialError is an error of Judge about the records with
+// traffic.VerdictUnjudged only.
+type PartialError struct{ Err error }
+
+func (e *PartialError) Error() string { return e.Err.Error() }
+func (e *PartialError) Unwrap() error { return e.Err }
+
 // JudgeRunner runs one filter worker on one record ring: it waits for records,
 // has them judged and lets them go on. A judge that fails or panics does not
 // end it, unless the filter's on_failure is stop.
@@ -100,7 +107,7 @@ func (r *JudgeRunner) run() {
 	for err == nil && !r.stopping.Load() {
 		err = r.step()
 	}
-	err = errors.Join(err, r.stage.Close())
+	err = errors.Join(err, CloseJudge(r.judge), r.stage.Close())
 	r.mu.Lock()
 	r.end = err
 	r.mu.Unlock()
@@ -125,8 +132,9 @@ func (r *JudgeRunner) step() error {
 		if r.onFailure == ring.Stop {
 			return fmt.Errorf("filter failed, and its on_failure is stop: %w", err)
 		}
-		r.forget()
-		r.failed.Add(uint64(len(batch)))
+		failed := r.forget(batch, err)
+		r.failed.Add(uint64(failed))
+		r.judged.Add(uint64(len(batch) - failed))
 	} else {
 		r.judged.Add(uint64(len(batch)))
 	}
@@ -134,14 +142,35 @@ func (r *JudgeRunner) step() error {
 	return nil
 }
 
-// forget takes back what a judge wrote before it failed. The ring keeps what
-// earlier filters wrote.
-func (r *JudgeRunner) forget() {
+// forget takes back what a judge wrote before it failed, into the whole batch
+// or into records that it names, and returns how many these are. The ring keeps
+// what earlier filters wrote.
+func (r *JudgeRunner) forget(batch []traffic.Record, err error) int {
 	verdict := traffic.VerdictNone
 	if r.onFailure == ring.Drop {
 		verdict = ring.VerdictFailed
 	}
-	r.stage.Forget(verdict)
+	var partial *PartialError
+	if !errors.As(err, &partial) {
+		r.stage.Forget(0, len(batch), verdict)
+		return len(batch)
+	}
+	n := 0
+	for i := range batch {
+		if batch[i].Verdict == traffic.VerdictUnjudged {
+			r.stage.Forget(i, i+1, verdict)
+			n++
+		}
+	}
+	return n
+}
+
+// CloseJudge gives back what a judge holds, if it holds anything.
+func CloseJudge(j Judge) error {
+	if c, ok := j.(interface{ Close() error }); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // call turns a panic of the judge into an error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,8 @@ type Options struct {
 	Logger  hclog.Logger // nil: nothing is logged
 	Replay  bool         // the clock is the records' time; writes wait
 	Workers int          // calls of Run; 0 means 1
+	// Exporter gives the address behind a record's Exporter; nil: nobody knows.
+	Exporter func(index uint32) netip.Addr
 }
 
 // WorkerRings are the rings of one worker. The Runtime owns them from Attach

@@ -33,6 +33,8 @@ type Writer struct {
 	overflow bool               // the record ring was full: Commit ledgers the batch
 	reserve  []traffic.Record   // the reservation
 	info     func(i int) (link, wire int)
+	exporter uint32       // of the last record
+	named    [1024]uint32 // exporters that the record ring knows, by index modulo their number
 
 	mu       sync.Mutex // held for a batch or a flush at a time
 	reserved bool
@@ -113,6 +115,9 @@ func (w *Writer) Commit(n int, frame func(i int) []byte) {
 	}
 	switch {
 	case w.from != nil:
+		if w.rt.opts.Exporter != nil {
+			w.nameExporters(w.reserve[:n])
+		}
 		w.from.Commit(n)
 		w.from = nil
 		w.pump()
@@ -120,6 +125,24 @@ func (w *Writer) Commit(n int, frame func(i int) []byte) {
 		w.table.Drop(count.CauseRingFull, uint64(n), uint64(n))
 	default:
 		w.count(w.buf[:n])
+	}
+}
+
+// nameExporters tells the ring of exporters that it has not heard of. Records
+// of one come together.
+func (w *Writer) nameExporters(batch []traffic.Record) {
+	for i := range batch {
+		index := batch[i].Exporter
+		if index == w.exporter || index == 0 {
+			continue
+		}
+		w.exporter = index
+		if known := &w.named[index%uint32(len(w.named))]; *known != index {
+			if a := w.rt.opts.Exporter(index); a.IsValid() {
+				w.from.SetExporter(index, a)
+				*known = index
+			}
+		}
 	}
 }
 
@@ -300,6 +323,7 @@ func (w *Writer) swapRecord() {
 		_ = w.record.Close() // only frees memory
 	}
 	w.record, w.next, w.swap = w.next, nil, false
+	w.exporter, w.named = 0, [1024]uint32{}
 	w.stalled = 0
 }
 

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+)
+
+func TestConformance(t *testing.T) {
+	each(t, func(t *testing.T, engine string) {
+		path := writeScript(t, "function filter(r) return r.src_port ~= 53 end")
+		sdktest.Conformance(t, plugin(), fmt.Sprintf("script = %q\nengine = %q", path, engine))
+	})
+}
+
+func TestMistakes(t *testing.T) {
+	path := writeScript(t, "function filter(r) end")
+	for _, c := range []struct{ config, path, say string }{
+		{`script = "none.lua"`, "script", "no such file"},
+		{fmt.Sprintf("script = %q\nengine = \"lua54\"", path), "engine", `"luajit" or "gopher-lua"`},
+		{fmt.Sprintf("script = %q\nmemory = \"1K\"", path), "memory", "1 MiB to 4 GiB"},
+		{fmt.Sprintf("script = %q\ndeadline = \"1ms\"", path), "deadline", "10ms to 1m"},
+	} {
+		ds := sdktest.New(t, plugin(), c.config).Validate()
+		if len(ds) != 1 || ds[0].Path.String() != c.path || !strings.Contains(ds[0].Error(), c.say) {
+			t.Errorf("%s\n%v", c.config, ds)
+		}
+	}
+}
+
+// A script that changes is taken when it can be, else the one before it stays.
+func TestReload(t *testing.T) {
+	each(t, func(t *testing.T, engine string) {
+		f, j := mustTest(t, engine, "function filter(r) return r.src_port ~= 53 end")
+		seen := f.script.Load().text
+		change := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(f.Script, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				seen = f.poll(seen)
+			}
+		}
+		want := func(what, verdict string, held string) {
+			t.Helper()
+			batch := records()
+			if err := j.Judge(batch); err != nil || verdicts(batch) != verdict {
+				t.Errorf("%s: %s, want %s: %v", what, verdicts(batch), verdict, err)
+			}
+			err := f.Health(t.Context())
+			if held == "" != (err == nil) || err != nil && !strings.Contains(err.Error(), held) {
+				t.Errorf("%s: health %v, want %q", what, err, held)
+			}
+		}
+		want("as it was", "x....", "")
+		change("function filter(r) return r.protocol ~= 6 end")
+		want("changed", ".x.x.", "")
+		change("function filter(r) return r.protocol ~= end")
+		want("a syntax error", ".x.x.", "script.lua")
+		change("error('not yet')")
+		want("an error", ".x.x.", "script.lua:1: not yet")
+		if err := os.Remove(f.Script); err != nil {
+			t.Fatal(err)
+		}
+		seen = f.poll(seen)
+		want("gone", ".x.x.", "no such file")
+		change("function filter(r) return false end")
+		want("mended", "xxxxx", "")
+	})
+}
+
+// A batch that does not come to its end costs the process, and so does a script
+// that holds too much of Go's memory.
+func TestGuard(t *testing.T) {
+	each(t, func(t *testing.T, engine string) {
+		f, j := mustTest(t, engine, `function filter(r) local t = os_clock while stop_me == nil do t = r.src_port end end`)
+		gone := make(chan bool, 10)
+		var n atomic.Int64
+		exit = func() {
+			n.Add(1)
+			select {
+			case gone <- true:
+			default:
+			}
+		}
+		t.Cleanup(func() { exit = func() { os.Exit(1) } })
+		// The batch would never end: it is the guard's word that is tested.
+		j.busy.Add(1)
+		if err := f.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-gone:
+		case <-time.After(20 * time.Second):
+			t.Error("the process lives on")
+		}
+		if err := f.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		j.busy.Add(1)
+	})
+}
+
+// BenchmarkJudge is the five-condition script of the reference, by engine.
+func BenchmarkJudge(b *testing.B) {
+	for _, engine := range engines() {
+		for name, script := range map[string]string{
+			"five":     `function filter(r) return not (r.protocol == 17 and (r.src_port == 53 or r.dst_port == 53) and r.length > 512 and r.in_if == 33) end`,
+			"prefixes": `local p = prefixes{"198.51.100.0/24", "192.0.2.0/24"} function filter(r) return not (r.protocol == 17 and p:src(r)) end`,
+		} {
+			b.Run(engine+"/"+name, func(b *testing.B) {
+				_, j := mustTest(b, engine, script)
+				batch := make([]traffic.Record, 0, 512)
+				for len(batch) < 510 {
+					batch = append(batch, records()...)
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				for n := 0; n < b.N; n += len(batch) {
+					if err := j.Judge(batch); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
