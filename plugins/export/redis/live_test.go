@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+)
+
+// bed is a Redis that a test reads back through redis-cli.
+type bed struct {
+	t      *testing.T
+	server *sdktest.Server
+	dir    string
+	cli    []string
+}
+
+func newBed(t *testing.T, args, cli []string) *bed {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts Redis")
+	}
+	b := &bed{t: t, dir: t.TempDir(), cli: cli}
+	args = append(args, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir", b.dir)
+	b.server = sdktest.NewServer(t, func() error {
+		out, err := b.ask("PING")
+		if err == nil && strings.TrimSpace(out) != "PONG" {
+			err = errors.New(out)
+		}
+		return err
+	}, nil, "redis-server", args...)
+	return b
+}
+
+func (b *bed) ask(command ...string) (string, error) {
+	var stderr bytes.Buffer
+	cmd := exec.Command("redis-cli", append(append(slices.Clone(b.cli), "--no-auth-warning"), command...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, stderr.Bytes())
+	}
+	return string(out), err
+}
+
+// hash reads a hash.
+func (b *bed) hash(key string) (map[string]string, error) {
+	text, err := b.ask("--json", "HGETALL", key)
+	out := map[string]string{}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &out)
+	}
+	return out, err
+}
+
+// stream is the event ids, by attack id and number, of the stream.
+func (b *bed) stream() (out []string, err error) {
+	text, err := b.ask("--json", "XRANGE", "fastnetmon:events", "-", "+")
+	if err != nil {
+		return nil, err
+	}
+	var messages [][]any
+	if err := json.Unmarshal([]byte(text), &messages); err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		f := map[string]string{}
+		list := m[1].([]any)
+		for i := 0; i < len(list); i += 2 {
+			f[list[i].(string)] = list[i+1].(string)
+		}
+		out = append(out, f["id"]+"-"+f["seq"])
+	}
+	return out, nil
+}
+
+// What is written is what redis-cli reads, over a unix socket with a password;
+// what happened while Redis was dead is there afterwards, once and in order.
+func TestLive(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	b := newBed(t, []string{"--port", "0", "--unixsocket", socket, "--requirepass", "secret"}, []string{"-s", socket, "-a", "secret"})
+	h := sdktest.New(t, plugin(), fmt.Sprintf("socket = %q\npassword = \"secret\"\ndelivery {\n  backoff = \"20ms\"\n  max_backoff = \"100ms\"\n}", socket))
+	h.StateDir = t.TempDir()
+	s := sdktest.Snapshot(time.Now(), 500)
+	if err := h.Export(s); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]map[string]string{}
+	add := func(key string, counters []sdk.CounterRate, flows float64, more ...string) {
+		f := map[string]string{}
+		list := rateFields(&s, counters, flows)
+		for i := 0; i < len(list); i += 2 {
+			f[list[i].(string)] = list[i+1].(string)
+		}
+		for i := 0; i < len(more); i += 2 {
+			f[more[i]] = more[i+1]
+		}
+		want["fastnetmon:"+key] = f
+	}
+	for _, x := range s.Totals {
+		add("total:ipv"+strconv.Itoa(x.Family)+":"+x.Direction, x.Counters, x.Flows)
+	}
+	for _, x := range s.Networks {
+		add("network:"+x.Name+":"+x.Direction, x.Counters, x.Flows)
+	}
+	for _, x := range s.Hosts[:20] {
+		add("host:"+sdk.TargetText(x.Host)+":"+x.Direction, x.Counters, x.Flows, "hostgroup", x.Group, "network", x.Network)
+	}
+	sdktest.Until(t, "every key is read back", func() error {
+		for key, fields := range want {
+			got, err := b.hash(key)
+			if err != nil {
+				return err
+			}
+			if !maps.Equal(got, fields) {
+				return fmt.Errorf("%s is %v, want %v", key, got, fields)
+			}
+		}
+		return nil
+	})
+	if n, err := b.ask("ZCARD", "fastnetmon:top:incoming"); err != nil || strings.TrimSpace(n) != "500" {
+		t.Errorf("%s, %v", n, err)
+	}
+	if f, err := b.hash("fastnetmon:input:pcap.file"); err != nil || f["received"] != "1000" || f["dropped_truncated"] != "7" {
+		t.Errorf("%v, %v", f, err)
+	}
+	if ttl, err := b.ask("TTL", "fastnetmon:total:ipv4:incoming"); err != nil || strings.TrimSpace(ttl) == "-1" {
+		t.Errorf("rates are kept for ever: %s, %v", ttl, err)
+	}
+
+	var ids []string
+	send := func(from, to int) {
+		t.Helper()
+		for n := from; n < to; n++ {
+			events := sdktest.Attack(s.Time, n)
+			if err := h.Events(events); err != nil {
+				t.Fatal(err)
+			}
+			for i := range events {
+				ids = append(ids, delivery.EventID(&events[i]))
+			}
+		}
+	}
+	check := func() {
+		t.Helper()
+		sdktest.Until(t, "every event is there once and in order", func() error {
+			got, err := b.stream()
+			if err == nil && !slices.Equal(got, ids) {
+				err = fmt.Errorf("%d events, want %d", len(got), len(ids))
+			}
+			return err
+		})
+	}
+	send(0, 20)
+	check()
+	b.server.Kill()
+	send(20, 60)
+	if err := h.Drain(); err != nil { // and the plugin begins anew
+		t.Fatal(err)
+	}
+	send(60, 61)
+	b.server.Start()
+	check()
+	text, err := b.ask("GET", "fastnetmon:attack:"+fmt.Sprintf("%016x", 41))
+	last := sdktest.Attack(s.Time, 40)[2]
+	if wantText, _ := json.Marshal(last); err != nil || strings.TrimSpace(text) != string(wantText) {
+		t.Errorf("%s, %v\nwant\n%s", text, err, wantText)
+	}
+}
+
+// The original's keys, over TLS.
+func TestLiveCommunity(t *testing.T) {
+	dir, port := t.TempDir(), strconv.Itoa(sdktest.FreePort(t))
+	cert, key := sdktest.Certificate(t, dir)
+	b := newBed(t, []string{"--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no"},
+		[]string{"-h", "127.0.0.1", "-p", port, "--tls", "--cacert", cert})
+	h := sdktest.New(t, plugin(), fmt.Sprintf("address = \"127.0.0.1:%s\"\nlayout = %q\nprefix = \"fnm\"\ntls {\n  ca_file = %q\n}", port, delivery.LayoutFastNetMon, cert))
+	if err := h.Events(sdktest.Attack(time.Now(), 5)); err != nil {
+		t.Fatal(err)
+	}
+	sdktest.Until(t, "the document is there", func() error {
+		text, err := b.ask("GET", "fnm_10.1.0.5_information")
+		var d struct {
+			IP, Action string
+			Details    map[string]any `json:"attack_details"`
+		}
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &d)
+		}
+		if err == nil && (d.IP != "10.1.0.5" || d.Action != "ban" || d.Details["incoming_udp_pps"] != 30000.0) {
+			err = errors.New(text)
+		}
+		return err
+	})
+	if keys, err := b.ask("KEYS", "*"); err != nil || strings.TrimSpace(keys) != "fnm_10.1.0.5_information" {
+		t.Errorf("%s, %v", keys, err)
+	}
+}
