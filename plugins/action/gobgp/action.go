@@ -14,6 +14,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
 
 // action holds the mitigations that are asked of it.
@@ -23,12 +24,16 @@ type action struct {
 	log    hclog.Logger
 	told   backend
 
+	board hold.Board
+	kick  chan struct{} // a status may have changed
+	life  context.Context
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+
 	mu        sync.Mutex
 	held      map[string]*held
 	releasing map[string]*held // asked for no more, and perhaps still with somebody
-	released  []string         // the last ones that are gone
 	routes    map[routeKey]*route
-	change    chan struct{} // closed when a status may have changed
 }
 
 // held is a mitigation and what it comes to.
@@ -61,8 +66,9 @@ func newAction(c config, env sdk.Env) (*action, error) {
 	}
 	a := &action{
 		set: set, warned: ds, log: env.Logger,
-		held: map[string]*held{}, releasing: map[string]*held{}, routes: map[routeKey]*route{}, change: make(chan struct{}),
+		held: map[string]*held{}, releasing: map[string]*held{}, routes: map[routeKey]*route{}, kick: make(chan struct{}, 1),
 	}
+	a.life, a.stop = context.WithCancel(context.Background())
 	if set.API != "" {
 		a.told = newRemote(set, env, a.changed)
 	} else {
@@ -77,12 +83,20 @@ func (a *action) Validate(context.Context) error { return a.warned.Err() }
 // Start opens what the neighbours need. Sessions begin with the first Sync, so
 // that a neighbour that kept our routes over a restart gets all of them
 // before it is told that there are no more.
-func (a *action) Start(ctx context.Context) error { return a.told.start(ctx) }
+func (a *action) Start(ctx context.Context) error {
+	if err := a.told.start(ctx); err != nil {
+		return err
+	}
+	a.work.Go(a.follow)
+	return nil
+}
 
 // Close ends the sessions without a word: a neighbour that knows graceful
 // restart keeps our routes for a while, any other drops them.
 func (a *action) Close(context.Context) error {
+	a.stop()
 	a.told.close()
+	a.work.Wait()
 	return nil
 }
 
@@ -202,12 +216,11 @@ func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	}
 	for id := range next {
 		delete(a.releasing, id)
-		a.released = slices.DeleteFunc(a.released, func(s string) bool { return s == id })
 	}
 	a.held = next
 	a.routes = merge(next)
 	a.told.hold(a.routes)
-	a.wake()
+	a.changed()
 	return nil
 }
 
@@ -232,13 +245,8 @@ func merge(all map[string]*held) map[routeKey]*route {
 
 // changed says that a status may have changed.
 func (a *action) changed() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.wake()
-}
-
-// wake is changed under the lock.
-func (a *action) wake() {
-	close(a.change)
-	a.change = make(chan struct{})
+	select {
+	case a.kick <- struct{}{}:
+	default:
+	}
 }

@@ -34,7 +34,7 @@ type neighbor struct {
 	TTLSecurity     uint8         `hcl:"ttl_security,optional" doc:"refuse packets from further than so many hops (RFC 5082)"`
 	Families        []string      `hcl:"families,optional" doc:"ipv4-unicast, ipv6-unicast, ipv4-flowspec, ipv6-flowspec; what the announce blocks need unless set"`
 	HoldTime        time.Duration `hcl:"hold_time,optional" doc:"how long a silent neighbour is trusted; 90s unless set"`
-	ConnectRetry    time.Duration `hcl:"connect_retry,optional" doc:"longest pause between two tries to connect; 5s unless set"`
+	ConnectRetry    time.Duration `hcl:"connect_retry,optional" doc:"longest pause between two tries to connect; 2s unless set"`
 	GracefulRestart time.Duration `hcl:"graceful_restart,optional" doc:"how long the neighbour keeps routes while we are away (RFC 4724); 2m unless set, 0s: not at all"`
 	Passive         bool          `hcl:"passive,optional" doc:"wait for the neighbour to connect; needs listen"`
 }
@@ -43,7 +43,7 @@ type neighbor struct {
 func (n *neighbor) SetDefaults() {
 	n.Port = bgp.BGP_PORT
 	n.HoldTime = 90 * time.Second
-	n.ConnectRetry = 5 * time.Second
+	n.ConnectRetry = 2 * time.Second
 	n.GracefulRestart = 2 * time.Minute
 }
 

@@ -1,100 +1,65 @@
 package main
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
 
-// journal is the file that remembers which of gobgpd's routes are ours: a line
+// journal is the file that remembers which of gobgpd's routes are ours: a text
 // each, with family and NLRI.
 type journal struct {
-	path string // "" there is none
-	last []byte
+	file *hold.File
+	last []string
 }
 
-func newJournal(dir string) *journal {
-	if dir == "" {
-		return &journal{}
-	}
-	return &journal{path: filepath.Join(dir, "announced")}
-}
-
-// maxJournal bounds what is read of a file that may be anything.
-const maxJournal = 16 << 20
+func newJournal(dir string) *journal { return &journal{file: hold.NewFile(dir, "announced.json")} }
 
 func (j *journal) load() ([]routeKey, error) {
-	if j.path == "" {
-		return nil, errors.New("there is no state directory")
-	}
-	info, err := os.Stat(j.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxJournal {
-		return nil, fmt.Errorf("%s has %d octets, more than it ever should", j.path, info.Size())
-	}
-	data, err := os.ReadFile(j.path)
-	if err != nil {
+	var texts []string
+	if err := j.file.Load(&texts); err != nil {
 		return nil, err
 	}
 	var keys []routeKey
-	for line := range strings.Lines(string(data)) {
-		name, text, _ := strings.Cut(strings.TrimSpace(line), " ")
-		nlri, err := hex.DecodeString(text)
+	for _, text := range texts {
+		name, octets, _ := strings.Cut(text, " ")
+		nlri, err := hex.DecodeString(octets)
 		k := routeKey{families[name], string(nlri)}
-		if err == nil && k.family != 0 {
+		if err == nil && k.family != 0 && len(nlri) > 0 {
 			_, err = k.decode()
 		}
 		if err != nil || k.family == 0 || len(nlri) == 0 {
-			return keys, fmt.Errorf("%s is damaged: %q is no route", j.path, strings.TrimSpace(line))
+			return keys, fmt.Errorf("%q, which was announced, is no route", text)
 		}
 		keys = append(keys, k)
 	}
 	return keys, nil
 }
 
-// save writes which routes are ours. The file is whole at any time.
+// save writes which routes are ours.
 func (j *journal) save(ours map[routeKey]*route) error {
-	if j.path == "" {
-		return nil
-	}
-	var b bytes.Buffer
+	texts := make([]string, 0, len(ours))
 	for _, k := range slices.SortedFunc(maps.Keys(ours), compareKeys) {
-		fmt.Fprintf(&b, "%s %x\n", familyName(k.family), k.nlri)
+		texts = append(texts, fmt.Sprintf("%s %x", familyName(k.family), k.nlri))
 	}
-	if j.last != nil && bytes.Equal(j.last, b.Bytes()) {
+	if j.last != nil && slices.Equal(j.last, texts) {
 		return nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(j.path), "announced-*")
-	if err != nil {
+	if err := j.file.Save(texts); err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b.Bytes())
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), j.path); err != nil {
-		return err
-	}
-	j.last = b.Bytes()
+	j.last = texts
 	return nil
 }
 

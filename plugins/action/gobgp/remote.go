@@ -15,6 +15,7 @@ import (
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/status"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -79,7 +80,10 @@ func (r *remote) start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.conn, err = grpc.NewClient("passthrough:///"+r.address, grpc.WithTransportCredentials(creds)); err != nil {
+	retry := grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: callTime}
+	retry.Backoff.BaseDelay, retry.Backoff.MaxDelay = minRetry, 2*time.Second
+	r.conn, err = grpc.NewClient("passthrough:///"+r.address, grpc.WithTransportCredentials(creds), grpc.WithConnectParams(retry))
+	if err != nil {
 		return fmt.Errorf("gobgpd at %s cannot be reached: %w", r.address, err)
 	}
 	r.client = api.NewGobgpApiClient(r.conn)

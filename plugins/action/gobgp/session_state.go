@@ -139,10 +139,15 @@ func (s *session) down(err error) {
 	}
 	clear(s.sent)
 	s.up, s.outer = false, nil
-	s.cause = err.Error()
+	// Many close what comes too soon after a NOTIFICATION without a word: the
+	// NOTIFICATION says more.
+	if errors.As(err, &told) || !errors.Is(err, errClosed) || s.theirs != nil {
+		s.cause = err.Error()
+	}
+	cause := s.cause
 	s.mu.Unlock()
 	s.become("down", "")
-	s.say("no session: " + err.Error())
+	s.say("no session: " + cause)
 }
 
 // say logs a state once, however often it is come to.

@@ -1,72 +1,48 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 )
 
-// keptReleased is how many mitigations that are gone are remembered, for those
-// who ask anew what there is.
-const keptReleased = 1000
-
 // Watch reports every mitigation's status, and again whenever it changes.
 func (a *action) Watch(ctx context.Context, report func(sdk.MitigationStatus)) error {
-	told := map[string]string{}
+	return a.board.Watch(ctx, report)
+}
+
+// follow keeps the board until Close.
+func (a *action) follow() {
 	tick := time.NewTicker(time.Second) // for what changes as time goes by
 	defer tick.Stop()
 	for {
-		all, change := a.statuses()
-		now := map[string]string{}
-		for _, st := range all {
-			text := fmt.Sprint(st.State, st.Cause, st.Peers)
-			now[st.ID] = text
-			if told[st.ID] != text {
-				st.Time = time.Now()
-				report(st)
-			}
-		}
-		told = now
+		a.refresh()
 		select {
-		case <-change:
+		case <-a.kick:
 		case <-tick.C:
-		case <-ctx.Done():
-			return nil
+		case <-a.life.Done():
+			return
 		}
 	}
 }
 
-// statuses is what is known of each mitigation now, and what will be closed
-// when that may have changed.
-func (a *action) statuses() ([]sdk.MitigationStatus, <-chan struct{}) {
+// refresh brings the board up to date.
+func (a *action) refresh() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []sdk.MitigationStatus
 	for _, h := range a.held {
-		out = append(out, a.statusOf(h))
+		a.board.Set(a.statusOf(h))
 	}
 	for id, h := range a.releasing {
 		st, gone := a.leaving(h)
 		if gone {
 			delete(a.releasing, id)
-			a.released = append(a.released, id)
-			if len(a.released) > keptReleased {
-				a.released = slices.Delete(a.released, 0, len(a.released)-keptReleased)
-			}
-			continue
+			st = sdk.MitigationStatus{ID: id, State: sdk.MitigationReleased}
 		}
-		out = append(out, st)
+		a.board.Set(st)
 	}
-	for _, id := range a.released {
-		out = append(out, sdk.MitigationStatus{ID: id, State: sdk.MitigationReleased})
-	}
-	slices.SortFunc(out, func(x, y sdk.MitigationStatus) int { return cmp.Compare(x.ID, y.ID) })
-	return out, a.change
 }
 
 // statusOf a mitigation that is held: active once one neighbour has all of it.

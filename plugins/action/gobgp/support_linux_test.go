@@ -4,18 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
-
-const envPlugin = "TEST_GOBGP_PLUGIN"
-
-func runPlugin() { main() }
 
 // Profiles that most tests use.
 const profiles = `
@@ -96,13 +92,32 @@ func (w *watcher) get(id string) sdk.MitigationStatus {
 // want waits for a state, and a word of its cause.
 func (w *watcher) want(id string, state sdk.MitigationState, cause string) sdk.MitigationStatus {
 	w.t.Helper()
-	if !eventually(20*time.Second, func() bool {
+	if !eventually(patience, func() bool {
 		st := w.get(id)
 		return st.State == state && strings.Contains(st.Cause, cause)
 	}) {
 		w.t.Fatalf("mitigation %s is %+v, want %s %q", id, w.get(id), state, cause)
 	}
 	return w.get(id)
+}
+
+// inNamespace runs a test in a network namespace of its own, whose loopback
+// interface has all of 10.77.0.0/16 and some addresses of fd77::/64.
+func inNamespace(t *testing.T, programs ...string) bool {
+	t.Helper()
+	if !sdktest.InNamespace(t, programs...) {
+		return false
+	}
+	lines := []string{"address add 10.77.0.1/16 dev lo"}
+	for i := range 16 {
+		lines = append(lines, fmt.Sprintf("address add fd77::%x/128 dev lo nodad", i+1))
+	}
+	cmd := exec.Command("ip", "-batch", "-")
+	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("ip address: %v: %s", err, out)
+	}
+	return true
 }
 
 func sync1(t *testing.T, h *sdktest.Harness, ms ...sdk.Mitigation) {

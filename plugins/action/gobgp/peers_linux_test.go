@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -12,15 +13,15 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
-// ourAS is the AS of the plugin in all tests, theirAS that of the peers.
-const (
-	ourAS   = 65001
-	theirAS = 65002
-)
+// theirAS is the AS of the peers.
+const theirAS = 65002
 
 // peer is a real BGP speaker that the plugin talks to.
 type peer struct {
@@ -31,9 +32,11 @@ type peer struct {
 	dir     string
 	argv    []string
 	env     []string
+	api     string // of gobgpd
 	cmd     *exec.Cmd
 	done    chan struct{}
 	list    func(p *peer, family string) []string // routes of a family, one text each
+	brief   func(p *peer, family string) []string // the same where prefixes do; nil: list
 }
 
 var hosts atomic.Int32
@@ -52,6 +55,9 @@ type peerOptions struct {
 	restart       bool // graceful restart
 	noFlowSpec    bool
 	connect       bool // it connects to us, on port 179
+	near1         bool // TTL security of one hop
+	passiveTo     int  // gobgpd: the AS of its neighbour, where that is not ours
+	flood         int  // so many routes it has to tell us
 }
 
 func (o *peerOptions) complete() {
@@ -60,6 +66,9 @@ func (o *peerOptions) complete() {
 	}
 	if o.as == 0 {
 		o.as = theirAS
+	}
+	if o.passiveTo == 0 {
+		o.passiveTo = ourAS
 	}
 }
 
@@ -74,7 +83,7 @@ func (p *peer) start() *peer {
 	p.cmd = exec.Command(p.argv[0], p.argv[1:]...)
 	p.cmd.Env = append(os.Environ(), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	dieWithUs(p.cmd)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
 	}
@@ -124,7 +133,7 @@ func (p *peer) wantRoutes(family string, wants ...string) {
 	p.t.Helper()
 	slices.Sort(wants)
 	var got []string
-	if !eventually(20*time.Second, func() bool {
+	if !eventually(patience, func() bool {
 		got = p.routes(family)
 		return slices.EqualFunc(got, wants, holds)
 	}) {
@@ -141,6 +150,9 @@ func holds(text, words string) bool {
 	}
 	return true
 }
+
+// patience is how long something that takes seconds may take on a busy machine.
+const patience = 30 * time.Second
 
 func eventually(d time.Duration, f func() bool) bool {
 	for end := time.Now().Add(d); ; time.Sleep(20 * time.Millisecond) {
@@ -178,7 +190,6 @@ func shortDir(t *testing.T) string {
 func bird(t *testing.T, o peerOptions) *peer {
 	t.Helper()
 	o.complete()
-	path := need(t, "bird")
 	dir := shortDir(t)
 	options := "passive yes;"
 	if o.connect {
@@ -192,7 +203,15 @@ func bird(t *testing.T, o peerOptions) *peer {
 	} else {
 		options += " graceful restart off;"
 	}
-	channels := "ipv4 { import all; export none; }; ipv6 { import all; export none; };"
+	export, static := "none", ""
+	if o.flood > 0 {
+		var b strings.Builder
+		for i := range o.flood {
+			fmt.Fprintf(&b, "route 20.%d.%d.%d/32 blackhole;\n", i>>16, i>>8&0xff, i&0xff)
+		}
+		export, static = "all", "protocol static { ipv4 { table flood; };\n"+b.String()+"}\n"
+	}
+	channels := "ipv4 { import all; export " + export + "; }; ipv6 { import all; export none; };"
 	if !o.noFlowSpec {
 		channels += " flow4 { import all; export none; }; flow6 { import all; export none; };"
 	}
@@ -203,6 +222,9 @@ func bird(t *testing.T, o peerOptions) *peer {
 		protocol device { }
 		flow4 table f4;
 		flow6 table f6;
+		ipv4 table flood;
+		protocol pipe { table flood; peer table master4; export all; import none; }
+		%s
 		protocol bgp fnm {
 			local %s port 179 as %d;
 			neighbor %s as %d;
@@ -211,19 +233,32 @@ func bird(t *testing.T, o peerOptions) *peer {
 			%s
 			%s
 		}
-	`, id, o.address, o.as, o.near, ourAS, options, channels))
+	`, id, static, o.address, o.as, o.near, ourAS, options, channels))
 	p := &peer{
 		t: t, name: "bird", address: o.address, near: o.near, dir: dir, list: birdRoutes,
-		argv: []string{path, "-f", "-c", dir + "/bird.conf", "-s", dir + "/ctl", "-P", dir + "/pid"},
+		argv: []string{sdktest.Program(t, "bird"), "-f", "-c", dir + "/bird.conf", "-s", dir + "/ctl", "-P", dir + "/pid"},
 	}
 	return p.start()
 }
+
+// exported is how many IPv4 routes BIRD has told us of.
+func exported(p *peer) int {
+	text := p.ask("birdc", "-s", p.dir+"/ctl", "show", "protocols", "all", "fnm")
+	var n int
+	for _, m := range birdExported.FindAllStringSubmatch(text, -1) {
+		k, _ := strconv.Atoi(m[1]) // digits only
+		n += k
+	}
+	return n
+}
+
+var birdExported = regexp.MustCompile(`(\d+) exported`)
 
 var birdBreak = regexp.MustCompile(`\n([^\s\n])`)
 
 func birdRoutes(p *peer, family string) []string {
 	table := map[string]string{"ipv4": "master4", "ipv6": "master6", "ipv4-flowspec": "f4", "ipv6-flowspec": "f6"}[family]
-	text := p.ask("birdc", "-s", p.dir+"/ctl", "show", "route", "all", "table", table)
+	text := p.ask("birdc", "-s", p.dir+"/ctl", "show", "route", "all", "table", table, "protocol", "fnm")
 	_, text, _ = strings.Cut(text, ":\n")
 	var out []string
 	for _, part := range strings.Split(birdBreak.ReplaceAllString(text, "\x00$1"), "\x00") {
@@ -238,7 +273,6 @@ func birdRoutes(p *peer, family string) []string {
 func gobgpd(t *testing.T, o peerOptions) *peer {
 	t.Helper()
 	o.complete()
-	path := need(t, "gobgpd")
 	dir := shortDir(t)
 	var families strings.Builder
 	for _, f := range familyNames {
@@ -276,11 +310,11 @@ func gobgpd(t *testing.T, o peerOptions) *peer {
 		    enabled = %t
 		    restart-time = 60
 		  %s
-	`, o.as, newAddress(), o.address, o.near, ourAS, o.password, o.address, !o.connect, o.restart, families.String()))
+	`, o.as, newAddress(), o.address, o.near, o.passiveTo, o.password, o.address, !o.connect, o.restart, families.String()))
 	port := freePort(t)
 	p := &peer{
-		t: t, name: "gobgpd", address: o.address, near: o.near, dir: dir, list: gobgpRoutes(port),
-		argv: []string{path, "-f", dir + "/gobgpd.toml", "--api-hosts", "127.0.0.1:" + strconv.Itoa(port), "--pprof-disable"},
+		t: t, name: "gobgpd", address: o.address, near: o.near, dir: dir, list: gobgpRoutes(port), api: "127.0.0.1:" + strconv.Itoa(port),
+		argv: []string{sdktest.Program(t, "gobgpd"), "-f", dir + "/gobgpd.toml", "--api-hosts", "127.0.0.1:" + strconv.Itoa(port), "--pprof-disable"},
 	}
 	return p.start()
 }
@@ -316,7 +350,6 @@ func gobgpRoutes(port int) func(*peer, string) []string {
 func frr(t *testing.T, o peerOptions) *peer {
 	t.Helper()
 	o.complete()
-	need(t, "vtysh")
 	dir := shortDir(t)
 	var families strings.Builder
 	for _, f := range []string{"ipv4 unicast", "ipv6 unicast", "ipv4 flowspec", "ipv6 flowspec"} {
@@ -324,6 +357,10 @@ func frr(t *testing.T, o peerOptions) *peer {
 			continue
 		}
 		fmt.Fprintf(&families, " address-family %s\n  neighbor %s activate\n exit-address-family\n", f, o.near)
+	}
+	distance := "ebgp-multihop 5"
+	if o.near1 {
+		distance = "ttl-security hops 1"
 	}
 	options := fmt.Sprintf(" neighbor %s passive\n", o.near)
 	if o.connect {
@@ -342,11 +379,11 @@ router bgp %[1]d
  no bgp ebgp-requires-policy
  no bgp network import-check
  neighbor %[3]s remote-as %[4]d
- neighbor %[3]s ebgp-multihop 5
+ neighbor %[3]s %[8]s
  neighbor %[3]s update-source %[5]s
-%[6]s%[7]s`, o.as, newAddress(), o.near, ourAS, o.address, options, families.String()))
+%[6]s%[7]s`, o.as, newAddress(), o.near, ourAS, o.address, options, families.String(), distance))
 	p := &peer{
-		t: t, name: "frr", address: o.address, near: o.near, dir: dir, list: frrRoutes,
+		t: t, name: "frr", address: o.address, near: o.near, dir: dir, list: frrRoutes, brief: frrPrefixes,
 		argv: []string{
 			"/usr/lib/frr/bgpd", "-f", dir + "/bgpd.conf", "-p", "179", "-l", o.address, "-Z", "-n", "-S", "-i", dir + "/pid",
 			"-A", "127.0.0.1", "-P", "0", "--vty_socket", dir,
@@ -365,15 +402,92 @@ func frrRoutes(p *peer, family string) []string {
 		}
 		return out
 	}
-	var table struct {
-		Routes map[string]json.RawMessage `json:"routes"`
-	}
-	if json.Unmarshal([]byte(vtysh("show bgp "+family+" unicast json")), &table) != nil {
-		return nil
-	}
 	var out []string
-	for prefix := range table.Routes {
+	for _, prefix := range frrPrefixes(p, family) {
 		out = append(out, prefix+" "+strings.Join(strings.Fields(vtysh("show bgp "+family+" unicast "+prefix)), " "))
 	}
 	return out
+}
+
+func frrPrefixes(p *peer, family string) []string {
+	var table struct {
+		Routes map[string]json.RawMessage `json:"routes"`
+	}
+	text := p.ask("vtysh", "--vty_socket", p.dir, "-c", "show bgp "+family+" unicast json")
+	if json.Unmarshal([]byte(text), &table) != nil {
+		return nil
+	}
+	return slices.Collect(maps.Keys(table.Routes))
+}
+
+// exabgp is ExaBGP, which connects to us and writes down what it is told.
+func exabgp(t *testing.T, o peerOptions) *peer {
+	t.Helper()
+	o.complete()
+	dir := shortDir(t)
+	writeFile(t, filepath.Join(dir, "write.sh"), fmt.Sprintf("#!/bin/sh\ncat >> %s/updates\n", dir))
+	if err := os.Chmod(filepath.Join(dir, "write.sh"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "exabgp.conf"), fmt.Sprintf(`
+		process log {
+			run %[1]s/write.sh;
+			encoder json;
+		}
+		neighbor %[2]s {
+			router-id %[3]s;
+			local-address %[4]s;
+			local-as %[5]d;
+			peer-as %[6]d;
+			connect 179;
+			family { ipv4 unicast; ipv6 unicast; ipv4 flow; ipv6 flow; }
+			api { processes [ log ]; receive { parsed; update; } }
+		}
+	`, dir, o.near, newAddress(), o.address, o.as, ourAS))
+	p := &peer{
+		t: t, name: "exabgp", address: o.address, near: o.near, dir: dir, list: exabgpRoutes,
+		argv: []string{sdktest.Program(t, "exabgp"), dir + "/exabgp.conf"},
+		env:  []string{"exabgp.daemon.user=root", "exabgp.daemon.drop=false", "exabgp.api.cli=false", "exabgp.api.ack=false"},
+	}
+	return p.start()
+}
+
+// exabgpRoutes goes through all that ExaBGP has written down.
+func exabgpRoutes(p *peer, family string) []string {
+	family = map[string]string{"ipv4": "ipv4 unicast", "ipv6": "ipv6 unicast", "ipv4-flowspec": "ipv4 flow", "ipv6-flowspec": "ipv6 flow"}[family]
+	data, err := os.ReadFile(filepath.Join(p.dir, "updates"))
+	if err != nil {
+		return nil
+	}
+	type nlri struct {
+		NLRI   string `json:"nlri"`
+		String string `json:"string"`
+	}
+	held := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		var m struct {
+			Neighbor struct {
+				Message struct {
+					Update struct {
+						Attribute json.RawMessage              `json:"attribute"`
+						Announce  map[string]map[string][]nlri `json:"announce"`
+						Withdraw  map[string][]nlri            `json:"withdraw"`
+					} `json:"update"`
+				} `json:"message"`
+			} `json:"neighbor"`
+		}
+		if json.Unmarshal([]byte(line), &m) != nil {
+			continue
+		}
+		u := m.Neighbor.Message.Update
+		for _, n := range u.Withdraw[family] {
+			delete(held, n.NLRI+n.String)
+		}
+		for hop, all := range u.Announce[family] {
+			for _, n := range all {
+				held[n.NLRI+n.String] = n.NLRI + n.String + " " + hop + " " + string(u.Attribute)
+			}
+		}
+	}
+	return slices.Collect(maps.Values(held))
 }
