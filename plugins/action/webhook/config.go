@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/message"
 )
@@ -38,10 +38,7 @@ type config struct {
 	Spool       sdk.Size          `hcl:"spool_size,optional" doc:"space on disk for events that wait; the oldest go when it is full; 64MiB unless set"`
 	Concurrency int               `hcl:"concurrency,optional" doc:"requests at the same time; those of one attack come one after the other; 4 unless set"`
 	Proxy       string            `hcl:"proxy,optional,sensitive" doc:"http://, https:// or socks5:// proxy; the environment's is not used"`
-	CAFile      string            `hcl:"ca_file,optional" doc:"certificates that the server's is checked against, instead of the system's"`
-	CertFile    string            `hcl:"cert_file,optional" doc:"our certificate"`
-	KeyFile     string            `hcl:"key_file,optional" doc:"key of our certificate"`
-	ServerName  string            `hcl:"server_name,optional" doc:"name in the server's certificate; the URL's unless set"`
+	TLS         *delivery.TLS     `hcl:"tls,block" doc:"certificates"`
 	MinTLS      string            `hcl:"min_tls_version,optional" doc:"1.2 (unless set) or 1.3"`
 }
 
@@ -132,33 +129,20 @@ func (c *checker) headers(headers map[string]string) {
 }
 
 func (c *checker) tls(s *settings) {
-	s.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: s.ServerName}
+	c.ds = append(c.ds, s.TLS.Check(diag.Path{}.Attr("tls"))...)
+	conf, err := s.TLS.Config()
+	if err != nil {
+		c.fail("tls", "Certificates cannot be used", "%v.", err)
+	}
+	if s.tls = conf; conf == nil {
+		s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
 	switch s.MinTLS {
 	case "", "1.2":
 	case "1.3":
 		s.tls.MinVersion = tls.VersionTLS13
 	default:
 		c.fail("min_tls_version", "Unknown version", `%q is neither "1.2" nor "1.3".`, s.MinTLS)
-	}
-	if s.CAFile != "" {
-		pem, err := os.ReadFile(s.CAFile)
-		s.tls.RootCAs = x509.NewCertPool()
-		if err != nil {
-			c.fail("ca_file", "File cannot be read", "%v.", err)
-		} else if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
-			c.fail("ca_file", "No certificates", "%s holds no certificate in PEM form.", s.CAFile)
-		}
-	}
-	switch {
-	case s.CertFile == "" && s.KeyFile == "":
-	case s.CertFile == "" || s.KeyFile == "":
-		c.fail("cert_file", "Half a certificate", "cert_file and key_file belong together.")
-	default:
-		pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
-		if err != nil {
-			c.fail("cert_file", "Certificate cannot be used", "%v.", err)
-		}
-		s.tls.Certificates = []tls.Certificate{pair}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
@@ -42,10 +43,10 @@ func TestMistakes(t *testing.T) {
 		{func(c *config) { c.Spool = 5 }, "spool_size", "1MiB"},
 		{func(c *config) { c.Concurrency = 0 }, "concurrency", "between 1 and 64"},
 		{func(c *config) { c.MinTLS = "1.0" }, "min_tls_version", `"1.3"`},
-		{func(c *config) { c.CAFile = empty }, "ca_file", "no certificate"},
-		{func(c *config) { c.CAFile = "/none" }, "ca_file", "no such file"},
-		{func(c *config) { c.CertFile = cert }, "cert_file", "belong together"},
-		{func(c *config) { c.CertFile, c.KeyFile = key, cert }, "cert_file", "PEM"},
+		{func(c *config) { c.TLS = &delivery.TLS{CA: empty} }, "tls", "no certificate"},
+		{func(c *config) { c.TLS = &delivery.TLS{CA: "/none"} }, "tls", "no such file"},
+		{func(c *config) { c.TLS = &delivery.TLS{Cert: cert} }, "tls", "belong together"},
+		{func(c *config) { c.TLS = &delivery.TLS{Cert: key, Key: cert} }, "tls", "PEM"},
 		{func(c *config) { c.Body, c.BodyFile = "{}", empty }, "body_file", "not both"},
 		{func(c *config) { c.BodyFile = "/none" }, "body_file", "no such file"},
 		{func(c *config) { c.Body = `{"a": {{.target}}}` }, "body", "no JSON"},

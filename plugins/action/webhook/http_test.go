@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 )
 
 // What a request looks like: body, headers, signature.
@@ -232,16 +233,16 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := defaults(s.URL)
-	good.CAFile, good.CertFile, good.KeyFile = ca, cert, key
+	good.TLS = &delivery.TLS{CA: ca, Cert: cert, Key: key}
 	for _, c := range []struct {
 		name   string
 		change func(*config)
 		want   string
 	}{
 		{"good", func(*config) {}, ""},
-		{"unknown authority", func(c *config) { c.CAFile = "" }, "certificate"},
-		{"no certificate of ours", func(c *config) { c.CertFile, c.KeyFile = "", "" }, "tls: "},
-		{"wrong name", func(c *config) { c.ServerName = "other.example.org" }, "other.example.org"},
+		{"unknown authority", func(c *config) { c.TLS = &delivery.TLS{Cert: cert, Key: key} }, "certificate"},
+		{"no certificate of ours", func(c *config) { c.TLS = &delivery.TLS{CA: ca} }, "tls: "},
+		{"wrong name", func(c *config) { c.TLS = &delivery.TLS{CA: ca, Cert: cert, Key: key, ServerName: "other.example.org"} }, "other.example.org"},
 		{"too old", func(c *config) { c.MinTLS = "1.3" }, "protocol version"},
 	} {
 		conf := good
