@@ -127,6 +127,13 @@ type Workers interface {
 	Workers() int
 }
 
+// FlowSplitter tells that records of one flow may come from several workers,
+// each of which then counts it as a flow of its own: the core refuses limits in
+// flows per second beside such a capture.
+type FlowSplitter interface {
+	SplitsFlows() bool
+}
+
 // Causes names the causes that a capture passes to Writer.Dropped, at most
 // 251, in the order of their index.
 type Causes interface {

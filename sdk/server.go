@@ -43,7 +43,9 @@ type instance struct {
 	env     Env
 	workers int
 	causes  []string
-	rings   ringUser // captures, filters and taps; nil for others
+	// splitsFlows: records of one flow come from several workers.
+	splitsFlows bool
+	rings       ringUser // captures, filters and taps; nil for others
 
 	streams context.Context // done when the instance drains: ends Watch and the like
 	stop    context.CancelFunc
@@ -177,7 +179,7 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 	if diags.HasErrors() {
 		return resp, nil
 	}
-	resp.Workers, resp.Causes = uint32(inst.workers), inst.causes
+	resp.Workers, resp.Causes, resp.SplitsFlows = uint32(inst.workers), inst.causes, inst.splitsFlows
 	inst.mitigates(req.GetOverrides(), resp)
 	if req.GetValidateOnly() {
 		inst.stop()
@@ -228,6 +230,9 @@ func (s *server) build(ctx context.Context, req *pb.ConfigureRequest) (*instance
 	inst.streams, inst.stop = context.WithCancel(context.Background())
 	if w, ok := value.(Workers); ok && s.factory.kind == wire.KindCapture {
 		inst.workers = max(1, w.Workers())
+	}
+	if f, ok := value.(FlowSplitter); ok && s.factory.kind == wire.KindCapture {
+		inst.splitsFlows = inst.workers > 1 && f.SplitsFlows()
 	}
 	if c, ok := value.(Causes); ok && s.factory.kind == wire.KindCapture {
 		inst.causes = c.Causes()

@@ -183,6 +183,9 @@ type Override struct {
 type ConfigureResult struct {
 	Workers int      // how many times Run wants to be called; at least 1
 	Causes  []string // of dropped records, by index; at most 251
+	// SplitsFlows: records of one flow come from several workers, so that flows
+	// cannot be counted.
+	SplitsFlows bool
 	// OverrideErrors says what is wrong with each override of the request, ""
 	// nothing; nil if the request had none.
 	OverrideErrors []string
@@ -219,7 +222,7 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 		return none, diags, fmt.Errorf("the plugin asks for %d workers and %d causes; at most %d and %d are possible",
 			resp.GetWorkers(), len(resp.GetCauses()), maxWorkers, count.MaxCauses)
 	}
-	out := ConfigureResult{Workers: max(1, int(resp.GetWorkers()))}
+	out := ConfigureResult{Workers: max(1, int(resp.GetWorkers())), SplitsFlows: resp.GetSplitsFlows()}
 	for _, c := range resp.GetCauses() {
 		out.Causes = append(out.Causes, wire.Clean(c, 128))
 	}

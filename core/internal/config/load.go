@@ -96,6 +96,8 @@ type loader struct {
 	eval *hcl.EvalContext
 	decl map[string]*symbols // what references can name, by kind
 	own  map[*HostGroup]*group
+
+	standbys []standby
 }
 
 func newLoader(opts []Option) *loader {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"math"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -12,7 +13,7 @@ import (
 // those that one kind has.
 var (
 	processAttrs = []string{"path", "env", "user", "capabilities", "memory", "backoff", "max_backoff", "start_timeout", "timeout"}
-	processOnly  = map[string][]string{"filter": {"on_failure"}, "action": {"mode", "summaries", "on_stop"}, "export": {"period", "hosts"}}
+	processOnly  = map[string][]string{"capture": {"standby_for"}, "filter": {"on_failure"}, "action": {"mode", "summaries", "on_stop"}, "export": {"period", "hosts"}}
 )
 
 // capabilities of Linux (capabilities(7)) that a plugin may be given.
@@ -84,7 +85,7 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 		}
 		known.Attributes[name] = a
 	}
-	l.checkShape(&known, b.what, shape{attrs: attrs, later: []string{"standby_for"}})
+	l.checkShape(&known, b.what, shape{attrs: attrs})
 
 	pr := &p.Process
 	pr.Range = blk.DefRange()
@@ -111,6 +112,13 @@ func (l *loader) readProcessBlock(p *Plugin, blk *hclsyntax.Block) {
 	pr.StartTimeout, _ = b.duration("start_timeout")
 	pr.Timeout, _ = b.duration("timeout")
 	switch p.Kind {
+	case "capture":
+		if a := b.attr("standby_for"); a != nil {
+			if r, ok := b.reference(a.Expr, "capture"); ok {
+				pr.StandbyFor = r.String()
+				l.standbys = append(l.standbys, standby{p, r})
+			}
+		}
 	case "filter":
 		pr.OnFailure, _ = b.choice("on_failure", "bypass", "drop", "stop")
 	case "action":
@@ -219,6 +227,36 @@ func validEnv(name string) bool {
 	return name != ""
 }
 
+// standby is a capture and the one that it stands by for.
+type standby struct {
+	p  *Plugin
+	of ref
+}
+
+// checkStandbys refuses captures that nobody's silence would let count, and
+// those that would count twice.
+func (l *loader) checkStandbys(owner map[*Plugin]string) {
+	taken := map[string]*Plugin{}
+	for _, s := range l.standbys {
+		of, _ := l.decl["capture"].index[strings.TrimPrefix(s.of.String(), "capture.")].(*Plugin)
+		if of == nil {
+			continue // its header is wrong, which was said
+		}
+		switch first := taken[s.of.String()]; {
+		case of == s.p:
+			l.errorf(s.of.at, "Standby for itself", "%s cannot wait for its own silence. Name another capture, or remove the line.", s.of)
+		case of.Process.StandbyFor != "":
+			l.errorf(s.of.at, "Standby for a standby", "%s counts only in the silence of %s, so nobody could tell its silence from its waiting. Name %s here.", s.of, of.Process.StandbyFor, of.Process.StandbyFor)
+		case first != nil:
+			l.errorf(s.of.at, "Two standbys for one capture", "capture.%s.%s stands by for %s already; together they would count the same traffic twice. Remove one of the two.", first.Name, first.Instance, s.of)
+		case owner[s.p] != "" && owner[of] == "":
+			l.errorf(s.of.at, "Standby for a capture without a pipeline", "%s feeds no pipeline, so it never runs and is always silent. Name it in a pipeline, or remove the line.", s.of)
+		default:
+			taken[s.of.String()] = s.p
+		}
+	}
+}
+
 // readPipelines wires plugins.
 func (l *loader) readPipelines() {
 	owner := map[*Plugin]string{}
@@ -248,6 +286,9 @@ func (l *loader) readPipelines() {
 		p.Actions = b.actions("actions")
 		p.Exports, _ = b.plugins("exports", "export")
 		l.conf.Pipelines = append(l.conf.Pipelines, p)
+	}
+	if !l.replay {
+		l.checkStandbys(owner)
 	}
 }
 

@@ -182,6 +182,7 @@ type Process struct {
 	User         string
 	Capabilities []string
 	Memory       uint64        // octets; 0 no limit
+	StandbyFor   string        // captures: "capture.PLUGIN.INSTANCE" in whose silence it counts; "" always
 	OnFailure    string        // filters: bypass, drop or stop
 	Period       time.Duration // exports
 	Hosts        int           // exports: in a snapshot; 0 default, -1 none

@@ -28,7 +28,11 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 			continue
 		}
 		n := int(min(uint64(r.left), uint64(len(batch)))) // what the ring announces may not fit an int
-		e.applyRun(r, batch[:n])
+		if r.muted {
+			e.skipRun(r, batch[:n])
+		} else {
+			e.applyRun(r, batch[:n])
+		}
 		r.left -= uint32(n)
 		batch = batch[n:]
 		if r.left == 0 {
@@ -36,6 +40,22 @@ func (e *Engine) Apply(id RingID, batch []ring.Delta) error {
 		}
 	}
 	return r.err
+}
+
+// skipRun accounts for deltas of a muted ring.
+func (e *Engine) skipRun(r *ringState, ds []ring.Delta) {
+	for i := range ds {
+		switch d := &ds[i]; d.Kind {
+		case ring.KindHost, ring.KindPrefix, ring.KindTotal:
+			r.came += uint64(d.Samples)
+			r.ledger.Deltas++
+		case ring.KindCounter:
+			r.ledger.Deltas++
+		default: // a loss, or a lie
+			e.applyOne(r, d, 0, candidate{})
+		}
+	}
+	e.stats.Deltas += uint64(len(ds))
 }
 
 // ahead is how many deltas come between asking for an index slot and reading it,

@@ -66,6 +66,8 @@ type ringState struct {
 	tick       uint32 // tickOf(end)
 	doubt      DoubtID
 	doubtful   uint32 // step until which what it tells is in doubt
+	muted      bool   // its deltas are accounted for and change no rate
+	counted    func() // is called when it tells of records counted, before their deltas; may be nil
 	err        error
 }
 
@@ -86,6 +88,22 @@ func (e *Engine) RemoveRing(id RingID) {
 	delete(e.rings, id)
 	if e.cur != nil {
 		e.prunePlans()
+	}
+}
+
+// Mute says whether a ring's deltas count. Those of a muted ring are checked for
+// what the ledger needs, and no more.
+func (e *Engine) Mute(id RingID, muted bool) {
+	if r := e.rings[id]; r != nil {
+		r.muted = muted
+	}
+}
+
+// OnCounted has f called whenever a ring tells that its capture has counted
+// records, before what it has counted: so that f may unmute it.
+func (e *Engine) OnCounted(id RingID, f func()) {
+	if r := e.rings[id]; r != nil {
+		r.counted = f
 	}
 }
 
@@ -158,6 +176,9 @@ func (e *Engine) flush(id RingID, r *ringState, f *ring.Flush) error {
 		}
 		r.revision = f.Revision
 		e.prunePlans()
+	}
+	if r.counted != nil && f.Counted > l.Counted {
+		r.counted()
 	}
 	gap := time.Duration(f.WindowEnd - l.WindowEnd)
 	isNew := l.Flush == 0

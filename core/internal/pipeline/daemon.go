@@ -169,7 +169,10 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 
 // adopt makes a set the one that events and accounts are about.
 func (d *Daemon) adopt(next *set) {
-	d.sys.loop.do(func() { d.set = next })
+	d.sys.loop.do(func() {
+		d.set = next
+		d.sys.loop.setStandbys(next)
+	})
 }
 
 // start brings up parts by stage: exports and actions, then filters, then

@@ -28,7 +28,7 @@ type Diagnosis struct {
 // checkOrder is the order in which data passes what is checked. What plugins
 // check beyond it comes last.
 var checkOrder = []string{
-	"daemon", "running", "restarts", "bound", "rp_filter", "firewall", "datagrams", "traffic", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
+	"daemon", "running", "restarts", "bound", "rp_filter", "firewall", "datagrams", "traffic", "standby", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
 	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward", "buffer size",
 }
 
@@ -37,14 +37,19 @@ var checkOrder = []string{
 func (d *Daemon) Doctor(ctx context.Context) ([]Diagnosis, error) {
 	x := &examination{}
 	var plugins []PluginState
+	var pairs []standby
 	if !d.sys.loop.do(func() {
 		plugins = d.states()
 		x.captures, x.cfg, x.totals = d.inUse(), d.cfg, totalRates(d.sys.loop.engine)
+		for _, s := range d.sys.loop.standbys {
+			pairs = append(pairs, *s)
+		}
 	}) {
 		return nil, ErrEnded
 	}
 	x.daemon(d.sys.troubles())
 	x.running()
+	x.standbys(pairs, d.sys.loop.now())
 	x.restarts(plugins)
 	x.plugins(tablesOf(ctx, x.captures, exporter.TableDoctor))
 	x.addresses(tablesOf(ctx, x.captures, exporter.TableAddresses))

@@ -82,6 +82,7 @@ type loop struct {
 	reasons  [doubtsKept]doubt
 	looked   time.Time
 	told     map[string]complaint
+	standbys []*standby
 }
 
 // complaint is what was last said about something.
@@ -166,6 +167,7 @@ func (l *loop) turn() {
 			upTo = l.before
 		}
 		l.before = start
+		l.watchStandbys(start)
 		l.engine.Advance(upTo)
 		l.decide()
 		l.turns.observe(time.Duration(l.now() - start))
@@ -242,6 +244,7 @@ func (l *loop) quarantine(in *input, cause error) {
 func (l *loop) add(in *input) {
 	in.id = l.engine.AddRing(in.capture.generation)
 	l.inputs = append(l.inputs, in)
+	l.arrange(in)
 }
 
 // remove forgets an input, and keeps its account; it may be called twice, and

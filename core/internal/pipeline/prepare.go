@@ -191,7 +191,29 @@ func (p *prepared) tell(ctx context.Context, h *host.Plugin, stateDir string, va
 			p.diags = append(p.diags, groups[i].CheckOverride(refs[i], why))
 		}
 	}
+	p.diags = append(p.diags, p.countsFlows(p.cfg)...)
 	return err
+}
+
+// countsFlows refuses limits in flows beside a capture that cannot tell how
+// many there are.
+func (p *prepared) countsFlows(cfg *config.Config) hcl.Diagnostics {
+	if !p.setup.SplitsFlows {
+		return nil
+	}
+	for _, g := range cfg.Groups {
+		for _, t := range g.Thresholds {
+			if t.FPS > 0 {
+				return hcl.Diagnostics{{
+					Severity: hcl.DiagError, Summary: "Flows are split over workers",
+					Detail: fmt.Sprintf("Threshold %q of hostgroup %q limits flows (fps), but as %s is configured, frames of one flow reach several of its workers, each of which would count it. "+
+						"Spread frames by flow (fanout = \"hash\"), use one worker, or remove fps.", t.Name, g.Name, blockName(p.block)),
+					Subject: p.block.Range.Ptr(),
+				}}
+			}
+		}
+	}
+	return nil
 }
 
 // configure is the hook of every block that a configuration file holds.

@@ -51,6 +51,11 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 			diags = append(diags, validate(ctx, d.opt, p.prepared, d.sys.runtimeDir)...)
 		}
 	}
+	for name, c := range next.captures {
+		if d.set.captures[name] == c { // the others were asked just now
+			diags = append(diags, c.countsFlows(cfg)...)
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		return nil, nil, ErrStopping
@@ -157,6 +162,7 @@ func (d *Daemon) change(cfg *config.Config, next *set) error {
 			}
 		}
 		d.cfg, d.limits, d.set, d.spared, d.places, d.own = cfg, limits, next, sparing, where, own
+		d.sys.loop.setStandbys(next)
 		d.remitigate()
 	}) {
 		return ErrStopping

@@ -22,6 +22,12 @@ func newCapture(c config, env sdk.Env) (*capture, error) {
 // Causes names the causes of loss.
 func (c *capture) Causes() []string { return afpacket.Causes() }
 
+// SplitsFlows reports whether frames of one flow reach several workers.
+func (c *capture) SplitsFlows() bool {
+	o, _ := c.cfg.options()
+	return c.cfg.Workers > 1 && o.Fanout.SplitsFlows()
+}
+
 // Table gives this capture's part of doctor.
 func (c *capture) Table(_ context.Context, name string) (sdk.Rows, error) {
 	return c.Capture.Table(name)

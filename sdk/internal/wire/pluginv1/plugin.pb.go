@@ -896,6 +896,7 @@ type ConfigureResponse struct {
 	Causes         []string               `protobuf:"bytes,3,rep,name=causes,proto3" json:"causes,omitempty"`                                       // captures: of dropped records, by index
 	OverrideErrors []string               `protobuf:"bytes,4,rep,name=override_errors,json=overrideErrors,proto3" json:"override_errors,omitempty"` // what is wrong with each override, empty: nothing
 	Protected      []string               `protobuf:"bytes,5,rep,name=protected,proto3" json:"protected,omitempty"`                                 // mitigators: prefixes that must never be acted against, as text
+	SplitsFlows    bool                   `protobuf:"varint,6,opt,name=splits_flows,json=splitsFlows,proto3" json:"splits_flows,omitempty"`         // captures: records of one flow come from several workers
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -963,6 +964,13 @@ func (x *ConfigureResponse) GetProtected() []string {
 		return x.Protected
 	}
 	return nil
+}
+
+func (x *ConfigureResponse) GetSplitsFlows() bool {
+	if x != nil {
+		return x.SplitsFlows
+	}
+	return false
 }
 
 type StartRequest struct {
@@ -5542,13 +5550,14 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"attributes\"4\n" +
 	"\x06Values\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\xd0\x01\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\xf3\x01\n" +
 	"\x11ConfigureResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
 	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12'\n" +
 	"\x0foverride_errors\x18\x04 \x03(\tR\x0eoverrideErrors\x12\x1c\n" +
-	"\tprotected\x18\x05 \x03(\tR\tprotected\"\x0e\n" +
+	"\tprotected\x18\x05 \x03(\tR\tprotected\x12!\n" +
+	"\fsplits_flows\x18\x06 \x01(\bR\vsplitsFlows\"\x0e\n" +
 	"\fStartRequest\"S\n" +
 	"\rStartResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\"/\n" +
