@@ -3,6 +3,7 @@ package flowspec
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,11 @@ func TestForEvent(t *testing.T) {
 	for name, r := range labels {
 		if r.Conditions(false) == 0 || r.Conditions(true) == 0 || !r.Fits(true) {
 			t.Errorf("the rule of %s has no condition", name)
+		}
+	}
+	for name := range labels {
+		if !slices.Contains(sdk.Labels(), name) {
+			t.Errorf("there is a rule for %s, which is no label", name)
 		}
 	}
 	for counter, label := range counters {

@@ -53,8 +53,10 @@ type backend interface {
 	// left tells why a neighbour may still have a route that is held no more;
 	// "" none has.
 	left(k routeKey) string
-	// table is a row for each neighbour; health is what is wrong with them.
+	// table is a row for each neighbour, figures the same for machines; health
+	// is what is wrong with them.
 	table() sdk.Rows
+	figures() []peerFigures
 	health() error
 	close()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
 // config is the plugin's block.
@@ -64,33 +65,17 @@ type announce struct {
 	MED                 *uint32    `hcl:"med,optional" doc:"multi-exit discriminator"`
 	ASPathPrepend       int        `hcl:"as_path_prepend,optional" doc:"how often our AS number is put in front once more, for external neighbours"`
 
-	Then           string    `hcl:"then,optional" doc:"flow spec: discard, rate-limit, redirect or mark"`
-	BytesPerSecond *sdk.Size `hcl:"bytes_per_second,optional" doc:"flow spec: what rate-limit leaves of the traffic, in octets per second"`
-	Redirect       string    `hcl:"redirect,optional" doc:"flow spec: where redirect leads: a route target (65001:100) or an address"`
-	DSCP           *int      `hcl:"dscp,optional" doc:"flow spec: what mark writes"`
-	Matches        []match   `hcl:"match,block" doc:"flow spec: rules by hand, one each; by the attack's label unless there are any"`
+	Then           string           `hcl:"then,optional" doc:"flow spec: discard, rate-limit, redirect or mark"`
+	BytesPerSecond *sdk.Size        `hcl:"bytes_per_second,optional" doc:"flow spec: what rate-limit leaves of the traffic, in octets per second"`
+	Redirect       string           `hcl:"redirect,optional" doc:"flow spec: where redirect leads: a route target (65001:100) or an address"`
+	DSCP           *int             `hcl:"dscp,optional" doc:"flow spec: what mark writes"`
+	Matches        []flowspec.Match `hcl:"match,block" doc:"flow spec: rules by hand, one each; by the attack's label unless there are any"`
 }
 
 // SetDefaults sets what an announce block leaves out.
 func (a *announce) SetDefaults() {
 	a.Prefix = prefixHost
 	a.NoExport = true
-}
-
-// match is a flow-spec rule's conditions beside the destination; all must
-// hold, of the values of each one.
-type match struct {
-	Protocol        []string       `hcl:"protocol,optional" doc:"names or numbers, such as udp"`
-	Source          []netip.Prefix `hcl:"source,optional" doc:"source prefix, at most one of each family"`
-	Port            []string       `hcl:"port,optional" doc:"source or destination ports, such as 53 or 1024-2047"`
-	SourcePort      []string       `hcl:"source_port,optional" doc:"source ports"`
-	DestinationPort []string       `hcl:"destination_port,optional" doc:"destination ports"`
-	PacketLength    []string       `hcl:"packet_length,optional" doc:"lengths by the IP header, such as 1000-1500"`
-	TCPFlags        []string       `hcl:"tcp_flags,optional" doc:"flags that are all set, with ! in front not set"`
-	Fragment        []string       `hcl:"fragment,optional" doc:"is-fragment, first-fragment, last-fragment, dont-fragment"`
-	ICMPType        []string       `hcl:"icmp_type,optional" doc:"numbers"`
-	ICMPCode        []string       `hcl:"icmp_code,optional" doc:"numbers"`
-	DSCP            []string       `hcl:"dscp,optional" doc:"numbers"`
 }
 
 const (

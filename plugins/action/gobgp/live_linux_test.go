@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
@@ -125,7 +126,7 @@ func TestAllRules(t *testing.T) {
 	var all []sdk.Mitigation
 	n4, n6 := 0, 0
 	for i, label := range sdk.Labels() {
-		if _, ok := labelRules[label]; !ok {
+		if flowspec.ForEvent(&sdk.Event{Label: label}) == nil {
 			continue
 		}
 		for _, target := range []string{fmt.Sprintf("203.0.113.%d/32", i), fmt.Sprintf("2001:db8:1::%x/128", i)} {

@@ -14,6 +14,7 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
@@ -39,7 +40,7 @@ func hostOf(target, subnet, label, counter string) *sdk.Mitigation {
 }
 
 // Every label has the rule that is written down, in both families, or none at
-// all; every rule is for a label.
+// all.
 func TestLabelRules(t *testing.T) {
 	p := profileOf(t, announce{Prefix: prefixHost, Then: thenDiscard})
 	var b strings.Builder
@@ -64,16 +65,6 @@ func TestLabelRules(t *testing.T) {
 			}
 		}
 	}
-	for label := range labelRules {
-		if !slices.Contains(sdk.Labels(), label) {
-			t.Errorf("%s is no label", label)
-		}
-	}
-	for counter, label := range counterRules {
-		if _, ok := labelRules[label]; !ok {
-			t.Errorf("counter %s stands for %s, which has no rule", counter, label)
-		}
-	}
 	golden(t, "testdata/labels.golden", b.String())
 }
 
@@ -91,34 +82,6 @@ func golden(t *testing.T, path, got string) {
 	}
 	if got != string(want) {
 		t.Errorf("%s is not what there is now (-update writes it anew):\n%s", path, got)
-	}
-}
-
-// What a rule is made of where the label is not there, or is of several.
-func TestRulesFor(t *testing.T) {
-	parts := func(shares ...sdk.LabelPart) *sdk.EvidenceReport { return &sdk.EvidenceReport{Parts: shares} }
-	for _, c := range []struct {
-		name string
-		e    sdk.Event
-		want string
-	}{
-		{"label before counter", sdk.Event{Label: "syn_flood", Crossing: sdk.Crossing{Counter: "udp"}}, "syn_flood"},
-		{"counter", sdk.Event{Crossing: sdk.Crossing{Counter: "udp"}}, "udp_flood"},
-		{"counter of a label", sdk.Event{Crossing: sdk.Crossing{Counter: "ntp_reflection"}}, "ntp_reflection"},
-		{"total", sdk.Event{Crossing: sdk.Crossing{Counter: "total"}}, ""},
-		{"unknown", sdk.Event{Label: "unknown", Crossing: sdk.Crossing{Counter: "tcp_syn"}}, "syn_flood"},
-		{"mixed", sdk.Event{
-			Label: "mixed", Crossing: sdk.Crossing{Counter: "udp"},
-			Evidence: parts(sdk.LabelPart{Label: "dns_reflection", Share: 0.6}, sdk.LabelPart{Label: "syn_flood", Share: 0.3}, sdk.LabelPart{Label: "icmp_flood", Share: 0.05}),
-		}, "dns_reflection syn_flood"},
-	} {
-		var got []string
-		for _, r := range rulesFor(&c.e) {
-			got = append(got, r.label)
-		}
-		if strings.Join(got, " ") != c.want {
-			t.Errorf("%s: %v, want %s", c.name, got, c.want)
-		}
 	}
 }
 
@@ -176,13 +139,13 @@ func TestPlan(t *testing.T) {
 		{"limits all", rule(func(a *announce) { a.Then, a.BytesPerSecond = thenRateLimit, &size }), hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total"), "[destination: 203.0.113.5/32] rate-limit"},
 		{"outgoing rule", rule(func(*announce) {}), &outgoing, "to our hosts"},
 		{"by hand", rule(func(a *announce) {
-			a.Matches = []match{{
+			a.Matches = []flowspec.Match{{
 				Protocol: []string{"tcp", "17"}, Source: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, DestinationPort: []string{"80", "8000-8080"},
 				TCPFlags: []string{"syn", "!ack"}, Fragment: []string{"is-fragment"}, PacketLength: []string{"40-60"}, DSCP: []string{"0"},
 			}}
 		}), four, "[destination: 203.0.113.5/32][source: 198.51.100.0/24][protocol: ==tcp ==udp][destination-port: ==80 >=8000&<=8080][tcp-flags: =S&!A][packet-length: >=40&<=60][dscp: ==0][fragment: is-fragment] discard"},
 		{"by hand, other family", rule(func(a *announce) {
-			a.Matches = []match{{Source: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}}
+			a.Matches = []flowspec.Match{{Source: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}}
 		}), six, "for the family of"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

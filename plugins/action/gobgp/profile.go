@@ -9,6 +9,7 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
 // profile is an announce block, read.
@@ -25,7 +26,7 @@ type profile struct {
 	actionText string
 	redirect   string
 	hopFamily  int // of redirect to an address: 4 or 6; 0 it is none
-	rules      []*rule
+	rules      []*flowspec.Rule
 }
 
 func (p *profile) flowSpec() bool { return p.then != "" }
@@ -125,31 +126,31 @@ func (p *profile) flowSpecRoutes(m *sdk.Mitigation, prefix netip.Prefix, attrs a
 	case p.hopFamily == 4 && v6, p.hopFamily == 6 && !v6:
 		return nil, fmt.Errorf("announce %q redirects to an IPv%d address, which %s cannot be led to", p.name, p.hopFamily, prefix)
 	}
-	rules := make([]labelled, 0, len(p.rules))
+	var rules []*flowspec.Rule
 	for _, r := range p.rules {
-		if r.fits(v6) {
-			rules = append(rules, labelled{rule: r})
+		if r.Fits(v6) {
+			rules = append(rules, r)
 		}
 	}
 	switch {
 	case len(p.rules) > 0 && len(rules) == 0:
 		return nil, fmt.Errorf("none of the rules of announce %q is for the family of %s", p.name, prefix)
 	case len(p.rules) == 0:
-		rules = rulesFor(&m.Event)
+		rules = flowspec.ForEvent(&m.Event)
 	}
 	if len(rules) == 0 {
 		if p.then == thenDiscard {
 			return nil, fmt.Errorf("waits for a label: neither the label %q nor the counter %q says which of the traffic to %s to drop",
 				m.Event.Label, m.Event.Counter, prefix)
 		}
-		rules = []labelled{{rule: &rule{}}} // all traffic to the target may be limited, led elsewhere or marked
+		rules = []*flowspec.Rule{{}} // all traffic to the target may be limited, led elsewhere or marked
 	}
 	var out []*route
 	for _, r := range rules {
-		nlri := r.nlri(prefix)
+		nlri := nlriOf(r, prefix)
 		made, err := newRoute(route{
 			prefix: prefix, nlri: nlri, text: nlri.String() + " " + p.actionText, flowSpec: true, discard: p.then == thenDiscard,
-			matches: r.conditions(v6), attrs: attrs, action: p.action,
+			matches: r.Conditions(v6), attrs: attrs, action: p.action,
 		})
 		if err != nil {
 			return nil, err

@@ -70,6 +70,19 @@ func TestTrouble(t *testing.T) {
 		}
 	}
 
+	figures := map[string]float64{}
+	for _, m := range h.Health().Metrics {
+		figures[m.Name] = m.Value
+	}
+	for name, want := range map[string]float64{
+		"routes": 2, "session_up:neighbor=" + plain.address: 1, "neighbor_routes:neighbor=" + plain.address: 1,
+		"refused_updates_total:neighbor=" + plain.address: 0, "session_up:neighbor=" + late.address: 0,
+	} {
+		if got, ok := figures[name]; !ok || got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
+
 	came := bird(t, late)
 	w.wantPeer("route", late.address, sdk.MitigationActive, "")
 	w.want("rule", sdk.MitigationActive, "")

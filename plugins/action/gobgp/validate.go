@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -12,6 +13,7 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
 // settings is the configuration, read.
@@ -358,15 +360,13 @@ func (r *reader) flowSpec(path diag.Path, a announce, p *profile) {
 	r.action(path, a, p)
 	for i := range a.Matches {
 		at := path.Attr("match").Index(i)
-		made, bad := a.Matches[i].rule()
-		switch {
-		case bad != nil:
-			r.fail(at.Attr(bad.attr), "Bad match", "%v.", bad.err)
-		case made.conditions(false)+made.conditions(true) == 0:
-			r.fail(at, "Empty match", "The rule would fit all traffic to the target. Name at least one condition, or leave out match to have rules by the attack's label.")
-		default:
-			p.rules = append(p.rules, made)
+		made, err := a.Matches[i].Rule()
+		var bad *flowspec.MatchError
+		if errors.As(err, &bad) {
+			r.fail(at.Attr(bad.Attr), "Bad match", "%v.", bad.Err)
+			continue
 		}
+		p.rules = append(p.rules, made)
 	}
 }
 

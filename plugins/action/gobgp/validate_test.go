@@ -71,7 +71,7 @@ func TestMistakes(t *testing.T) {
 		{"redirect", rules("then = \"redirect\"\nredirect = \"scrubber\""), `announce["b"].redirect`, "65001:100"},
 		{"does not fit", rules("then = \"discard\"\ndscp = 1"), `announce["b"].dscp`, "discard"},
 		{"next hop of rules", rules("then = \"discard\"\nnext_hop = \"192.0.2.1\""), `announce["b"].next_hop`, "routes"},
-		{"empty match", rules("then = \"discard\"\nmatch {\n}"), `announce["b"].match[0]`, "at least one"},
+		{"empty match", rules("then = \"discard\"\nmatch {\n}"), `announce["b"].match[0].protocol`, "no condition"},
 		{"protocol", rules("then = \"discard\"\nmatch {\n protocol = [\"quic\"]\n}"), `announce["b"].match[0].protocol`, "udp"},
 		{"ports", rules("then = \"discard\"\nmatch {\n port = [\"10-1\"]\n}"), `announce["b"].match[0].port`, "range"},
 		{"flags", rules("then = \"discard\"\nmatch {\n tcp_flags = [\"syn\", \"!syn\"]\n}"), `announce["b"].match[0].tcp_flags`, "same flag"},
