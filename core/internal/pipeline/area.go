@@ -76,19 +76,27 @@ func within(table *bart.Table[string], name string, of []netip.Prefix, e *sdk.Ev
 	case len(of) > maxArea:
 		a.Prefixes = busiest(table, name, of)
 	}
-	// Whatever lies inside belongs to somebody else.
-	for _, x := range a.Prefixes {
-		for _, other := range table.Subnets(x) {
-			if other != name {
-				a.Mine = func(addr netip.Addr) bool {
-					owner, ok := table.Lookup(addr)
-					return ok && owner == name
-				}
-				return a
-			}
-		}
+	if !slices.ContainsFunc(a.Prefixes, func(x netip.Prefix) bool { return isShared(table, name, x) }) {
+		return a
+	}
+	a.Mine = func(addr netip.Addr) bool {
+		owner, ok := table.Lookup(addr)
+		return ok && owner == name
 	}
 	return a
+}
+
+// isShared tells whether some of a prefix belongs to somebody else, or to nobody.
+func isShared(table *bart.Table[string], name string, x netip.Prefix) bool {
+	if owner, ok := table.LookupPrefix(x); !ok || owner != name {
+		return true
+	}
+	for _, inside := range table.Subnets(x) {
+		if inside != name {
+			return true
+		}
+	}
+	return false
 }
 
 // areaNow is area for the loop's goroutine, which does nothing else meanwhile.

@@ -58,6 +58,7 @@ hostgroup "m" {
 	}{
 		{"a host", wide("host", "g", "n", "10.1.7.1/32", "incoming"), "[10.1.7.1/32]", "10.1.7.1", ""},
 		{"a prefix with another hostgroup in it", wide("prefix", "g", "n", "10.1.0.0/20", "incoming"), "[10.1.0.0/20]", "10.1.6.1", "10.1.7.1"},
+		{"a prefix of which only a part is the hostgroup's", wide("prefix", "inside", "n", "10.1.6.0/23", "incoming"), "[10.1.6.0/23]", "10.1.7.1", "10.1.6.1"},
 		{"a prefix without", wide("prefix", "g", "n", "10.3.0.0/20", "incoming"), "[10.3.0.0/20]", "10.3.7.1", ""},
 		{"a hostgroup", wide("hostgroup", "g", "n", "", "incoming"), "[10.1.0.0/16 10.3.0.0/16]", "10.3.1.1", "10.1.7.1"},
 		{"the whole network", wide("network", "g", "n", "", "incoming"), "[10.1.0.0/16 10.3.0.0/16]", "10.1.7.1", ""},
