@@ -15,7 +15,7 @@ import (
 // on using, which comes back page by page from where the system caches files.
 // It is advice; that it failed changes nothing.
 func ReleaseProgram() {
-	maps, err := os.Open("/proc/self/maps")
+	maps, err := os.Open("/proc/self/smaps")
 	if err != nil {
 		return
 	}
@@ -24,27 +24,33 @@ func ReleaseProgram() {
 	here := uint64(reflect.ValueOf(ReleaseProgram).Pointer())
 	file := ""
 	for scan := bufio.NewScanner(maps); scan.Scan(); {
-		m, ok := parseMapping(scan.Text())
-		if !ok {
+		if f := strings.Fields(scan.Text()); len(f) > 1 && strings.HasSuffix(f[0], ":") { // of the mapping before
+			if f[0] == "Anonymous:" && len(mine) > 0 {
+				mine[len(mine)-1].clean = f[1] == "0"
+			}
 			continue
 		}
+		m, _ := parseMapping(scan.Text()) // of no file, it is none of ours
 		mine = append(mine, m)
 		if m.from <= here && here < m.to {
 			file = m.file
 		}
 	}
 	for _, m := range mine {
-		// Nothing that can be written: that would be lost.
-		if m.file == file && (m.access == "r-xp" || m.access == "r--p") {
+		// Nothing that can be written, or was: that would be lost. Of a program
+		// with C's libraries the dynamic linker has written addresses into pages
+		// that may only be read afterwards.
+		if m.file == file && m.clean && (m.access == "r-xp" || m.access == "r--p") {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, uintptr(m.from), uintptr(m.to-m.from), unix.MADV_DONTNEED)
 		}
 	}
 }
 
-// mapping is a line of /proc/self/maps (proc(5)) about a file.
+// mapping is an entry of /proc/self/smaps (proc(5)) about a file.
 type mapping struct {
 	from, to     uint64
 	access, file string // file: device and inode
+	clean        bool   // it is as in the file
 }
 
 func parseMapping(line string) (m mapping, ok bool) {

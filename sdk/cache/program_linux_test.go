@@ -34,7 +34,7 @@ func TestReleaseProgram(t *testing.T) {
 
 func TestParseMapping(t *testing.T) {
 	m, ok := parseMapping("00400000-00ca9000 r-xp 00000000 fe:00 9994346                            /usr/sbin/fastnetmon (deleted)")
-	if want := (mapping{0x400000, 0xca9000, "r-xp", "fe:00 9994346"}); !ok || m != want {
+	if want := (mapping{0x400000, 0xca9000, "r-xp", "fe:00 9994346", false}); !ok || m != want {
 		t.Errorf("%+v, %v", m, ok)
 	}
 	for _, line := range []string{
