@@ -19,7 +19,7 @@ BENCHTIME ?= 1s
 # it.
 comma  := ,
 empty  :=
-TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,luajit libpcap,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib)))))
+TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,luajit libpcap libndpi,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib:libndpi=ndpi)))))
 # The tests' own limit: a hanging test fails here, with its stack, not in CI's.
 TESTFLAGS ?= -race -timeout 15m
 
@@ -45,6 +45,14 @@ build: go-version ## build bin/fastnetmon and the plugins in bin/plugins
 	@for main in $(PLUGINS); do \
 		dir=$$(dirname $$main); kind=$$(basename $$(dirname $$dir)); name=$$(basename $$dir); \
 		cgo=0; for tag in $(subst $(comma), ,$(TAGS)); do if grep -qs "^//go:build $$tag" $$dir/*.go; then cgo=1; fi; done; \
+		needs=$$(sed -n 's,^//go:build \([a-z]*\)$$,\1,p' $$main); \
+		if [ -n "$$needs" ] && [ $$cgo = 0 ]; then \
+			echo "not building $$kind-$$name: pkg-config finds no library for $$needs"; \
+			rm -f $(BIN)/plugins/$$kind-$$name; \
+			echo "left out when this was built, since pkg-config found no library for $$needs: see $$dir/README.md" >$(BIN)/plugins/$$kind-$$name.missing; \
+			continue; \
+		fi; \
+		rm -f $(BIN)/plugins/$$kind-$$name.missing; \
 		echo "building $$kind-$$name"; \
 		CGO_ENABLED=$$cgo $(GO) build -tags "$(TAGS)" -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/plugins/$$kind-$$name ./$$dir; \
 	done

@@ -34,6 +34,9 @@ func TestDocumentedConfigurations(t *testing.T) {
 	}
 	for i, name := range slices.Sorted(maps.Keys(blocks)) {
 		t.Run(name, func(t *testing.T) {
+			if source := filepath.Dir(name); strings.HasPrefix(name, "plugins/") && leftOut(source) {
+				t.Skip("this plugin's library is missing")
+			}
 			dir := checkout
 			if strings.HasPrefix(name, "examples") && strings.HasSuffix(name, ".hcl") {
 				dir = filepath.Join(checkout, "examples")
@@ -47,6 +50,12 @@ func TestDocumentedConfigurations(t *testing.T) {
 			}
 		})
 	}
+}
+
+// leftOut tells whether a plugin was not built, for lack of its library.
+func leftOut(source string) bool {
+	_, there, err := neededTag(filepath.Join(repository, source))
+	return err == nil && !there
 }
 
 func documentedConfigurations(t *testing.T) map[string]string {

@@ -153,6 +153,36 @@ func checkPackets(t *testing.T, config string, a *attackJSONIn) {
 	}
 }
 
+// What nDPI finds is there with the evidence, and names the attack where it is
+// surer than the rules.
+func TestFindingsJoinTheAttack(t *testing.T) {
+	if leftOut("plugins/action/ndpi") {
+		t.Skip("libndpi is missing")
+	}
+	capture := filepath.Join(t.TempDir(), "attack.pcap")
+	mustRun(t, "traffic", "--out", capture, "--seed", "7", "--network", "203.0.113.0/24", "--duration", "5s", "--pps", "1000",
+		"--attack", "snmp_amplification,target="+attackTarget+",pps=20000,start=1s,for=4s")
+	config := liveConfig(t, capture, filepath.Join(t.TempDir(), "calls"))
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(text), "actions  = [", "actions  = [action.ndpi.dpi, ", 1) + "\naction \"ndpi\" \"dpi\" {}\n"
+	if err := os.WriteFile(config, []byte(with), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := start(t, "run", "--config", config)
+	l.waitLog(t, "attack goes on") // the update that brings the evidence
+	found := past(t, config, "--label", "snmp_reflection")
+	if len(found) != 1 {
+		t.Fatalf("%+v", found)
+	}
+	if shown := mustRun(t, "attacks", "show", found[0].Event.ID, "--config", config).stdout; !strings.Contains(shown, "% of the packets are answers from UDP port 161") {
+		t.Errorf("shown without findings:\n%s", shown)
+	}
+	l.stop(t)
+}
+
 // What a daemon cannot write does not keep it from anything else.
 func TestNoRoomForTheHistory(t *testing.T) {
 	capture := filepath.Join(t.TempDir(), "attack.pcap")

@@ -54,14 +54,43 @@ func buildAndRun(m *testing.M) (int, error) {
 		}
 	}
 	for source, target := range targets {
-		build := exec.Command("go", "build", "-o", target, "./"+source)
+		tag, there, err := neededTag(filepath.Join(repository, source))
+		if err != nil {
+			return 0, err
+		}
+		if !there {
+			continue
+		}
+		build := exec.Command("go", "build", "-tags", tag, "-o", target, "./"+source)
 		build.Dir = repository
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if tag != "" {
+			build.Env = append(os.Environ(), "CGO_ENABLED=1")
+		}
 		if out, err := build.CombinedOutput(); err != nil {
 			return 0, fmt.Errorf("building %s: %w\n%s", source, err, out)
 		}
 	}
 	return m.Run(), nil
+}
+
+// neededTag is the build tag without which a program is not built, and whether
+// its library is there. In CI it has to be.
+func neededTag(dir string) (tag string, there bool, err error) {
+	main, err := os.ReadFile(filepath.Join(dir, "main.go"))
+	first, _, _ := strings.Cut(string(main), "\n")
+	tag, tagged := strings.CutPrefix(first, "//go:build ")
+	if !tagged || err != nil {
+		return "", true, err
+	}
+	library := map[string]string{"ndpi": "libndpi"}[tag]
+	if err := exec.Command("pkg-config", "--exists", library).Run(); err != nil {
+		if os.Getenv("CI") == "true" {
+			return "", false, fmt.Errorf("%s needs %s: %w", dir, library, err)
+		}
+		return "", false, nil
+	}
+	return tag, true, nil
 }
 
 // pluginFile names an executable: plugins/action/script becomes action-script,

@@ -81,14 +81,39 @@ func (f Finder) Find(kind, name, path string) (Found, error) {
 		}
 		return Found{Kind: kind, Name: name, Path: path}, nil
 	}
+	if reason := f.leftOut()[kind+"-"+name]; reason != "" {
+		return Found{}, fmt.Errorf("%w: %s %q was %s", ErrNotFound, kind, name, reason)
+	}
 	return Found{}, f.notFound(kind, name)
+}
+
+// A build says in "<kind>-<name>.missing" why it left a plugin out.
+const (
+	leftOutSuffix = ".missing"
+	maxReason     = 500 // octets
+)
+
+// leftOut lists what a build has left out, and why: by program.
+func (f Finder) leftOut() map[string]string {
+	out := map[string]string{}
+	for _, dir := range f.Dirs {
+		notes, _ := filepath.Glob(filepath.Join(dir, "*"+leftOutSuffix)) // as scan: what cannot be read says nothing
+		for _, note := range notes {
+			program := strings.TrimSuffix(filepath.Base(note), leftOutSuffix)
+			text, err := os.ReadFile(note)
+			if err == nil && programName.MatchString(program) && out[program] == "" {
+				out[program] = strings.ToValidUTF8(strings.TrimSpace(string(text[:min(len(text), maxReason)])), "")
+			}
+		}
+	}
+	return out
 }
 
 func (f Finder) notFound(kind, name string) error {
 	text := fmt.Sprintf("no program %s-%s in %s", kind, name, strings.Join(f.Dirs, ", "))
 	var names []string
 	for _, found := range f.scan() {
-		if found.Kind == kind {
+		if found.Kind == kind && found.Path != "" {
 			names = append(names, found.Name)
 		}
 	}
@@ -141,6 +166,11 @@ func (f Finder) scan() []Found {
 			seen[entry.Name()] = true
 			path := filepath.Join(dir, entry.Name())
 			all = append(all, Found{Kind: part[1], Name: part[2], Path: path, Err: checkPath(path)})
+		}
+	}
+	for program, reason := range f.leftOut() {
+		if part := programName.FindStringSubmatch(program); !seen[program] {
+			all = append(all, Found{Kind: part[1], Name: part[2], Err: errors.New(reason)})
 		}
 	}
 	slices.SortFunc(all, func(a, b Found) int {

@@ -201,3 +201,32 @@ func TestNearest(t *testing.T) {
 		}
 	}
 }
+
+// What a build has left out is listed with the reason, unless it is installed
+// elsewhere.
+func TestLeftOut(t *testing.T) {
+	dir, other := pluginDir(t, "capture-good"), pluginDir(t, "capture-moody")
+	for name, text := range map[string]string{
+		"action-dpi.missing": "left out, since there is no library\n", "capture-moody.missing": "left out", "nonsense.missing": "x", "export-long.missing": strings.Repeat("y", 10_000),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := Finder{Dirs: []string{dir, other}}
+	if _, err := f.Find("action", "dpi", ""); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), `action "dpi" was left out, since there is no library`) {
+		t.Errorf("%v", err)
+	}
+	if _, err := f.Find("capture", "moody", ""); err != nil {
+		t.Errorf("one that is installed elsewhere: %v", err)
+	}
+	got := map[string]string{}
+	for _, found := range f.scan() {
+		if found.Path == "" {
+			got[found.Kind+"-"+found.Name] = found.Err.Error()
+		}
+	}
+	if len(got) != 2 || got["action-dpi"] != "left out, since there is no library" || len(got["export-long"]) != maxReason {
+		t.Errorf("%q", got)
+	}
+}
