@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -14,10 +16,10 @@ import (
 // bed is a daemon whose floods are files that come and go, and whose peer is a
 // file.
 type bed struct {
-	t                   *testing.T
-	dir, config, peer   string
-	trigger, text, hold string
-	daemon              *live
+	t                 *testing.T
+	dir, config, peer string
+	trigger, text     string
+	daemon            *live
 }
 
 const bedConfig = `
@@ -53,7 +55,7 @@ capture "flood" "file" {
   hidden_pps = 50000
   trigger    = "%[1]s/flood"
   process {
-    path = "%[1]s/capture-flood"
+    path = "%[3]s/capture-flood"
   }
 }
 
@@ -66,7 +68,7 @@ action "rib" "edge" {
     flow = true
   }
   process {
-    path        = "%[1]s/action-rib"
+    path        = "%[3]s/action-rib"
     backoff     = "10ms"
     max_backoff = "50ms"
   }
@@ -78,19 +80,29 @@ pipeline "main" {
 }
 `
 
-func newBed(t *testing.T, hold, more string) *bed {
-	t.Helper()
-	dir := t.TempDir()
-	b := &bed{t: t, dir: dir, peer: filepath.Join(dir, "peer"), trigger: filepath.Join(dir, "flood"), hold: hold}
+// bedPlugins builds them beside the program, once, and tells where.
+var bedPlugins = sync.OnceValues(func() (string, error) {
+	dir := filepath.Dir(program)
 	for name, source := range map[string]string{"capture-flood": "flood-capture", "action-rib": "rib-action"} {
 		build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "./core/cmd/fastnetmon/testdata/"+source)
 		build.Dir = repository
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+			return "", fmt.Errorf("%w\n%s", err, out)
 		}
 	}
-	b.text = fmt.Sprintf(bedConfig, dir, hold) + more
+	return dir, nil
+})
+
+func newBed(t *testing.T, hold, more string) *bed {
+	t.Helper()
+	dir := t.TempDir()
+	b := &bed{t: t, dir: dir, peer: filepath.Join(dir, "peer"), trigger: filepath.Join(dir, "flood")}
+	plugins, err := bedPlugins()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.text = fmt.Sprintf(bedConfig, dir, hold, plugins) + more
 	b.config = filepath.Join(dir, "bed.hcl")
 	b.configure(b.text)
 	return b
@@ -106,11 +118,7 @@ func (b *bed) configure(text string) {
 func (b *bed) run() {
 	b.t.Helper()
 	b.daemon = start(b.t, "run", "--config", b.config)
-	for deadline := time.Now().Add(20 * time.Second); run(b.t, "status", "--config", b.config).code != 0; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.t.Fatalf("the daemon does not answer\n%s", b.daemon.stderr)
-		}
-	}
+	b.waitUp()
 }
 
 func (b *bed) flood(on bool) {
@@ -199,8 +207,226 @@ func TestAnAttackIsMitigated(t *testing.T) {
 	}
 	b.flood(false)
 	b.awaitRoutes(0)
-	if past := b.list("--history"); len(past) == 0 || past[0].State != "released" {
-		t.Errorf("history: %+v", past)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		past := b.list("--history")
+		if len(past) == 1 && past[0].State == "released" && past[0].ID == m.ID {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("history: %+v", past)
+		}
+	}
+	b.daemon.stop(t)
+}
+
+// waitUp waits until the daemon answers.
+func (b *bed) waitUp() {
+	b.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); run(b.t, "status", "--config", b.config).code != 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("the daemon does not answer\n%s", b.daemon.stderr)
+		}
+	}
+}
+
+// ban asks for a mitigation and returns it as it was decided.
+func (b *bed) ban(prefix string, more ...string) mitigation {
+	b.t.Helper()
+	args := append([]string{"ban", prefix, "--config", b.config, "--json", "--reason", "test"}, more...)
+	var out []mitigation
+	if err := json.Unmarshal([]byte(mustRun(b.t, args...).stdout), &out); err != nil || len(out) != 1 {
+		b.t.Fatalf("%v: %+v", err, out)
+	}
+	return out[0]
+}
+
+// log is what the peer was told, a line each: announce or withdraw, id, prefix.
+func (b *bed) log() (out [][]string) {
+	b.t.Helper()
+	text, err := os.ReadFile(b.peer + ".log")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		out = append(out, strings.Fields(line))
+	}
+	return out
+}
+
+// kills is who is killed, and how often.
+func kills() int { return counts(1, 100) }
+
+// A daemon, a plugin, or both are killed at any moment with a hundred mitigations
+// in force: within 5 s of being up the peer has what the journal has, what was
+// announced is not announced again, and what has expired is taken back.
+func TestKilledWithAHundredMitigations(t *testing.T) {
+	b := newBed(t, "10m", `
+guard {
+  max_active         = 1000
+  max_new_per_minute = 1000
+}
+`)
+	b.run()
+	for n := range 98 {
+		b.ban(fmt.Sprintf("10.0.%d.%d", n/250, 1+n%250), "--for", "1h")
+	}
+	b.ban("2001:db8::7", "--for", "1h")
+	b.flood(true)
+	b.await(attackTarget, "active")
+	b.flood(false)
+	b.awaitRoutes(100)
+	for range kills() {
+		for _, who := range []string{"plugin", "daemon", "both"} {
+			short := b.ban("10.1.1.1", "--for", "1s")
+			plugin := pluginPID(t, b.config, "action", 0)
+			if who != "daemon" {
+				_ = syscall.Kill(plugin, syscall.SIGKILL) // it is there
+			}
+			if who != "plugin" {
+				_ = b.daemon.cmd.Process.Kill() // it is there
+				if err := <-b.daemon.done; err == nil {
+					t.Error("it was not killed")
+				}
+				close(b.daemon.done)
+				time.Sleep(time.Second) // the ban expires meanwhile
+				b.run()
+			}
+			up := time.Now()
+			pluginPID(t, b.config, "action", plugin)
+			b.awaitRoutes(100)
+			for _, m := range b.list() {
+				if m.ID != short.ID && m.State != "active" {
+					b.await(m.Target, "active")
+				}
+			}
+			if took := time.Since(up); took > 5*time.Second {
+				t.Errorf("%s: %v until the peer had what the journal has", who, took)
+			}
+		}
+	}
+	announced := map[string]int{}
+	for _, line := range b.log() {
+		if line[0] == "announce" {
+			announced[line[1]]++
+		} else if line[2] != "10.1.1.1/32" {
+			t.Errorf("withdrawn: %v", line)
+		}
+	}
+	for id, n := range announced {
+		if n != 1 {
+			t.Errorf("%s was announced %d times", id, n)
+		}
+	}
+	mustRun(t, "unban", "--all", "--config", b.config)
+	b.awaitRoutes(0)
+	b.daemon.stop(t)
+}
+
+// What people do is done, audited, and judged by the guards.
+func TestPeopleAndGuards(t *testing.T) {
+	b := newBed(t, "10m", `
+guard {
+  max_active         = 2
+  max_new_per_minute = 100
+  protected          = ["203.0.113.1/32"]
+}
+`)
+	b.run()
+	if m := b.ban("203.0.113.50", "--for", "1h", "--action", "rib.edge.blackhole", "--set", "text=special"); m.State != "active" || m.By != "root" || m.Announcements[0] != "203.0.113.50/32 special" {
+		t.Errorf("%+v", m)
+	}
+	b.ban("2001:db8::5", "--for", "1h")
+	for prefix, cause := range map[string]string{
+		"203.0.113.1": "protected", "0.0.0.0/0": "default route", "198.51.100.1": "not inside our networks", "203.0.113.0/24": "wider than",
+	} {
+		m := b.ban(prefix, "--for", "1h")
+		if m.State != "held" || !strings.Contains(m.Cause, cause) {
+			// max_active comes first while it is reached
+			if m.State != "held" || !strings.Contains(m.Cause, "max_active") {
+				t.Errorf("%s: %+v", prefix, m)
+			}
+		}
+	}
+	held := b.ban("203.0.113.60", "--for", "1h")
+	if held.State != "held" || !strings.Contains(held.Cause, "max_active") {
+		t.Errorf("%+v", held)
+	}
+	mustRun(t, "held", "release", held.ID, "--config", b.config, "--reason", "it is real")
+	if got := b.routes(); len(got) != 3 {
+		t.Errorf("the peer has %q", got)
+	}
+	for _, m := range b.list() {
+		if m.State != "held" {
+			continue
+		}
+		run(t, "held", "release", m.ID, "--config", b.config) // hard rules hold it still
+		if m.Target == "203.0.113.1" {
+			mustRun(t, "held", "refuse", m.ID, "--config", b.config)
+		}
+	}
+	if got := b.routes(); len(got) != 3 {
+		t.Errorf("a person let pass what must not be: %q", got)
+	}
+	for _, bad := range [][]string{{"unban", "nothing"}, {"ban", "10.0.0.1", "--for", "1h", "--reason", "x", "--action", "rib.edge.blackhol"}, {"held", "release", "x"}} {
+		if r := run(t, append(bad, "--config", b.config)...); r.code != exitConfig {
+			t.Errorf("%v: %d, %s", bad, r.code, r.stderr)
+		}
+	}
+	mustRun(t, "unban", "203.0.113.0/24", "--config", b.config, "--reason", "over")
+	b.awaitRoutes(1)
+	audit := mustRun(t, "mitigations", "--audit", "--config", b.config).stdout
+	for _, want := range []string{"ban", "unban", "held release", "held refuse", "root", "it is real", "over"} {
+		if !strings.Contains(audit, want) {
+			t.Errorf("the audit has no %q:\n%s", want, audit)
+		}
+	}
+	test := mustRun(t, "action", "test", "rib.edge", "--config", b.config, "--target", "203.0.113.9").stdout
+	if !strings.Contains(test, "203.0.113.9/32 discard") || !strings.Contains(test, "action.rib.edge.rule") {
+		t.Errorf("action test: %s", test)
+	}
+	b.daemon.stop(t)
+}
+
+// A reload takes back what its configuration does not have any more, at once, and
+// keeps the rest; a stop withdraws where it is told to.
+func TestReloadsOfMitigations(t *testing.T) {
+	b := newBed(t, "10m", "")
+	b.run()
+	b.flood(true)
+	first := b.await(attackTarget, "active")
+	text := strings.Replace(b.text, `text = "discard"`, `text = "elsewhere"`, 1)
+	b.configure(text)
+	mustRun(t, "reload", "--config", b.config)
+	for deadline := time.Now().Add(20 * time.Second); strings.Join(b.routes(), "") != "203.0.113.7/32 elsewhere"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the peer has %q", b.routes())
+		}
+	}
+	if m := b.await(attackTarget, "active"); m.ID != first.ID {
+		t.Errorf("%s has become %s", first.ID, m.ID)
+	}
+	b.configure(strings.Replace(text, `mode        = "enforce"`, `mode        = "monitor"`, 1))
+	mustRun(t, "reload", "--config", b.config)
+	b.awaitRoutes(0)
+	b.configure(text)
+	mustRun(t, "reload", "--config", b.config)
+	b.awaitRoutes(1)
+	withdraw := strings.Replace(text, `max_backoff = "50ms"`, `max_backoff = "50ms"
+    on_stop     = "withdraw"`, 1)
+	b.configure(withdraw)
+	mustRun(t, "reload", "--config", b.config)
+	b.await(attackTarget, "active")
+	b.daemon.stop(t)
+	if got := b.routes(); len(got) != 0 {
+		t.Errorf("after the stop the peer has %q", got)
+	}
+	b.run()
+	b.awaitRoutes(1)
+	b.configure(strings.Replace(withdraw, "actions  = [action.rib.edge.blackhole]", "actions  = []", 1))
+	mustRun(t, "reload", "--config", b.config)
+	b.awaitRoutes(0)
+	if n := len(b.list()); n != 0 {
+		t.Errorf("%d are left", n)
 	}
 	b.daemon.stop(t)
 }

@@ -110,10 +110,15 @@ func (b *book) settle(err error) {
 // load reads what the last daemon left.
 func (b *book) load() (entries []*entry, recur []storedRecurrence, last tick, err error) {
 	b.mu.Lock()
-	j := b.journal
+	j, bad := b.journal, b.trouble != ""
 	b.mu.Unlock()
+	if j == nil && bad { // what may not be written can perhaps be read
+		if j, err = store.OpenJournal(b.path, store.Options{ReadOnly: true}); err == nil {
+			defer func() { _ = j.Close() }() // it was only read
+		}
+	}
 	if j == nil {
-		return nil, nil, last, nil
+		return nil, nil, last, err
 	}
 	open, rest, err := j.Load()
 	if err != nil {

@@ -60,6 +60,8 @@ type Manager struct {
 	lanes   map[string]*lane
 	audit   []Audit
 	marked  time.Duration // when the journal was last told the time
+	// recurred: the journal does not know of recurrences as they are.
+	recurred bool
 
 	box   sync.Mutex
 	inbox map[string]*Attack
@@ -187,6 +189,7 @@ func (m *Manager) restore() {
 		r.Until += shift
 		m.machine.recur[key{r.Action, r.Target, r.Direction}] = r.recurrence
 	}
+	m.recurred = true
 	m.log.Info("mitigations taken over from the journal", "mitigations", len(entries))
 }
 

@@ -123,7 +123,7 @@ func (m *Machine) Reconfigure(guard *Guard, judge func(*sdk.MitigationReport, bo
 		}
 		switch {
 		case v.Release != "":
-			m.refuse(e)
+			m.orphan(e)
 			m.release(e, v.Release)
 			continue
 		case e.State == sdk.MitigationReleasing:
@@ -180,7 +180,7 @@ func (m *Machine) Late(than time.Duration) map[string]Lateness {
 		if age := m.now.Boot - e.since; waits && age >= than {
 			l := out[e.Action.Block]
 			l.Count++
-			if age > l.For {
+			if l.Count == 1 || age > l.For {
 				l.For, l.Cause = age, e.Cause
 			}
 			out[e.Action.Block] = l

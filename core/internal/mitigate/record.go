@@ -63,7 +63,7 @@ func decode(b []byte) (*entry, error) {
 func (m *Machine) restore(e *entry, shift time.Duration) {
 	move := func(t *time.Duration) {
 		if *t > 0 {
-			*t += shift
+			*t = max(*t+shift, 1) // 0 would be never
 		}
 	}
 	move(&e.Until)
@@ -77,6 +77,7 @@ func (m *Machine) restore(e *entry, shift time.Duration) {
 	e.attacks = map[string]bool{}
 	e.since, e.conn, e.Synced = m.now.Boot, 0, e.Synced || e.Desired
 	e.peers = nil
+	m.dirty[e.ID] = true // its times are by another clock now
 	m.byID[e.ID], m.byKey[e.key()] = e, e
 	switch {
 	case e.Desired:

@@ -97,11 +97,19 @@ func (m *Machine) expire(e *entry) {
 
 // refuse keeps the attacks that want a mitigation from asking for it again.
 func (m *Machine) refuse(e *entry) {
-	k := e.key()
 	for id := range e.attacks {
 		if c := m.attacks[id]; c != nil {
-			delete(c.keys, k)
-			c.refused[k] = true
+			c.refused[e.key()] = true
+		}
+	}
+	m.orphan(e)
+}
+
+// orphan leaves nobody who wants a mitigation. Attacks may ask for it again.
+func (m *Machine) orphan(e *entry) {
+	for id := range e.attacks {
+		if c := m.attacks[id]; c != nil {
+			delete(c.keys, e.key())
 		}
 	}
 	clear(e.attacks)
@@ -116,6 +124,8 @@ func (m *Machine) gone(e *entry) {
 	case e.omitted == 0 || waited < absentAfter || p.conn == 0:
 	case e.conn != p.conn:
 		m.finish(e, e.Cause)
+	case waited >= overdue && e.reported == sdk.MitigationFailed:
+		m.finish(e, e.Cause) // failed is not there (sdk.MitigationFailed), and nothing since
 	case waited >= overdue:
 		e.omitted = 0 // it says that it holds it, and nothing since
 		m.touch(e)

@@ -148,7 +148,7 @@ func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
 		if e.Desired {
 			e.pending = nil // what is in force stays as it is
 			if m.guard.forbidden(e.Target, e.Announced) != "" {
-				m.refuse(e)
+				m.orphan(e)
 				m.release(e, why)
 			}
 			return

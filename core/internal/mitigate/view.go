@@ -65,7 +65,8 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	for i := range audit {
 		c.Audit = append(c.Audit, encode(&audit[i]))
 	}
-	if len(past) > 0 {
+	if len(past) > 0 || m.recurred {
+		m.recurred = false
 		var recur []storedRecurrence
 		for k, r := range x.recur {
 			recur = append(recur, storedRecurrence{k.Action, k.Target, k.Direction, r})
@@ -120,6 +121,7 @@ func (m *Manager) Reports() []sdk.MitigationReport {
 
 // Past lists what is over, newest first.
 func (m *Manager) Past(most int) []sdk.MitigationReport {
+	m.commit()
 	return newest(m.book, most, (*store.Journal).Past, func(v []byte) (sdk.MitigationReport, bool) {
 		var r plainReport
 		err := json.Unmarshal(v, &r)
@@ -129,6 +131,7 @@ func (m *Manager) Past(most int) []sdk.MitigationReport {
 
 // AuditLog lists what people did, newest first.
 func (m *Manager) AuditLog(most int) []Audit {
+	m.commit()
 	return newest(m.book, most, (*store.Journal).Audit, func(v []byte) (Audit, bool) {
 		var a Audit
 		return a, json.Unmarshal(v, &a) == nil
