@@ -14,7 +14,7 @@ import (
 )
 
 // Explain implements api.Backend.
-func (b backend) Explain(_ context.Context, addr netip.Addr) (api.Explanation, error) {
+func (b backend) Explain(ctx context.Context, addr netip.Addr) (api.Explanation, error) {
 	e, err := b.daemon.Explain(addr)
 	if err != nil {
 		return api.Explanation{}, err
@@ -22,7 +22,12 @@ func (b backend) Explain(_ context.Context, addr netip.Addr) (api.Explanation, e
 	out := api.Explanation{
 		Address: e.Address, Host: e.Host, Known: e.Known, Network: e.Network, NetworkPrefix: e.NetworkPrefix,
 		Group: e.Group, GroupPrefix: e.GroupPrefix, Chain: e.Chain, Mode: string(e.Mode), ModeReason: e.ModeReason,
-		Suspended: e.Suspended, Revision: e.Revision, Attacks: e.Attacks,
+		Suspended: e.Suspended, Revision: e.Revision, Attacks: e.Attacks, Would: b.daemon.WouldDo(ctx, addr),
+	}
+	for _, m := range b.daemon.Mitigations().Reports() {
+		if m.Target.Contains(addr) {
+			out.Mitigations = append(out.Mitigations, m)
+		}
 	}
 	for _, l := range e.Limits {
 		out.Limits = append(out.Limits, api.LimitState{
@@ -96,6 +101,13 @@ func printExplanation(w io.Writer, e *api.Explanation) error {
 		if a.Label != "" {
 			line("", "%s%s", a.Label, confidence(a))
 		}
+	}
+	for i := range e.Mitigations {
+		m := &e.Mitigations[i]
+		line("mitigation", "%s %s by %s since %s UTC: %s", m.ID, m.State, m.Action, moment(m.Time), because(m))
+	}
+	for _, would := range e.Would {
+		line("would do", "%s", would)
 	}
 	if e.Group != "" {
 		line("would fire", "%s", wouldFire(e.Limits))

@@ -25,6 +25,9 @@ type Explanation struct {
 	Limits        []LimitState     `json:"limits"` // in the order in which they name an attack
 	Exemptions    []ExemptionState `json:"exemptions"`
 	Attacks       []sdk.Event      `json:"attacks"` // in progress
+	Would         []string         `json:"would"`   // what would be done about an attack, a line each
+
+	Mitigations []sdk.MitigationReport `json:"mitigations"` // of it that are not over
 }
 
 // LimitState is where a host stands with one limit.
@@ -66,7 +69,9 @@ func explanationOut(e *Explanation) *apiv1.ExplainResponse {
 		Exemptions: each(e.Exemptions, func(x ExemptionState) *apiv1.ExemptionState {
 			return &apiv1.ExemptionState{Name: text(x.Name), Conditions: text(x.Conditions), LimitBps: x.LimitBPS, UntilUnixNano: nanos(x.Until)}
 		}),
-		Attacks: each(e.Attacks, func(a sdk.Event) *apiv1.Event { return eventOut(&a) }),
+		Attacks:     each(e.Attacks, func(a sdk.Event) *apiv1.Event { return eventOut(&a) }),
+		Would:       each(e.Would, text),
+		Mitigations: each(e.Mitigations, func(m sdk.MitigationReport) *apiv1.Mitigation { return mitigationOut(&m) }),
 	}
 }
 
@@ -91,6 +96,7 @@ func explanationIn(e *apiv1.ExplainResponse) Explanation {
 		Exemptions: each(e.GetExemptions(), func(x *apiv1.ExemptionState) ExemptionState {
 			return ExemptionState{Name: x.GetName(), Conditions: x.GetConditions(), LimitBPS: x.GetLimitBps(), Until: timeOf(x.GetUntilUnixNano())}
 		}),
-		Attacks: each(e.GetAttacks(), eventIn),
+		Attacks: each(e.GetAttacks(), eventIn), Would: each(e.GetWould(), same),
+		Mitigations: each(e.GetMitigations(), func(m *apiv1.Mitigation) sdk.MitigationReport { return *mitigationIn(m) }),
 	}
 }

@@ -105,7 +105,7 @@ func (f *fake) Explain(_ context.Context, addr netip.Addr) (Explanation, error) 
 		Group: "g", GroupPrefix: netip.MustParsePrefix("10.0.0.0/9"), Chain: []string{"g", "base"}, Mode: "enforce", ModeReason: "why", Suspended: "s", Revision: "r1",
 		Limits:     []LimitState{{"flood", "host", "incoming", "total", "pps", 10, 5, 0.5, []string{"average", "7x1.5"}, "monitor", []string{"action.a.b"}, "below"}},
 		Exemptions: []ExemptionState{{"x", "all", 2e9, moment}, {Name: "y"}},
-		Attacks:    []sdk.Event{event(1)},
+		Attacks:    []sdk.Event{event(1)}, Would: []string{"nothing"}, Mitigations: []sdk.MitigationReport{told("m")},
 	}, nil
 }
 

@@ -183,14 +183,14 @@ func TestAPluginThatRefuses(t *testing.T) {
 		return len(r) == 1 && strings.Contains(r[0].Cause, "no session")
 	})
 	c.move(6*time.Second, 6*time.Second)
-	if got := strings.Join(d.Troubles(), "\n"); !strings.Contains(got, "1 mitigation is on the way for up to 6s: the plugin does not take it: no session") {
+	if got := strings.Join(d.Waiting(), "\n"); !strings.Contains(got, "1 mitigation is on the way for up to 6s: the plugin does not take it: no session") {
 		t.Errorf("troubles: %q", got)
 	}
 	p.mu.Lock()
 	p.fail = nil
 	p.mu.Unlock()
 	eventually(t, "active", func() bool { return d.counts()[sdk.MitigationActive] == 1 })
-	if got := d.Troubles(); len(got) != 0 {
+	if got := d.Waiting(); len(got) != 0 {
 		t.Errorf("troubles: %q", got)
 	}
 }

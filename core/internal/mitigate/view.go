@@ -158,9 +158,12 @@ func newest[T any](b *book, most int, read func(*store.Journal, int) ([][]byte, 
 	return kept[:min(most, len(kept))]
 }
 
-// Troubles says what is wrong, a sentence each.
-func (m *Manager) Troubles() []string {
-	out := m.book.troubles()
+// Troubles says what is wrong with the journal, a sentence each.
+func (m *Manager) Troubles() []string { return m.book.troubles() }
+
+// Waiting says what is not in force, or not gone, though it should be by now, and
+// what a person has to decide, a sentence each.
+func (m *Manager) Waiting() (out []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.machine.now = m.opt.Clock()

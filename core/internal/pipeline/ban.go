@@ -287,6 +287,28 @@ func (d *Daemon) wouldDo(ctx context.Context, ref config.Reference, e *sdk.Event
 	return lines, false
 }
 
+// WouldDo tells what would be done about an attack on an address that calls the
+// actions of its hostgroup, a line each.
+func (d *Daemon) WouldDo(ctx context.Context, addr netip.Addr) (lines []string) {
+	var refs []config.Reference
+	var e sdk.Event
+	var subnet netip.Prefix
+	d.sys.loop.do(func() {
+		at := place(d.cfg, addr)
+		if at.Group == "" {
+			return
+		}
+		refs = d.holding(groupActions(d.cfg, groupNamed(d.cfg, at.Group)))
+		e = testEvent(d.cfg, at.Host)
+		subnet, _ = d.own.LookupPrefixLPM(at.Host)
+	})
+	for _, ref := range refs {
+		more, _ := d.wouldDo(ctx, ref, &e, subnet)
+		lines = append(lines, more...)
+	}
+	return lines
+}
+
 // testEvent is an attack that is none.
 func testEvent(cfg *config.Config, target netip.Prefix) sdk.Event {
 	if !target.IsValid() {

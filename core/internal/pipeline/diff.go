@@ -46,6 +46,9 @@ func differences(from, to *config.Config) []string {
 	if !sameEvidence(from.Evidence, to.Evidence) {
 		add("evidence changes")
 	}
+	if !same(&from.Guard, &to.Guard) {
+		add("guard changes")
+	}
 	if a, b := from.History, to.History; a.Keep != b.Keep || a.MaxSize != b.MaxSize {
 		add("history changes")
 	}
@@ -103,6 +106,10 @@ func groupChanges(a, b *config.HostGroup, add func(string, ...any)) {
 	}
 	if a.Average != b.Average || a.Quiet != b.Quiet || a.Mode != b.Mode || a.V6Host != b.V6Host || a.Detection != b.Detection || referenceNames(a.Actions) != referenceNames(b.Actions) || !sameRules(a.Burst, b.Burst) {
 		add("hostgroup %s: settings change", b.Name)
+	}
+	x, y := a.Mitigation, b.Mitigation
+	if x.Set, y.Set = (hcl.Range{}), (hcl.Range{}); !reflect.DeepEqual(x, y) {
+		add("hostgroup %s: mitigation changes", b.Name)
 	}
 	name := func(t *config.Threshold) string { return t.Name }
 	byName("hostgroup "+b.Name+": threshold", a.Thresholds, b.Thresholds, name, add, func(x, y *config.Threshold) {

@@ -28,7 +28,7 @@ type Diagnosis struct {
 // checkOrder is the order in which data passes what is checked. What plugins
 // check beyond it comes last.
 var checkOrder = []string{
-	"daemon", "running", "restarts", "bound", "rp_filter", "firewall", "datagrams", "traffic", "standby", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
+	"daemon", "mitigation", "running", "restarts", "bound", "rp_filter", "firewall", "datagrams", "traffic", "standby", "receive buffer", "listed", "silent", "decoded", "templates", "sampling",
 	"addresses", "direction", "samples", "sequence", "clock", "timeout", "visible", "forward", "buffer size",
 }
 
@@ -48,6 +48,9 @@ func (d *Daemon) Doctor(ctx context.Context) ([]Diagnosis, error) {
 		return nil, ErrEnded
 	}
 	x.daemon(d.sys.troubles())
+	for _, text := range d.sys.mitigation.waiting() {
+		x.say("", "mitigation", exporter.StateWarn, "%s", text)
+	}
 	x.running()
 	x.standbys(pairs, d.sys.loop.now())
 	x.restarts(plugins)
@@ -84,7 +87,7 @@ func (x *examination) sorted() []Diagnosis {
 	type about struct{ input, name string }
 	seen := map[about]bool{}
 	return slices.DeleteFunc(x.checks, func(c Diagnosis) bool { // of two of the same the worse comes first
-		again := seen[about{c.Input, c.Name}] && c.Name != "forward" && c.Name != "daemon"
+		again := seen[about{c.Input, c.Name}] && c.Name != "forward" && c.Name != "daemon" && c.Name != "mitigation"
 		seen[about{c.Input, c.Name}] = true
 		return again
 	})

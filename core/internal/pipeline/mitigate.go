@@ -388,6 +388,14 @@ func (m *mitigation) metrics() []sdk.Metric {
 	return m.Metrics()
 }
 
+// waiting lists what is late and what is held, a sentence each.
+func (m *mitigation) waiting() []string {
+	if m == nil {
+		return nil
+	}
+	return m.Waiting()
+}
+
 func (m *mitigation) troubles() []string {
 	if m == nil {
 		return nil

@@ -3299,11 +3299,13 @@ type ExplainResponse struct {
 	Chain           []string               `protobuf:"bytes,8,rep,name=chain,proto3" json:"chain,omitempty"` // the hostgroup, its base, and so on
 	Mode            string                 `protobuf:"bytes,9,opt,name=mode,proto3" json:"mode,omitempty"`   // monitor or enforce
 	ModeReason      string                 `protobuf:"bytes,10,opt,name=mode_reason,json=modeReason,proto3" json:"mode_reason,omitempty"`
-	Suspended       string                 `protobuf:"bytes,11,opt,name=suspended,proto3" json:"suspended,omitempty"`   // why attacks are not enforced just now; empty: they are
-	Revision        string                 `protobuf:"bytes,12,opt,name=revision,proto3" json:"revision,omitempty"`     // of the configuration
-	Limits          []*LimitState          `protobuf:"bytes,13,rep,name=limits,proto3" json:"limits,omitempty"`         // in the order in which they name an attack
-	Exemptions      []*ExemptionState      `protobuf:"bytes,14,rep,name=exemptions,proto3" json:"exemptions,omitempty"` // that hold for some of its traffic
-	Attacks         []*Event               `protobuf:"bytes,15,rep,name=attacks,proto3" json:"attacks,omitempty"`       // in progress
+	Suspended       string                 `protobuf:"bytes,11,opt,name=suspended,proto3" json:"suspended,omitempty"`     // why attacks are not enforced just now; empty: they are
+	Revision        string                 `protobuf:"bytes,12,opt,name=revision,proto3" json:"revision,omitempty"`       // of the configuration
+	Limits          []*LimitState          `protobuf:"bytes,13,rep,name=limits,proto3" json:"limits,omitempty"`           // in the order in which they name an attack
+	Exemptions      []*ExemptionState      `protobuf:"bytes,14,rep,name=exemptions,proto3" json:"exemptions,omitempty"`   // that hold for some of its traffic
+	Attacks         []*Event               `protobuf:"bytes,15,rep,name=attacks,proto3" json:"attacks,omitempty"`         // in progress
+	Would           []string               `protobuf:"bytes,16,rep,name=would,proto3" json:"would,omitempty"`             // what would be done about an attack, a line each
+	Mitigations     []*Mitigation          `protobuf:"bytes,17,rep,name=mitigations,proto3" json:"mitigations,omitempty"` // of it that are not over
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -3439,6 +3441,20 @@ func (x *ExplainResponse) GetExemptions() []*ExemptionState {
 func (x *ExplainResponse) GetAttacks() []*Event {
 	if x != nil {
 		return x.Attacks
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetWould() []string {
+	if x != nil {
+		return x.Would
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetMitigations() []*Mitigation {
+	if x != nil {
+		return x.Mitigations
 	}
 	return nil
 }
@@ -4679,7 +4695,7 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\x03hcl\x18\x01 \x01(\tR\x03hcl\x12\x16\n" +
 	"\x06report\x18\x02 \x01(\fR\x06report\"*\n" +
 	"\x0eExplainRequest\x12\x18\n" +
-	"\aaddress\x18\x01 \x01(\tR\aaddress\"\x92\x04\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\"\xe9\x04\n" +
 	"\x0fExplainResponse\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +
@@ -4699,7 +4715,9 @@ const file_fastnetmon_api_v1_control_proto_rawDesc = "" +
 	"\n" +
 	"exemptions\x18\x0e \x03(\v2!.fastnetmon.api.v1.ExemptionStateR\n" +
 	"exemptions\x122\n" +
-	"\aattacks\x18\x0f \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\"\xa8\x02\n" +
+	"\aattacks\x18\x0f \x03(\v2\x18.fastnetmon.api.v1.EventR\aattacks\x12\x14\n" +
+	"\x05would\x18\x10 \x03(\tR\x05would\x12?\n" +
+	"\vmitigations\x18\x11 \x03(\v2\x1d.fastnetmon.api.v1.MitigationR\vmitigations\"\xa8\x02\n" +
 	"\n" +
 	"LimitState\x12\x1c\n" +
 	"\tthreshold\x18\x01 \x01(\tR\tthreshold\x12\x14\n" +
@@ -4921,67 +4939,68 @@ var file_fastnetmon_api_v1_control_proto_depIdxs = []int32{
 	50, // 24: fastnetmon.api.v1.ExplainResponse.limits:type_name -> fastnetmon.api.v1.LimitState
 	51, // 25: fastnetmon.api.v1.ExplainResponse.exemptions:type_name -> fastnetmon.api.v1.ExemptionState
 	25, // 26: fastnetmon.api.v1.ExplainResponse.attacks:type_name -> fastnetmon.api.v1.Event
-	54, // 27: fastnetmon.api.v1.HistoryResponse.attacks:type_name -> fastnetmon.api.v1.PastAttack
-	25, // 28: fastnetmon.api.v1.PastAttack.event:type_name -> fastnetmon.api.v1.Event
-	54, // 29: fastnetmon.api.v1.AttackResponse.attack:type_name -> fastnetmon.api.v1.PastAttack
-	61, // 30: fastnetmon.api.v1.HistorySummaryResponse.now:type_name -> fastnetmon.api.v1.PeriodTotals
-	61, // 31: fastnetmon.api.v1.HistorySummaryResponse.before:type_name -> fastnetmon.api.v1.PeriodTotals
-	62, // 32: fastnetmon.api.v1.HistorySummaryResponse.labels:type_name -> fastnetmon.api.v1.Tally
-	62, // 33: fastnetmon.api.v1.HistorySummaryResponse.hostgroups:type_name -> fastnetmon.api.v1.Tally
-	62, // 34: fastnetmon.api.v1.HistorySummaryResponse.targets:type_name -> fastnetmon.api.v1.Tally
-	62, // 35: fastnetmon.api.v1.HistorySummaryResponse.days:type_name -> fastnetmon.api.v1.Tally
-	54, // 36: fastnetmon.api.v1.HistorySummaryResponse.longest:type_name -> fastnetmon.api.v1.PastAttack
-	54, // 37: fastnetmon.api.v1.HistorySummaryResponse.largest:type_name -> fastnetmon.api.v1.PastAttack
-	34, // 38: fastnetmon.api.v1.BanRequest.SetEntry.value:type_name -> fastnetmon.api.v1.Values
-	0,  // 39: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
-	4,  // 40: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
-	8,  // 41: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
-	11, // 42: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
-	39, // 43: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
-	43, // 44: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
-	15, // 45: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
-	18, // 46: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
-	52, // 47: fastnetmon.api.v1.Control.History:input_type -> fastnetmon.api.v1.HistoryRequest
-	55, // 48: fastnetmon.api.v1.Control.Attack:input_type -> fastnetmon.api.v1.AttackRequest
-	57, // 49: fastnetmon.api.v1.Control.AttackFile:input_type -> fastnetmon.api.v1.AttackFileRequest
-	59, // 50: fastnetmon.api.v1.Control.HistorySummary:input_type -> fastnetmon.api.v1.HistorySummaryRequest
-	48, // 51: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
-	46, // 52: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
-	28, // 53: fastnetmon.api.v1.Control.Mitigations:input_type -> fastnetmon.api.v1.MitigationsRequest
-	30, // 54: fastnetmon.api.v1.Control.Audit:input_type -> fastnetmon.api.v1.AuditRequest
-	33, // 55: fastnetmon.api.v1.Control.Ban:input_type -> fastnetmon.api.v1.BanRequest
-	35, // 56: fastnetmon.api.v1.Control.Unban:input_type -> fastnetmon.api.v1.UnbanRequest
-	36, // 57: fastnetmon.api.v1.Control.Decide:input_type -> fastnetmon.api.v1.DecideRequest
-	37, // 58: fastnetmon.api.v1.Control.TestAction:input_type -> fastnetmon.api.v1.TestActionRequest
-	20, // 59: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
-	22, // 60: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
-	1,  // 61: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
-	5,  // 62: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
-	9,  // 63: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
-	12, // 64: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
-	40, // 65: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
-	44, // 66: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
-	16, // 67: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
-	19, // 68: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
-	53, // 69: fastnetmon.api.v1.Control.History:output_type -> fastnetmon.api.v1.HistoryResponse
-	56, // 70: fastnetmon.api.v1.Control.Attack:output_type -> fastnetmon.api.v1.AttackResponse
-	58, // 71: fastnetmon.api.v1.Control.AttackFile:output_type -> fastnetmon.api.v1.AttackFileResponse
-	60, // 72: fastnetmon.api.v1.Control.HistorySummary:output_type -> fastnetmon.api.v1.HistorySummaryResponse
-	49, // 73: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
-	47, // 74: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
-	29, // 75: fastnetmon.api.v1.Control.Mitigations:output_type -> fastnetmon.api.v1.MitigationsResponse
-	31, // 76: fastnetmon.api.v1.Control.Audit:output_type -> fastnetmon.api.v1.AuditResponse
-	29, // 77: fastnetmon.api.v1.Control.Ban:output_type -> fastnetmon.api.v1.MitigationsResponse
-	29, // 78: fastnetmon.api.v1.Control.Unban:output_type -> fastnetmon.api.v1.MitigationsResponse
-	29, // 79: fastnetmon.api.v1.Control.Decide:output_type -> fastnetmon.api.v1.MitigationsResponse
-	38, // 80: fastnetmon.api.v1.Control.TestAction:output_type -> fastnetmon.api.v1.TestActionResponse
-	21, // 81: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
-	23, // 82: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
-	61, // [61:83] is the sub-list for method output_type
-	39, // [39:61] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	26, // 27: fastnetmon.api.v1.ExplainResponse.mitigations:type_name -> fastnetmon.api.v1.Mitigation
+	54, // 28: fastnetmon.api.v1.HistoryResponse.attacks:type_name -> fastnetmon.api.v1.PastAttack
+	25, // 29: fastnetmon.api.v1.PastAttack.event:type_name -> fastnetmon.api.v1.Event
+	54, // 30: fastnetmon.api.v1.AttackResponse.attack:type_name -> fastnetmon.api.v1.PastAttack
+	61, // 31: fastnetmon.api.v1.HistorySummaryResponse.now:type_name -> fastnetmon.api.v1.PeriodTotals
+	61, // 32: fastnetmon.api.v1.HistorySummaryResponse.before:type_name -> fastnetmon.api.v1.PeriodTotals
+	62, // 33: fastnetmon.api.v1.HistorySummaryResponse.labels:type_name -> fastnetmon.api.v1.Tally
+	62, // 34: fastnetmon.api.v1.HistorySummaryResponse.hostgroups:type_name -> fastnetmon.api.v1.Tally
+	62, // 35: fastnetmon.api.v1.HistorySummaryResponse.targets:type_name -> fastnetmon.api.v1.Tally
+	62, // 36: fastnetmon.api.v1.HistorySummaryResponse.days:type_name -> fastnetmon.api.v1.Tally
+	54, // 37: fastnetmon.api.v1.HistorySummaryResponse.longest:type_name -> fastnetmon.api.v1.PastAttack
+	54, // 38: fastnetmon.api.v1.HistorySummaryResponse.largest:type_name -> fastnetmon.api.v1.PastAttack
+	34, // 39: fastnetmon.api.v1.BanRequest.SetEntry.value:type_name -> fastnetmon.api.v1.Values
+	0,  // 40: fastnetmon.api.v1.Control.Status:input_type -> fastnetmon.api.v1.StatusRequest
+	4,  // 41: fastnetmon.api.v1.Control.Totals:input_type -> fastnetmon.api.v1.TotalsRequest
+	8,  // 42: fastnetmon.api.v1.Control.Hosts:input_type -> fastnetmon.api.v1.HostsRequest
+	11, // 43: fastnetmon.api.v1.Control.Plugins:input_type -> fastnetmon.api.v1.PluginsRequest
+	39, // 44: fastnetmon.api.v1.Control.Table:input_type -> fastnetmon.api.v1.TableRequest
+	43, // 45: fastnetmon.api.v1.Control.Doctor:input_type -> fastnetmon.api.v1.DoctorRequest
+	15, // 46: fastnetmon.api.v1.Control.Ledger:input_type -> fastnetmon.api.v1.LedgerRequest
+	18, // 47: fastnetmon.api.v1.Control.Attacks:input_type -> fastnetmon.api.v1.AttacksRequest
+	52, // 48: fastnetmon.api.v1.Control.History:input_type -> fastnetmon.api.v1.HistoryRequest
+	55, // 49: fastnetmon.api.v1.Control.Attack:input_type -> fastnetmon.api.v1.AttackRequest
+	57, // 50: fastnetmon.api.v1.Control.AttackFile:input_type -> fastnetmon.api.v1.AttackFileRequest
+	59, // 51: fastnetmon.api.v1.Control.HistorySummary:input_type -> fastnetmon.api.v1.HistorySummaryRequest
+	48, // 52: fastnetmon.api.v1.Control.Explain:input_type -> fastnetmon.api.v1.ExplainRequest
+	46, // 53: fastnetmon.api.v1.Control.Suggest:input_type -> fastnetmon.api.v1.SuggestRequest
+	28, // 54: fastnetmon.api.v1.Control.Mitigations:input_type -> fastnetmon.api.v1.MitigationsRequest
+	30, // 55: fastnetmon.api.v1.Control.Audit:input_type -> fastnetmon.api.v1.AuditRequest
+	33, // 56: fastnetmon.api.v1.Control.Ban:input_type -> fastnetmon.api.v1.BanRequest
+	35, // 57: fastnetmon.api.v1.Control.Unban:input_type -> fastnetmon.api.v1.UnbanRequest
+	36, // 58: fastnetmon.api.v1.Control.Decide:input_type -> fastnetmon.api.v1.DecideRequest
+	37, // 59: fastnetmon.api.v1.Control.TestAction:input_type -> fastnetmon.api.v1.TestActionRequest
+	20, // 60: fastnetmon.api.v1.Control.Reload:input_type -> fastnetmon.api.v1.ReloadRequest
+	22, // 61: fastnetmon.api.v1.Control.Events:input_type -> fastnetmon.api.v1.EventsRequest
+	1,  // 62: fastnetmon.api.v1.Control.Status:output_type -> fastnetmon.api.v1.StatusResponse
+	5,  // 63: fastnetmon.api.v1.Control.Totals:output_type -> fastnetmon.api.v1.TotalsResponse
+	9,  // 64: fastnetmon.api.v1.Control.Hosts:output_type -> fastnetmon.api.v1.HostsResponse
+	12, // 65: fastnetmon.api.v1.Control.Plugins:output_type -> fastnetmon.api.v1.PluginsResponse
+	40, // 66: fastnetmon.api.v1.Control.Table:output_type -> fastnetmon.api.v1.TableResponse
+	44, // 67: fastnetmon.api.v1.Control.Doctor:output_type -> fastnetmon.api.v1.DoctorResponse
+	16, // 68: fastnetmon.api.v1.Control.Ledger:output_type -> fastnetmon.api.v1.LedgerResponse
+	19, // 69: fastnetmon.api.v1.Control.Attacks:output_type -> fastnetmon.api.v1.AttacksResponse
+	53, // 70: fastnetmon.api.v1.Control.History:output_type -> fastnetmon.api.v1.HistoryResponse
+	56, // 71: fastnetmon.api.v1.Control.Attack:output_type -> fastnetmon.api.v1.AttackResponse
+	58, // 72: fastnetmon.api.v1.Control.AttackFile:output_type -> fastnetmon.api.v1.AttackFileResponse
+	60, // 73: fastnetmon.api.v1.Control.HistorySummary:output_type -> fastnetmon.api.v1.HistorySummaryResponse
+	49, // 74: fastnetmon.api.v1.Control.Explain:output_type -> fastnetmon.api.v1.ExplainResponse
+	47, // 75: fastnetmon.api.v1.Control.Suggest:output_type -> fastnetmon.api.v1.SuggestResponse
+	29, // 76: fastnetmon.api.v1.Control.Mitigations:output_type -> fastnetmon.api.v1.MitigationsResponse
+	31, // 77: fastnetmon.api.v1.Control.Audit:output_type -> fastnetmon.api.v1.AuditResponse
+	29, // 78: fastnetmon.api.v1.Control.Ban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 79: fastnetmon.api.v1.Control.Unban:output_type -> fastnetmon.api.v1.MitigationsResponse
+	29, // 80: fastnetmon.api.v1.Control.Decide:output_type -> fastnetmon.api.v1.MitigationsResponse
+	38, // 81: fastnetmon.api.v1.Control.TestAction:output_type -> fastnetmon.api.v1.TestActionResponse
+	21, // 82: fastnetmon.api.v1.Control.Reload:output_type -> fastnetmon.api.v1.ReloadResponse
+	23, // 83: fastnetmon.api.v1.Control.Events:output_type -> fastnetmon.api.v1.EventsResponse
+	62, // [62:84] is the sub-list for method output_type
+	40, // [40:62] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_fastnetmon_api_v1_control_proto_init() }
