@@ -52,7 +52,7 @@ func (c *captureRings) Attach(req *pb.AttachRequest, files []*os.File) error {
 	if req.GetReplay() != (c.inst.env.Mode == ModeReplay) {
 		return fmt.Errorf("rings for replay = %v were sent to a capture that was configured for mode %q", req.GetReplay(), c.inst.env.Mode)
 	}
-	if len(req.GetRings()) == 0 {
+	if len(req.GetRings()) == 0 && !req.GetRecords() {
 		return nil // the core will read the deltas' stream
 	}
 	rings := make([]feed.WorkerRings, c.inst.workers)
@@ -60,6 +60,9 @@ func (c *captureRings) Attach(req *pb.AttachRequest, files []*os.File) error {
 		if err := c.open(r, files[i], rings); err != nil {
 			return errors.Join(fmt.Errorf("ring %d: %w", i, err), closeRings(rings))
 		}
+	}
+	if req.GetRecords() {
+		return c.runtime.AttachRecords(rings)
 	}
 	return c.runtime.Attach(rings)
 }

@@ -180,6 +180,12 @@ type Metrics interface {
 	Metrics() []Metric
 }
 
+// TapChooser is a Tap that only wants records in some configurations: with
+// records asked for, every one of them has to lie in shared memory first.
+type TapChooser interface {
+	WantsRecords() bool
+}
+
 // Table gives rows for people: "fastnetmon exporters" and doctor.
 type Table interface {
 	Table(ctx context.Context, name string) (Rows, error)

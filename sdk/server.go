@@ -180,6 +180,9 @@ func (s *server) Configure(ctx context.Context, req *pb.ConfigureRequest) (*pb.C
 		return resp, nil
 	}
 	resp.Workers, resp.Causes, resp.SplitsFlows = uint32(inst.workers), inst.causes, inst.splitsFlows
+	if c, ok := inst.value.(TapChooser); ok {
+		resp.NoRecords = !c.WantsRecords()
+	}
 	inst.mitigates(req.GetOverrides(), resp)
 	if req.GetValidateOnly() {
 		inst.stop()

@@ -189,7 +189,9 @@ type ConfigureResult struct {
 	// OverrideErrors says what is wrong with each override of the request, ""
 	// nothing; nil if the request had none.
 	OverrideErrors []string
-	Protected      []netip.Prefix // what a mitigator must never act against; at most 10,000
+	// NoRecords says of an export that could take raw records that it wants none.
+	NoRecords bool
+	Protected []netip.Prefix // what a mitigator must never act against; at most 10,000
 }
 
 // maxWorkers bounds the rings a plugin can ask for.
@@ -232,6 +234,7 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 	if out.OverrideErrors, err = overrideErrors(req.Overrides, resp.GetOverrideErrors()); err != nil {
 		return none, diags, err
 	}
+	out.NoRecords = resp.GetNoRecords()
 	if out.Protected, err = protected(resp.GetProtected()); err != nil {
 		return none, diags, err
 	}

@@ -43,6 +43,10 @@ type AttachRequest struct {
 	Rings  []Ring
 	Replay bool   // block instead of merging; the clock is the records' time
 	Token  uint64 // of the batch of descriptors; it grows
+	// Records says that a capture's rings are record rings, one for each worker
+	// or none, which replace those it has; its delta rings stay. What lies in
+	// those before is still judged and counted.
+	Records bool
 }
 
 // Ring is one ring of an AttachRequest.
@@ -64,7 +68,7 @@ func (p *Plugin) AttachRings(ctx context.Context, req AttachRequest) error {
 	if err != nil {
 		return err
 	}
-	out := &pb.AttachRequest{Replay: req.Replay, Token: req.Token}
+	out := &pb.AttachRequest{Replay: req.Replay, Token: req.Token, Records: req.Records}
 	for _, r := range req.Rings {
 		out.Rings = append(out.Rings, &pb.Ring{
 			Kind: pb.Ring_Kind(r.Kind), Id: r.ID, Worker: r.Worker, Generation: r.Generation, Stage: r.Stage, Stages: r.Stages,

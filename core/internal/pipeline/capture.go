@@ -28,7 +28,6 @@ const (
 type capture struct {
 	*prepared
 	sys    *system
-	wiring *wiring // of its pipeline
 	replay bool
 	inst   *plugin.Instance
 	// createDelta makes a delta ring, or says that this system cannot.
@@ -36,15 +35,20 @@ type capture struct {
 
 	generation uint32 // of the rings, one more for each process
 	inputs     []*input
-	records    []*ring.RecordRing
 	process    atomic.Pointer[plugin.Process]
-	stop       context.CancelFunc // ends what waits on rings and streams
-	waiting    sync.WaitGroup     // for rings
-	streams    sync.WaitGroup     // which end with the process
-	account    account
-	silence    silence
-	played     []*input    // replay: those that are through
-	refused    *InputError // replay: what is wrong with its files
+
+	wires    sync.Mutex // one attachment of record rings at a time
+	wiring   *wiring    // of its pipeline
+	records  []*wired
+	attached bool
+
+	stop    context.CancelFunc // ends what waits on rings and streams
+	waiting sync.WaitGroup     // for rings
+	streams sync.WaitGroup     // which end with the process
+	account account
+	silence silence
+	played  []*input    // replay: those that are through
+	refused *InputError // replay: what is wrong with its files
 	// before, if set, is called once a new process is configured.
 	before func(context.Context, *plugin.Process) error
 }
@@ -103,34 +107,39 @@ func (c *capture) attachRings(ctx, wait context.Context, proc *plugin.Process) e
 		files = append(files, r.File())
 		request.Rings = append(request.Rings, host.Ring{Kind: host.DeltaRing, Worker: uint32(worker), Generation: c.generation})
 	}
-	if len(c.wiring.filters) > 0 {
-		for worker := range c.setup.Workers {
-			r, err := ring.CreateRecord(c.ringName(worker)+"-records", recordCapacity, len(c.wiring.filters), 0, c.generation)
-			if err != nil {
-				return err
-			}
-			c.records = append(c.records, r)
-			files = append(files, r.File())
-			request.Rings = append(request.Rings, host.Ring{
-				Kind: host.RecordRing, Worker: uint32(worker), Generation: c.generation,
-				Stages: uint32(len(c.wiring.filters)), StageFailure: c.wiring.onFailure(c.replay),
-			})
-		}
+	c.wires.Lock()
+	defer c.wires.Unlock()
+	records, rings, err := c.makeRecords(c.wiring)
+	if err != nil {
+		return err
 	}
-	if err := ring.SendFiles(proc.Rings(), request.Token, files); err != nil {
+	c.records = records
+	request.Rings = append(request.Rings, rings...)
+	if err := ring.SendFiles(proc.Rings(), request.Token, append(files, filesOf(records)...)); err != nil {
 		return err
 	}
 	if err := proc.Host().AttachRings(ctx, request); err != nil {
 		return err
 	}
-	c.wiring.setRings(c, c.records)
+	c.sys.board.hang(records)
+	c.attached = true
 	return nil
+}
+
+func filesOf(rings []*wired) (out []*os.File) {
+	for _, r := range rings {
+		out = append(out, r.File())
+	}
+	return out
 }
 
 // attachStreams is for systems without sealed shared memory: the same deltas
 // over gRPC. Filters need shared memory.
 func (c *capture) attachStreams(ctx, wait context.Context, proc *plugin.Process) error {
-	if len(c.wiring.filters) > 0 {
+	c.wires.Lock()
+	filters := len(c.wiring.filters)
+	c.wires.Unlock()
+	if filters > 0 {
 		return errors.New("this system has no shared memory for filters: leave filters out of the pipeline")
 	}
 	if err := proc.Host().AttachRings(ctx, host.AttachRequest{Replay: c.replay, Token: c.sys.token()}); err != nil {
@@ -190,13 +199,16 @@ func (c *capture) quarantined(worker int, cause error) {
 
 // gone reads what an ended process has left in its rings.
 func (c *capture) gone(_ *plugin.Process, _ error) {
-	inputs, records := c.inputs, c.records
-	c.inputs, c.records = nil, nil
-	c.wiring.setRings(c, nil)
+	c.process.Store(nil)
+	c.wires.Lock()
+	records := c.records
+	c.records, c.attached = nil, false
+	c.wires.Unlock()
+	inputs := c.inputs
+	c.inputs = nil
+	c.sys.board.takeDown(records)
 	c.settleRecords(records)
-	for _, r := range records {
-		r.Close()
-	}
+	closeRecords(records)
 	c.endWaiting(inputs)
 	c.sys.loop.do(func() {
 		for _, in := range inputs {
@@ -206,7 +218,6 @@ func (c *capture) gone(_ *plugin.Process, _ error) {
 			}
 		}
 	})
-	c.process.Store(nil)
 }
 
 // endWaiting ends everything that waits for the process. Streams may still

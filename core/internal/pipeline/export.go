@@ -9,6 +9,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
 const (
@@ -24,25 +25,42 @@ type snapshotFunc func(hosts int, period time.Duration) (sdk.Snapshot, bool)
 // export is one export block: its process, the period of its snapshots and
 // the queue of its events.
 type export struct {
-	*prepared
-	sys      *system
-	inst     *plugin.Instance
+	ringUser
 	events   *delivery
 	snapshot snapshotFunc
 	running  atomic.Pointer[plugin.Process]
 	missed   atomic.Uint64 // snapshots that could not be handed over
+	spurns   atomic.Bool   // it could take raw records, and says that it wants none
 }
 
 func newExport(sys *system, p *prepared, snapshot snapshotFunc) *export {
-	e := &export{prepared: p, sys: sys, snapshot: snapshot}
-	e.inst = sys.instance(p, plugin.Hooks{
-		Configure: p.configure,
+	e := &export{ringUser: ringUser{prepared: p, sys: sys}, snapshot: snapshot}
+	hooks := plugin.Hooks{
+		Configure: e.configure,
 		Running:   func(proc *plugin.Process) { e.running.Store(proc) },
-		Gone:      func(*plugin.Process, error) { e.running.Store(nil) },
-	})
+		Gone: func(proc *plugin.Process, err error) {
+			e.running.Store(nil)
+			e.gone(proc, err)
+		},
+	}
+	if e.mayTap() {
+		hooks.Attach = e.attach
+	}
+	e.inst = sys.instance(p, hooks)
 	e.events = newDelivery(p.block.Name+"."+p.block.Instance, 1, e.timeout(), sys.log, e.notify)
 	return e
 }
+
+func (e *export) configure(ctx context.Context, proc *plugin.Process) error {
+	err := e.prepared.configure(ctx, proc)
+	e.spurns.Store(e.setup.NoRecords)
+	return err
+}
+
+// taps tells whether the export takes raw records.
+func (e *export) taps() bool { return e.mayTap() && !e.spurns.Load() }
+
+func (e *export) mayTap() bool { return e.about != nil && e.about.Has(host.FeatureTap) }
 
 func (e *export) timeout() time.Duration {
 	if t := e.block.Process.Timeout; t > 0 {

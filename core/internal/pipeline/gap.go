@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
-	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
 )
 
 // reportGap tells, once for each ring that is given up, what its process had
@@ -28,7 +27,7 @@ func (c *capture) reportGap(in *input, l *engine.Ledger, received, lost uint64) 
 // cursors are the word of other processes: what cannot be is not believed. A
 // batch that the capture had counted just before it was killed may be among
 // them.
-func (c *capture) settleRecords(records []*ring.RecordRing) {
+func (c *capture) settleRecords(records []*wired) {
 	lost := uint64(0)
 	for _, r := range records {
 		s := r.Stats()

@@ -62,7 +62,7 @@ func TestRecordsInRingsAreAccountedFor(t *testing.T) {
 		if lied {
 			moved(t, r, 1<<40)
 		}
-		c.settleRecords([]*ring.RecordRing{r})
+		c.settleRecords([]*wired{{RecordRing: r}})
 		rows, _ := s.counted()
 		if rows[0].Received != want || rows[0].Dropped[lostWithProcess] != want {
 			t.Errorf("lied %t: the ledger says %+v, want %d", lied, rows[0], want)

@@ -71,15 +71,39 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	d.replace(stale)
 	// The configuration is in force: what is refused now keeps nothing else
 	// from starting.
-	for _, stage := range fresh {
+	for i, stage := range fresh {
+		if i == len(fresh)-1 {
+			// New filters run, old ones still do: captures that go on change over.
+			d.rewire(ctx, next)
+		}
 		for _, late := range d.startStage(ctx, stage) {
 			late.Severity = hcl.DiagWarning
 			diags = append(diags, late)
 		}
 	}
+	last, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopAll(last, stale[1])
 	d.sys.log.Info("configuration reloaded", "revision", cfg.Revision, "changes", len(changes))
 	return changes, diags, nil
 }
+
+// rewire puts the filters and taps of a set behind its captures, which go on.
+func (d *Daemon) rewire(ctx context.Context, s *set) {
+	ctx, cancel := context.WithTimeout(ctx, rewireTime)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, p := range d.cfg.Pipelines {
+		for _, b := range p.Captures {
+			c, w := s.captures[blockName(b)], s.wirings[p.Name]
+			all.Go(func() { c.rewire(ctx, w) })
+		}
+	}
+	all.Wait()
+}
+
+// rewireTime bounds how long a capture may take to accept record rings.
+const rewireTime = 10 * time.Second
 
 // Relist puts lists of prefixes in force that were read anew (see
 // config.Config.Relist). It changes nothing else: no plugin is asked, started
@@ -109,13 +133,13 @@ func (d *Daemon) Config() (cfg *config.Config) {
 	return cfg
 }
 
-// replace ends the parts that the new set does not have, upstream first. What
-// takes their place may need what they hold, such as a port.
+// replace ends the captures, actions and exports that the new set does not
+// have, upstream first. What takes their place may need what they hold, such as a
+// port. Filters go last, when no capture needs them any more.
 func (d *Daemon) replace(stale [3][]part) {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
 	defer cancel()
 	stopAll(ctx, stale[2])
-	stopAll(ctx, stale[1])
 	d.sys.loop.do(func() {
 		d.past = mergeRows(append(d.past, d.sys.loop.ledger(d.retired)...))
 		d.retired = nil

@@ -40,8 +40,14 @@ func (s *set) stages() [3][]part {
 	for _, a := range s.actions {
 		out[0] = append(out[0], a.part())
 	}
+	seen := map[*plugin.Instance]bool{} // a filter may stand in several pipelines
 	for _, w := range s.wirings {
-		out[1] = append(out[1], w.parts()...)
+		for _, p := range w.parts() {
+			if !seen[p.inst] {
+				out[1] = append(out[1], p)
+			}
+			seen[p.inst] = true
+		}
 	}
 	for _, c := range s.captures {
 		out[2] = append(out[2], c.part())
@@ -89,13 +95,23 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 		parts[p.block] = p
 	}
 	next = newSet()
+	filters := d.runningFilters()
 	for _, p := range cfg.Pipelines {
-		w := d.buildWiring(p, parts, &fresh)
+		w := &wiring{}
+		for _, b := range p.Filters {
+			f := filters[blockName(b)]
+			if f == nil || !f.sameAs(parts[b]) || failed(f.inst) {
+				f = newFilter(d.sys, parts[b])
+				filters[blockName(b)] = f
+				fresh[1] = append(fresh[1], part{prepared: f.prepared, inst: f.inst})
+			}
+			w.filters = append(w.filters, f)
+		}
 		next.wirings[p.Name] = w
 		for _, b := range p.Captures {
 			name := blockName(b)
 			c := d.set.captures[name]
-			if c == nil || c.wiring != w || !c.sameAs(parts[b]) || failed(c.inst) {
+			if c == nil || !c.sameAs(parts[b]) || failed(c.inst) {
 				c = newCapture(d.sys, parts[b], w, false)
 				fresh[2] = append(fresh[2], c.part())
 			}
@@ -106,12 +122,13 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 			x := d.set.exports[name]
 			switch {
 			case next.exports[name] != nil:
-				continue
+				x = next.exports[name]
 			case x == nil || !x.sameAs(parts[b]) || failed(x.inst):
 				x = newExport(d.sys, parts[b], d.Snapshot)
 				fresh[0] = append(fresh[0], x.part())
 			}
 			next.exports[name] = x
+			w.exports = append(w.exports, x)
 		}
 	}
 	for _, b := range usedActions(cfg) {
@@ -126,20 +143,16 @@ func (d *Daemon) build(cfg *config.Config, known []*prepared) (next *set, fresh,
 	return next, fresh, d.set.without(next)
 }
 
-// buildWiring takes over a pipeline's filters if all of them are the same, in
-// the same order.
-func (d *Daemon) buildWiring(p *config.Pipeline, parts map[*config.Plugin]*prepared, fresh *[3][]part) *wiring {
-	var filters []*prepared
-	for _, f := range p.Filters {
-		filters = append(filters, parts[f])
+// runningFilters are those of the set in force, by name: pipelines may take
+// them over in another order.
+func (d *Daemon) runningFilters() map[string]*filter {
+	out := map[string]*filter{}
+	for _, w := range d.set.wirings {
+		for _, f := range w.filters {
+			out[blockName(f.block)] = f
+		}
 	}
-	old := d.set.wirings[p.Name]
-	if old != nil && slices.EqualFunc(old.filters, filters, func(f *filter, p *prepared) bool { return f.sameAs(p) && !failed(f.inst) }) {
-		return old
-	}
-	w := newWiring(d.sys, filters)
-	fresh[1] = append(fresh[1], w.parts()...)
-	return w
+	return out
 }
 
 // failed tells of an instance that was refused and is not tried again by

@@ -1,12 +1,15 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,8 +35,32 @@ func TestMain(m *testing.M) {
 	case host.KindFilter:
 		sdk.Serve(sdk.Plugin{Name: "stub", Version: "1", Filter: sdk.NewFilter(struct{}{},
 			func(struct{}, sdk.Env) (stubFilter, error) { return stubFilter{}, nil })})
+	case host.KindExport:
+		sdk.Serve(sdk.Plugin{Name: "stub", Version: "1", Exporter: sdk.NewExporter(struct{}{},
+			func(struct{}, sdk.Env) (*stubTap, error) { return &stubTap{}, nil })})
 	}
 	os.Exit(m.Run())
+}
+
+// stubTap counts the records that it is given, and says so as its state.
+type stubTap struct{ given, dropped atomic.Uint64 }
+
+func (s *stubTap) Export(context.Context, sdk.Snapshot) error { return nil }
+
+func (s *stubTap) Events(context.Context, []sdk.Event) error { return nil }
+
+func (s *stubTap) Tap(_ context.Context, batch []traffic.Record) error {
+	for i := range batch {
+		if batch[i].Verdict == traffic.VerdictDrop {
+			s.dropped.Add(1)
+		}
+	}
+	s.given.Add(uint64(len(batch)))
+	return nil
+}
+
+func (s *stubTap) Health(context.Context) error {
+	return fmt.Errorf("given=%d dropped=%d", s.given.Load(), s.dropped.Load())
 }
 
 // stubCapture writes PACKETS packets in each of WORKERS workers, every second
@@ -65,7 +92,8 @@ func (stubCapture) Run(ctx context.Context, w *sdk.Writer) error {
 	return nil
 }
 
-// stubFilter drops what goes to port 53, unless FAIL makes it fail.
+// stubFilter drops what goes to port 53, or to PORT, unless FAIL makes it
+// fail.
 type stubFilter struct{}
 
 func (stubFilter) NewWorker() (sdk.Judge, error) {
@@ -80,7 +108,7 @@ func (stubFilter) NewWorker() (sdk.Judge, error) {
 
 func (stubFilter) Judge(batch []traffic.Record) error {
 	for i := range batch {
-		if batch[i].DstPort == 53 {
+		if int(batch[i].DstPort) == cmp.Or(number("PORT"), 53) {
 			batch[i].Verdict = traffic.VerdictDrop
 		}
 	}

@@ -22,6 +22,7 @@ type system struct {
 	runtime     *runtimeDirectory // nil in replay
 	names       *idSets
 	loop        *loop
+	board       board                      // of record rings
 	mitigation  *mitigation                // nil in replay
 	plan        atomic.Pointer[count.Plan] // that captures get
 	tokens      atomic.Uint64

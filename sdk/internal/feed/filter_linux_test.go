@@ -233,3 +233,39 @@ func (r *reader) packets() uint64 {
 	defer r.mu.Unlock()
 	return hostPackets(r.deltas)
 }
+
+// TestRecordRingsChange: filters come and go without a loss, and without a new
+// delta ring.
+func TestRecordRingsChange(t *testing.T) {
+	const total, changes = 12000, 6
+	next, changed := make(chan struct{}), make(chan struct{})
+	rt := New(func(_ context.Context, w *Writer) error {
+		for i := range total {
+			if i%(total/changes) == total/changes/2 {
+				next <- struct{}{}
+				<-changed
+			}
+			write(w, 1, func(int) traffic.Record { return packet(i%30, 0) })
+		}
+		return nil
+	}, Options{})
+	delta, r := rings(t, 1<<14, false)
+	start(t, rt, plan(1, 1), WorkerRings{Delta: delta})
+	for i := range changes {
+		<-next
+		var record *ring.RecordWriter
+		if i%2 == 0 {
+			record = filtered(t, 8192, ring.Stop, 0, true)
+		}
+		if err := rt.AttachRecords([]WorkerRings{{Record: record}}); err != nil {
+			t.Fatal(err)
+		}
+		changed <- struct{}{}
+	}
+	deltas := r.wait(t)
+	<-rt.Done()
+	l := rt.Status().Workers[0]
+	if l.Received != total || l.Counted+l.Dropped["filtered"] != total || l.Dropped["filtered"] != total/6 || hostPackets(deltas) != l.Counted {
+		t.Errorf("%d packets in deltas, ledger %+v", hostPackets(deltas), l)
+	}
+}

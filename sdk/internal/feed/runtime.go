@@ -99,6 +99,38 @@ func (rt *Runtime) Attach(rings []WorkerRings) error {
 	return nil
 }
 
+// AttachRecords gives each worker its record ring, or none, in place of those
+// they have. What lies in them is still judged and counted.
+func (rt *Runtime) AttachRecords(rings []WorkerRings) error {
+	if len(rings) != len(rt.writers) {
+		return fmt.Errorf("attach records: rings for %d workers; the capture has %d", len(rings), len(rt.writers))
+	}
+	for i, r := range rings {
+		if r.Delta != nil {
+			return fmt.Errorf("attach records: worker %d is given a delta ring", i)
+		}
+	}
+	if rt.opts.Replay {
+		return errReplaced
+	}
+	for i, w := range rt.writers {
+		w.mu.Lock()
+		w.setRecord(rings[i].Record)
+		w.mu.Unlock()
+	}
+	return nil
+}
+
+// setRecord changes the record ring as soon as no reservation lies in the one
+// before.
+func (w *Writer) setRecord(record *ring.RecordWriter) {
+	if w.next != nil {
+		_ = w.next.Close() // only frees memory
+	}
+	w.next, w.swap = record, true
+	w.swapRecord()
+}
+
 // attached tells waiting workers that they may begin: once each has a sink.
 func (rt *Runtime) attached() {
 	for _, w := range rt.writers {
@@ -136,11 +168,7 @@ func (w *Writer) attach(s sink, record *ring.RecordWriter, withRecord bool) erro
 		old.stream.close()
 	}
 	if withRecord {
-		if w.next != nil {
-			_ = w.next.Close()
-		}
-		w.next, w.swap = record, true
-		w.swapRecord()
+		w.setRecord(record)
 	}
 	return nil
 }
@@ -299,7 +327,7 @@ func (rt *Runtime) filtered() bool {
 	w := rt.writers[0]
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.record != nil
+	return w.record != nil || len(w.left) > 0
 }
 
 // Stop cancels Run and waits, as long as ctx allows, until the last flush has

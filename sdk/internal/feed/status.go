@@ -89,6 +89,10 @@ func (w *Writer) ledger(causes []string) Ledger {
 		l.InFlight = uint64(w.record.InFlight())
 		l.Received += l.InFlight
 	}
+	for _, r := range w.left {
+		l.InFlight += uint64(r.InFlight())
+		l.Received += uint64(r.InFlight())
+	}
 	return l
 }
 

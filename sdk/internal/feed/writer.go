@@ -4,6 +4,7 @@ package feed
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Writer struct {
 	table    *count.Table
 	sink     sink
 	record   *ring.RecordWriter
+	left     []leftRing         // record rings that were replaced and still hold records
 	next     *ring.RecordWriter // replaces record when no reservation is open
 	swap     bool
 	plan     *count.Compiled // to be adopted at a boundary
@@ -159,19 +161,54 @@ func (w *Writer) Dropped(cause int, n uint64) {
 
 // pump counts what the last filter has passed.
 func (w *Writer) pump() {
+	if len(w.left) > 0 {
+		w.pumpLeft()
+	}
 	if w.record == nil {
 		return
 	}
 	for {
-		batch := w.record.Judged(judgedBatch)
-		w.watchFilters(len(batch) > 0)
-		if len(batch) == 0 {
+		n := w.take(w.record)
+		w.watchFilters(n > 0)
+		if n == 0 {
 			return
 		}
-		passed := w.sift(batch)
-		w.count(passed)
-		w.record.Advance(len(batch))
 	}
+}
+
+// take counts a batch that has passed a ring's filters and returns its size.
+func (w *Writer) take(r *ring.RecordWriter) int {
+	batch := r.Judged(judgedBatch)
+	if len(batch) > 0 {
+		w.count(w.sift(batch))
+		r.Advance(len(batch))
+	}
+	return len(batch)
+}
+
+// leftRing is a record ring that nothing is written to any more.
+type leftRing struct {
+	*ring.RecordWriter
+	until int64 // when what it still holds is given up, on the live clock
+}
+
+// leaveTime bounds how long filters may take over what lies in a ring that was
+// replaced: those with on_failure = "stop" might be gone for good.
+const leaveTime = time.Second
+
+// pumpLeft counts what filters still pass of rings that were replaced.
+func (w *Writer) pumpLeft() {
+	w.left = slices.DeleteFunc(w.left, func(r leftRing) bool {
+		for w.take(r.RecordWriter) > 0 {
+		}
+		left := uint64(r.InFlight())
+		if left > 0 && r.Err() == nil && w.rt.clock() < r.until && !w.rt.stopping.Load() {
+			return false
+		}
+		w.table.Drop(count.CauseRingReplaced, left, left)
+		_ = r.Close() // only frees memory
+		return true
+	})
 }
 
 // watchFilters notes for how long records have waited for filters that were
@@ -317,10 +354,8 @@ func (w *Writer) swapRecord() {
 		return
 	}
 	if w.record != nil {
-		w.pump()
-		left := uint64(w.record.InFlight())
-		w.table.Drop(count.CauseRingReplaced, left, left)
-		_ = w.record.Close() // only frees memory
+		w.left = append(w.left, leftRing{w.record, w.rt.clock() + int64(leaveTime)})
+		w.pumpLeft()
 	}
 	w.record, w.next, w.swap = w.next, nil, false
 	w.exporter, w.named = 0, [1024]uint32{}
@@ -384,6 +419,9 @@ func (w *Writer) drainFilters(ctx context.Context) {
 	over := func() bool { return ctx.Err() != nil }
 	if w.replay { // which waits for filters as long as they take
 		over = w.rt.stopping.Load
+	}
+	for w.pumpLeft(); len(w.left) > 0 && !over(); w.pumpLeft() {
+		w.left[0].Wait(waitStep)
 	}
 	for w.record != nil && w.record.InFlight() > 0 && w.record.Err() == nil && !over() {
 		w.pump()

@@ -897,6 +897,7 @@ type ConfigureResponse struct {
 	OverrideErrors []string               `protobuf:"bytes,4,rep,name=override_errors,json=overrideErrors,proto3" json:"override_errors,omitempty"` // what is wrong with each override, empty: nothing
 	Protected      []string               `protobuf:"bytes,5,rep,name=protected,proto3" json:"protected,omitempty"`                                 // mitigators: prefixes that must never be acted against, as text
 	SplitsFlows    bool                   `protobuf:"varint,6,opt,name=splits_flows,json=splitsFlows,proto3" json:"splits_flows,omitempty"`         // captures: records of one flow come from several workers
+	NoRecords      bool                   `protobuf:"varint,7,opt,name=no_records,json=noRecords,proto3" json:"no_records,omitempty"`               // exports with the feature tap: they want no raw records as they are configured
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -969,6 +970,13 @@ func (x *ConfigureResponse) GetProtected() []string {
 func (x *ConfigureResponse) GetSplitsFlows() bool {
 	if x != nil {
 		return x.SplitsFlows
+	}
+	return false
+}
+
+func (x *ConfigureResponse) GetNoRecords() bool {
+	if x != nil {
+		return x.NoRecords
 	}
 	return false
 }
@@ -1604,12 +1612,14 @@ func (x *DrainResponse) GetError() string {
 // break, takes up new ones and gives up those that are not named: none at all
 // may be. A capture has one delta ring and at most one record ring for each
 // worker, which replace those it has; none at all means that its deltas are
-// streamed.
+// streamed. With records set a capture's rings are record rings, one for each
+// worker or none, and replace those it has, while its delta rings stay.
 type AttachRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Rings         []*Ring                `protobuf:"bytes,1,rep,name=rings,proto3" json:"rings,omitempty"`
 	Replay        bool                   `protobuf:"varint,2,opt,name=replay,proto3" json:"replay,omitempty"` // block instead of merging; the clock is the records' time
 	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`   // of the batch of descriptors; of two sets the one with the larger is the newer
+	Records       bool                   `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1663,6 +1673,13 @@ func (x *AttachRequest) GetToken() uint64 {
 		return x.Token
 	}
 	return 0
+}
+
+func (x *AttachRequest) GetRecords() bool {
+	if x != nil {
+		return x.Records
+	}
+	return false
 }
 
 type Ring struct {
@@ -5550,14 +5567,16 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"attributes\"4\n" +
 	"\x06Values\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06values\x18\x02 \x03(\tR\x06values\"\xf3\x01\n" +
+	"\x06values\x18\x02 \x03(\tR\x06values\"\x92\x02\n" +
 	"\x11ConfigureResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\x12\x18\n" +
 	"\aworkers\x18\x02 \x01(\rR\aworkers\x12\x16\n" +
 	"\x06causes\x18\x03 \x03(\tR\x06causes\x12'\n" +
 	"\x0foverride_errors\x18\x04 \x03(\tR\x0eoverrideErrors\x12\x1c\n" +
 	"\tprotected\x18\x05 \x03(\tR\tprotected\x12!\n" +
-	"\fsplits_flows\x18\x06 \x01(\bR\vsplitsFlows\"\x0e\n" +
+	"\fsplits_flows\x18\x06 \x01(\bR\vsplitsFlows\x12\x1d\n" +
+	"\n" +
+	"no_records\x18\a \x01(\bR\tnoRecords\"\x0e\n" +
 	"\fStartRequest\"S\n" +
 	"\rStartResponse\x12B\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.DiagnosticR\vdiagnostics\"/\n" +
@@ -5608,11 +5627,12 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"timeout_ms\x18\x01 \x01(\rR\ttimeoutMs\"%\n" +
 	"\rDrainResponse\x12\x14\n" +
-	"\x05error\x18\x01 \x01(\tR\x05error\"o\n" +
+	"\x05error\x18\x01 \x01(\tR\x05error\"\x89\x01\n" +
 	"\rAttachRequest\x120\n" +
 	"\x05rings\x18\x01 \x03(\v2\x1a.fastnetmon.plugin.v1.RingR\x05rings\x12\x16\n" +
 	"\x06replay\x18\x02 \x01(\bR\x06replay\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\x04R\x05token\"\xb4\x02\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\x12\x18\n" +
+	"\arecords\x18\x04 \x01(\bR\arecords\"\xb4\x02\n" +
 	"\x04Ring\x123\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1f.fastnetmon.plugin.v1.Ring.KindR\x04kind\x12\x16\n" +
 	"\x06worker\x18\x02 \x01(\rR\x06worker\x12\x1e\n" +
