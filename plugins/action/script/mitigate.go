@@ -204,7 +204,7 @@ func (s *script) due(k subject, h *ban) (action string) {
 	switch {
 	case wanted && !h.Banned:
 		return "ban"
-	case wanted && s.cfg.Details && !h.Detailed && h.event.Evidence != nil && h.event.Evidence.Complete && len(h.event.Evidence.Dump) > 0:
+	case wanted && s.cfg.Details && !h.Detailed && hasDump(&h.event):
 		return "attack_details"
 	case wanted:
 		return ""
@@ -219,7 +219,7 @@ func (s *script) due(k subject, h *ban) (action string) {
 // settle calls the script until nothing is due any more.
 func (s *script) settle(k subject, h *ban) {
 	b := &s.bans
-	tries, pause := 1, retryFirst
+	tries, pause := 1, s.retry
 	for {
 		b.mu.Lock()
 		action := s.due(k, h)
@@ -244,15 +244,10 @@ func (s *script) settle(k subject, h *ban) {
 		if errors.Is(err, errNotStarted) {
 			h.Called = called
 		}
-		if err == nil || action == "attack_details" {
-			s.succeeded(h, action, err)
-		} else {
-			s.failed(h, action, err, tries, pause)
-		}
-		s.save()
+		s.settled(h, action, err, tries, pause)
 		b.mu.Unlock()
 		if err == nil || action == "attack_details" {
-			tries, pause = 1, retryFirst
+			tries, pause = 1, s.retry
 			continue
 		}
 		s.rest(h, action, pause)
@@ -281,41 +276,48 @@ func (s *script) rest(h *ban, action string, pause time.Duration) {
 	}
 }
 
-// succeeded records that a call went well. That of attack_details counts as
-// such whatever came of it: it is made once, and the ban stands.
-func (s *script) succeeded(h *ban, action string, err error) {
-	switch action {
-	case "ban":
-		h.Banned = true
-		s.bans.tell(h, sdk.MitigationSent, "")
-	case "attack_details":
+// settled records what came of a call, on disk before it is told: who hears that
+// ban was called must not hear of a second one after a restart. That of
+// attack_details is made once, and the ban stands whatever came of it.
+func (s *script) settled(h *ban, action string, err error, tries int, pause time.Duration) {
+	switch {
+	case action == "attack_details":
 		h.Detailed = true
+		s.save()
 		if err != nil {
 			s.log.Error("the call attack_details failed", "attack", h.Told.Attack, "error", err)
 		}
-	case "unban":
+	case err != nil:
+		s.save()
+		often := cmp.Or(map[int]string{1: "once", 2: "twice"}[tries], fmt.Sprintf("%d times", tries))
+		s.bans.tell(h, sdk.MitigationFailed, fmt.Sprintf("%s: %v; tried %s, and again in %s", action, err, often, pause))
+		s.log.Error("the script failed", "attack", h.Told.Attack, "target", sdk.TargetText(h.Told.Target), "action", action, "tries", tries, "again_in", pause, "error", err)
+	case action == "ban":
+		h.Banned = true
+		s.save()
+		s.bans.tell(h, sdk.MitigationSent, "")
+	default: // unban
 		h.Called, h.Banned, h.Detailed = false, false, false
+		again := s.again(h)
+		s.save()
 		s.bans.tell(h, sdk.MitigationReleased, "")
-		s.again(h)
-	}
-}
-
-// again has ban called once more where the same target is banned for its other
-// direction: many scripts do not look at the direction, and have just let the
-// target go.
-func (s *script) again(gone *ban) {
-	for k, h := range s.bans.held {
-		if h != gone && k.target == gone.Told.Target && h.Banned && h.wanted() {
-			h.Banned = false
+		for k, h := range again {
 			s.bans.tell(h, sdk.MitigationPending, "ban is called again: unban was called for the other direction")
 			s.work(k, h)
 		}
 	}
 }
 
-// failed records that a call did not.
-func (s *script) failed(h *ban, action string, err error, tries int, pause time.Duration) {
-	often := cmp.Or(map[int]string{1: "once", 2: "twice"}[tries], fmt.Sprintf("%d times", tries))
-	s.bans.tell(h, sdk.MitigationFailed, fmt.Sprintf("%s: %v; tried %s, and again in %s", action, err, often, pause))
-	s.log.Error("the script failed", "attack", h.Told.Attack, "target", sdk.TargetText(h.Told.Target), "action", action, "tries", tries, "again_in", pause, "error", err)
+// again lists the bans for which ban is to be called once more, because the same
+// target was let go for its other direction: many scripts do not look at the
+// direction.
+func (s *script) again(gone *ban) map[subject]*ban {
+	out := map[subject]*ban{}
+	for k, h := range s.bans.held {
+		if h != gone && k.target == gone.Told.Target && h.Banned && h.wanted() {
+			h.Banned = false
+			out[k] = h
+		}
+	}
+	return out
 }

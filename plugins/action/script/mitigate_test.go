@@ -52,6 +52,7 @@ func (b *bed) start() {
 		Timeout: 30 * time.Second, MaxConcurrent: 4,
 	}
 	b.s = newScript(c, hclog.NewNullLogger(), b.state)
+	b.s.retry = 200 * time.Millisecond
 	if err := b.s.Start(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}

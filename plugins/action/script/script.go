@@ -30,11 +30,11 @@ type script struct {
 
 	mu     sync.Mutex
 	queues map[netip.Prefix]chan struct{} // closed when the newest run for the target is over
-	banned map[string]bool                // role mitigate: attacks for which ban was called
 
 	detailed map[string]bool // attacks for which attack_details was called
 
-	bans     bans // role mitigate
+	bans     bans          // role mitigate
+	retry    time.Duration // before a failed call of role mitigate is made again
 	failures failures
 }
 
@@ -45,9 +45,9 @@ func newScript(cfg config, log hclog.Logger, dir string) *script {
 	late, kill := context.WithCancel(context.Background())
 	return &script{
 		cfg: cfg, log: log, life: life, stop: stop, late: late, kill: kill,
-		slots:  make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
-		queues: map[netip.Prefix]chan struct{}{},
-		banned: map[string]bool{}, detailed: map[string]bool{},
+		slots:    make(chan struct{}, max(1, min(cfg.MaxConcurrent, maxConcurrent))),
+		queues:   map[netip.Prefix]chan struct{}{},
+		detailed: map[string]bool{}, retry: retryFirst,
 		bans: bans{file: hold.NewFile(dir, "bans.json"), held: map[subject]*ban{}},
 	}
 }
@@ -131,48 +131,33 @@ func (s *script) Close(ctx context.Context) error {
 	return errors.New("a script that was killed has not ended yet")
 }
 
-// action says what the script is called with; "" is not at all.
-//
-// A mitigating script is called outside enforce, or while it is suspended, for
-// one reason only: to take back what it was told to do while the attack was
-// enforced. Where the suspension is lifted, the ban comes then.
+// action says what a notifying script is called with; "" is not at all.
 func (s *script) action(e sdk.Event) string {
-	var action string
+	if s.cfg.Role != roleNotify {
+		return "" // Sync says what a mitigating one is called for
+	}
 	switch {
-	case e.Type == sdk.AttackStarted, s.cfg.Role == roleMitigate && e.Type == sdk.AttackUpdated && e.Lifted:
-		action = "ban"
+	case e.Type == sdk.AttackStarted:
+		return "ban"
 	case e.Type == sdk.AttackEnded:
-		action = "unban"
-	case e.Type == sdk.AttackUpdated && s.cfg.Details && e.Evidence != nil && e.Evidence.Complete && len(e.Evidence.Dump) > 0:
-		action = "attack_details"
-	default:
-		return ""
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if action == "attack_details" {
-		if s.detailed[e.ID] || s.cfg.Role == roleMitigate && !s.banned[e.ID] {
-			return ""
-		}
-		s.detailed[e.ID] = true
-		return action
-	}
-	if action == "unban" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.detailed, e.ID)
-	}
-	if s.cfg.Role == roleNotify {
-		return action
-	}
-	enforced := e.Mode == "enforce" && !e.WouldHave
-	switch {
-	case action == "ban" && enforced:
-		s.banned[e.ID] = true
-		return action
-	case action == "unban" && (enforced || s.banned[e.ID]):
-		delete(s.banned, e.ID)
-		return action
+		return "unban"
+	case e.Type == sdk.AttackUpdated && s.cfg.Details && hasDump(&e):
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.detailed[e.ID] {
+			s.detailed[e.ID] = true
+			return "attack_details"
+		}
 	}
 	return ""
+}
+
+// hasDump reports whether an attack's packets are there.
+func hasDump(e *sdk.Event) bool {
+	return e.Evidence != nil && e.Evidence.Complete && len(e.Evidence.Dump) > 0
 }
 
 // enter waits for the target's turn and for a free slot. The caller calls
