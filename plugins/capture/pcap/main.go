@@ -11,7 +11,7 @@ func plugin() sdk.Plugin {
 	return sdk.Plugin{
 		Name:    "pcap",
 		Version: version,
-		Summary: "reads capture files: pcap and pcapng, gzip or not",
-		Capture: sdk.NewCapture(config{Speed: 1, Length: lengthIP}, newCapture),
+		Summary: "reads capture files (pcap and pcapng, gzip or not), and an interface through " + liveName,
+		Capture: sdk.NewCapture(defaults(), newCapture),
 	}
 }

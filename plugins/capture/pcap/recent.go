@@ -70,6 +70,13 @@ func (k *recent) data(e *entry) []byte { return k.arena[e.from:e.to:e.to] }
 // Sample gives the target's packets among those played last: a fifth of what is
 // asked for at most, since the attack itself is yet to come.
 func (c *capture) Sample(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
+	if c.live != nil {
+		return c.live.sample(ctx, req, give)
+	}
+	return c.sampleRecent(ctx, req, give)
+}
+
+func (c *capture) sampleRecent(ctx context.Context, req sdk.SampleRequest, give func(sdk.Sample) error) error {
 	k := c.recent
 	if k == nil {
 		return nil
