@@ -238,3 +238,47 @@ func FuzzRelay(f *testing.F) {
 	f.Add([]byte(strings.Repeat("\xff", 16) + "\xff\xff\x02"))                                         // too long
 	f.Fuzz(func(t *testing.T, data []byte) { hear(t, data) })
 }
+
+// FuzzPlan wants nothing to leave that lies outside the mitigation's network,
+// whatever is asked for, and all that leaves to be valid on the wire.
+func FuzzPlan(f *testing.F) {
+	f.Add("203.0.113.5/32", "203.0.113.0/24", "ntp_reflection", "next_hop", "192.0.2.67", uint8(24), false)
+	f.Add("2001:db8::5/128", "2001:db8::/32", "", "communities", "65001:1", uint8(48), true)
+	f.Add("0.0.0.0/0", "0.0.0.0/0", "mixed", "med", "1", uint8(1), true)
+	f.Add("::ffff:203.0.113.5/128", "::/0", "syn_flood", "local_pref", "x", uint8(0), false)
+	f.Fuzz(func(t *testing.T, target, subnet, label, name, value string, length uint8, whole bool) {
+		m := sdktest.Mitigation()
+		m.Target, _ = netip.ParsePrefix(target)
+		m.Subnet, _ = netip.ParsePrefix(subnet)
+		m.Event.Label = label
+		if name != "" {
+			m.Attributes = map[string][]string{name: {value}}
+		}
+		for _, p := range []*profile{
+			{
+				name: "r", subnet: whole, lengths: [2]int{int(length) % 33, int(length) % 129}, noExport: true,
+				attrs: attributes{nextHop: netip.MustParseAddr("192.0.2.66"), nextHopV6: netip.MustParseAddr("2001:db8:ffff::66")},
+			},
+			{name: "f", then: thenDiscard, action: bgp.NewTrafficRateExtended(0, 0), actionText: "discard"},
+		} {
+			routes, err := p.plan(&m)
+			if err != nil {
+				continue
+			}
+			for _, r := range routes {
+				if !inside(r.prefix, m.Subnet) || r.prefix.Bits() == 0 || r.prefix != r.prefix.Masked() {
+					t.Errorf("%s leaves for %s in %s", r.prefix, m.Target, m.Subnet)
+				}
+				if again, err := r.key.decode(); err != nil || again.String() != r.nlri.String() {
+					t.Errorf("%s on the wire is %v, %v", r.nlri, again, err)
+				}
+				if _, err := r.path(as{ourAS, false}); err != nil {
+					t.Errorf("%s cannot be announced: %v", r.text, err)
+				}
+				if r.flowSpec && r.discard && r.matches == 0 {
+					t.Errorf("%s drops everything", r.text)
+				}
+			}
+		}
+	})
+}

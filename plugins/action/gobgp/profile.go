@@ -198,11 +198,9 @@ func (p *profile) set(a *attributes, name string, list []string) error {
 	return err
 }
 
-// setNextHop takes one address of each family.
+// setNextHop takes one address of each family. Flow-spec rules have no next hop
+// and do nothing with it: a hostgroup's attributes are for all its actions.
 func (p *profile) setNextHop(a *attributes, name string, list []string) error {
-	if p.flowSpec() {
-		return fmt.Errorf("announce %q makes flow-spec rules, which have no next hop", p.name)
-	}
 	if len(list) == 0 {
 		return errors.New("name an address")
 	}

@@ -134,12 +134,13 @@ func TestOverrideAndProtected(t *testing.T) {
 		host.Override{Profile: "b", Attributes: one("next_hop", "192.0.2.1", "192.0.2.2")},
 		host.Override{Profile: "b", Attributes: one("communities", "1")},
 		host.Override{Profile: "b", Attributes: one("med", "1", "2")},
-		host.Override{Profile: "f", Attributes: one("next_hop", "192.0.2.1")},
+		host.Override{Profile: "f", Attributes: one("next_hop", "192.0.2.1")}, // for the hostgroup's other actions
+		host.Override{Profile: "f", Attributes: one("next_hop", "192.0.2")},
 	)
 	if ds.HasErrors() {
 		t.Fatal(ds)
 	}
-	for i, want := range []string{"", `no announce block "c"`, "hostgroups may set", "cannot be a next hop", "too many", "no community", "one number", "no next hop"} {
+	for i, want := range []string{"", `no announce block "c"`, "hostgroups may set", "cannot be a next hop", "too many", "no community", "one number", "", "no address"} {
 		if i >= len(result.OverrideErrors) || !strings.Contains(result.OverrideErrors[i], want) || want == "" && result.OverrideErrors[i] != "" {
 			t.Errorf("%d: %q, want %q", i, result.OverrideErrors, want)
 		}
