@@ -110,6 +110,9 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
+// Wait waits until the server has ended by itself.
+func (s *Server) Wait() { <-s.done }
+
 // Process is the server's process, to stop and continue it.
 func (s *Server) Process() *os.Process { return s.cmd.Process }
 
