@@ -240,9 +240,10 @@ func (a *action) save() {
 	k := kept{Routes: a.told, IDs: map[string][]string{}}
 	for _, all := range []map[string]*held{a.releasing, a.held} {
 		for id, h := range all {
-			k.IDs[id] = []string{}
 			for _, r := range h.routes {
-				k.IDs[id] = append(k.IDs[id], r.key)
+				if _, there := a.told[r.key]; there {
+					k.IDs[id] = append(k.IDs[id], r.key)
+				}
 			}
 		}
 	}

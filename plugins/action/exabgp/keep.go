@@ -152,10 +152,10 @@ func (k *keeper) write(full bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.fault = ""
-	k.publish()
 	if len(add)+len(drop) > 0 {
 		k.save()
 	}
+	k.publish()
 	return nil
 }
 
