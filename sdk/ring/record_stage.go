@@ -26,7 +26,7 @@ type Stage struct {
 	next    *wakeWord // of whoever waits for us
 	pos     uint64
 	out     []traffic.Record
-	rates   []uint32 // sampling rates of what was given
+	before  []judgement // of what was given
 	given   int
 	passed  uint64
 	woken   atomic.Bool
@@ -58,8 +58,21 @@ func OpenStage(f *os.File, stage int) (*Stage, error) {
 	}
 	s.own.cursor.Store(s.pos)
 	s.out = make([]traffic.Record, min(judgedBatch, r.capacity))
-	s.rates = make([]uint32, len(s.out))
+	s.before = make([]judgement, len(s.out))
 	return s, nil
+}
+
+// judgement is what a stage may change of a record.
+type judgement struct {
+	class   uint64
+	rate    uint32
+	verdict traffic.Verdict
+}
+
+// changed tells whether there is anything to write of a record: most that
+// pass need no look at their slot.
+func (j *judgement) changed(r *traffic.Record) bool {
+	return r.Verdict != j.verdict || r.Class&^j.class != 0 || r.Sampling != j.rate
 }
 
 // Next returns up to max records to judge, oldest first; none when there are
@@ -147,7 +160,7 @@ func (s *Stage) checkTags(out []traffic.Record) bool {
 		if isSampled(out[i].Verdict) {
 			s.settleRate(&out[i], s.pos+uint64(i))
 		}
-		s.rates[i] = out[i].Sampling
+		s.before[i] = judgement{out[i].Class, out[i].Sampling, out[i].Verdict}
 	}
 	return true
 }
@@ -173,10 +186,10 @@ func (s *Stage) Done(n int) {
 	floor := s.own.floor.Load()
 	for i := range n {
 		pos := s.pos + uint64(i)
-		if pos < floor {
-			continue // counted without us
+		if pos < floor || !s.before[i].changed(&s.out[i]) {
+			continue // counted without us, or nothing to write
 		}
-		if !s.write(&s.out[i], s.rates[i], pos) {
+		if !s.write(&s.out[i], s.before[i].rate, pos) {
 			break // passed over meanwhile: so is the rest
 		}
 	}
@@ -189,7 +202,7 @@ func (s *Stage) Done(n int) {
 // batch: each gets the verdict instead.
 func (s *Stage) Forget(from, to int, verdict traffic.Verdict) {
 	for i := max(from, 0); i < min(to, s.given); i++ {
-		s.out[i].Class, s.out[i].Verdict, s.out[i].Sampling = 0, verdict, s.rates[i]
+		s.out[i].Class, s.out[i].Verdict, s.out[i].Sampling = 0, verdict, s.before[i].rate
 	}
 }
 
