@@ -260,6 +260,7 @@ func BenchmarkAttackToRoute(b *testing.B) {
 		if len(took) < attacks {
 			b.Fatalf("%d of %d attacks came to be routes\n%s", len(took), attacks, r.daemon.stderr)
 		}
+		b.Logf("the slowest: %v", took[len(took)-5:])
 		for name, q := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
 			b.ReportMetric(float64(quantile(took, q))/float64(time.Millisecond), name)
 		}
@@ -309,13 +310,13 @@ func (r *routerBed) delays(tb testing.TB) (out []time.Duration) {
 	}
 	for line := range strings.Lines(string(text)) {
 		var e struct {
-			Type, Target string
-			Time         time.Time
+			Event, Target string
+			Time          time.Time
 		}
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			tb.Fatalf("%v in %s", err, line)
 		}
-		if at, ok := added[strings.TrimSuffix(e.Target, "/32")]; ok && e.Type == "attack.started" {
+		if at, ok := added[strings.TrimSuffix(e.Target, "/32")]; ok && e.Event == "attack.started" {
 			out = append(out, at.Sub(e.Time))
 		}
 	}

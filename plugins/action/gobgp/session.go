@@ -49,6 +49,7 @@ type session struct {
 	since  time.Time
 	cause  string // why it is not established
 	up     bool
+	lost   time.Time                // when it was up last, or was to come up first
 	theirs map[bgp.RouteFamily]bool // families that the neighbour takes
 	keeps  map[bgp.RouteFamily]bool // families that it keeps over a restart of ours
 	sent   map[routeKey]struct{}    // that this session has told and not taken back
@@ -113,6 +114,9 @@ func (s *session) arrived(conn net.Conn) {
 // run keeps up the session until ctx is done.
 func (s *session) run(ctx context.Context) {
 	retry := minRetry
+	s.mu.Lock()
+	s.lost = time.Now()
+	s.mu.Unlock()
 	for ctx.Err() == nil {
 		began := time.Now()
 		err := s.once(ctx)

@@ -138,6 +138,9 @@ func (s *session) down(err error) {
 		clear(s.stale)
 	}
 	clear(s.sent)
+	if s.up {
+		s.lost = time.Now()
+	}
 	s.up, s.outer = false, nil
 	// Many close what comes too soon after a NOTIFICATION without a word: the
 	// NOTIFICATION says more.
@@ -170,10 +173,13 @@ func (s *session) refused() {
 	s.mu.Unlock()
 }
 
+// alarm is for how long a session may be missing before that is unhealthy.
+const alarm = 5 * time.Second
+
 func (s *session) health() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.up {
+	if s.up || s.lost.IsZero() || time.Since(s.lost) < alarm {
 		return nil
 	}
 	return fmt.Errorf("neighbour %s: no session: %s", s.peer.Address, s.cause)

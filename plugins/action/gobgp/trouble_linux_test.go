@@ -56,8 +56,10 @@ func TestTrouble(t *testing.T) {
 	w.wantPeer("route", locked.address, sdk.MitigationPending, "password")
 	w.want("route", sdk.MitigationActive, late.address+": no session: connection refused")
 	w.want("rule", sdk.MitigationPending, "does not take")
-	if got := h.Health(); !strings.Contains(got.Message, "neighbour "+late.address+": no session: connection refused") {
-		t.Errorf("health: %q", got.Message)
+	if !eventually(patience, func() bool {
+		return strings.Contains(h.Health().Message, "neighbour "+late.address+": no session: connection refused")
+	}) {
+		t.Errorf("health: %q", h.Health().Message)
 	}
 	rows, err := h.Table("neighbors")
 	if err != nil {
