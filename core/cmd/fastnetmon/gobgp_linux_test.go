@@ -242,14 +242,15 @@ func TestAttackToRouter(t *testing.T) {
 // router's table, over 100 attacks, by the clocks in the event and in the
 // router's log.
 func BenchmarkAttackToRoute(b *testing.B) {
-	const attacks = 100
+	// In the first second of a session routes wait for the neighbour's End-of-RIB.
+	const attacks, settled = 100, 3 * time.Second
 	for range b.N {
 		r := newRouterBed(b, nil, "1h")
 		r.run()
 		events := startInto(b, filepath.Join(r.dir, "events"), program, "events", "--follow", "--config", r.config, "--json")
-		args := []string{"traffic", "--send", "sflow", "--to", "127.0.0.1:6343", "--sampling", "10", "--duration", "14s", "--network", "203.0.113.0/24", "--pps", "100"}
+		args := []string{"traffic", "--send", "sflow", "--to", "127.0.0.1:6343", "--sampling", "10", "--duration", "17s", "--network", "203.0.113.0/24", "--pps", "100"}
 		for i := range attacks {
-			args = append(args, "--attack", fmt.Sprintf("udp_flood,target=203.0.113.%d,pps=40000,start=%s,for=2s", i+1, time.Duration(i)*120*time.Millisecond))
+			args = append(args, "--attack", fmt.Sprintf("udp_flood,target=203.0.113.%d,pps=40000,start=%s,for=2s", i+1, settled+time.Duration(i)*120*time.Millisecond))
 		}
 		mustRun(b, args...)
 		for deadline := time.Now().Add(20 * time.Second); len(r.routes()) < attacks && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
