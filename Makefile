@@ -69,7 +69,9 @@ quick: lint ## lint and unit tests, no servers: under three minutes
 test: go-version ## install what the tests need, then run them all, race detector on
 	.ci/install
 	CGO_ENABLED=1 $(GO) test -tags "$(TAGS)" $(TESTFLAGS) ./...
-	@$(GO) test -count=1 -run '^TestCorpusLabels$$' -v ./core/cmd/fastnetmon | grep -v '^=== ' # what attacks were called
+	@# What attacks were called: of the corpus; of the generated kinds and the real captures.
+	@$(GO) test -count=1 -run '^TestCorpusLabels$$' -v ./core/cmd/fastnetmon | grep -v '^=== '
+	@$(GO) test -count=1 -run '^Test(Confusion|RealCaptures)$$' -v ./core/internal/evidence | grep -v '^=== '
 
 .PHONY: soak
 soak: go-version ## full counts of the long tests; AREA=name picks a package path
