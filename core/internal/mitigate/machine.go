@@ -107,8 +107,7 @@ func (m *Machine) Attack(a *Attack) {
 		if e == nil {
 			m.request(k, a, w, c)
 		} else {
-			c.keys[k] = true
-			m.adopt(e, a, w)
+			c.keys[k] = m.adopt(e, a, w)
 		}
 	}
 	for k := range c.keys {
@@ -149,17 +148,17 @@ func (m *Machine) begin(e *entry) {
 	m.set(e, sdk.MitigationRequested, m.plugin(e.Action.Block).absence("to be announced"))
 }
 
-// adopt joins an attack to a mitigation that is there.
-func (m *Machine) adopt(e *entry, a *Attack, w *Want) {
+// adopt joins an attack to a mitigation that is there. It tells whether it could.
+func (m *Machine) adopt(e *entry, a *Attack, w *Want) bool {
+	if e.State == sdk.MitigationReleasing && !m.recall(e) {
+		return false
+	}
 	again := len(e.attacks) == 0 && !e.attacks[a.Event.ID]
 	if e.attacks == nil {
 		e.attacks = map[string]bool{}
 	}
 	e.attacks[a.Event.ID] = true
 	e.AttackID = a.Event.ID
-	if e.State == sdk.MitigationReleasing {
-		m.recall(e)
-	}
 	if again {
 		m.dirty[e.ID] = true
 	}
@@ -168,17 +167,27 @@ func (m *Machine) adopt(e *entry, a *Attack, w *Want) {
 		m.rejudge(e)
 	}
 	m.learn(e, &a.Event)
+	return true
 }
 
-// recall wants again what was being released: the attack came back first.
-func (m *Machine) recall(e *entry) {
+// recall wants again what was being released: the attack came back first. What
+// the guards forbid by now goes on being released.
+func (m *Machine) recall(e *entry) bool {
+	if m.guard.forbidden(e.Target, e.Announced) != "" {
+		return false
+	}
 	e.Level++
 	e.Desired, e.omitted = true, 0
 	m.tally.add(e.Announced)
 	m.startHold(e)
 	m.set(e, sdk.MitigationRequested, "it was being released when the attack came again")
+	e.review()
 	m.touch(e)
+	return true
 }
+
+// review has an entry previewed: what is in force before what is to be.
+func (e *entry) review() { e.preview, e.anew, e.tryAt, e.tries = true, e.Desired, 0, 0 }
 
 // learn takes an attack's newest event. What it comes to may depend on its label
 // and on evidence; those are previewed before they are in force.

@@ -16,13 +16,13 @@ func (m *Machine) Ban(b *Ban) (id string, err error) {
 	k := key{b.Action.String(), b.Target, b.Direction}
 	until := m.now.Boot + b.For
 	if e := m.byKey[k]; e != nil {
+		if e.State == sdk.MitigationReleasing && !m.recall(e) {
+			return "", fmt.Errorf("mitigation %s of %s is still being released: %s", e.ID, sdk.TargetText(e.Target), e.Cause)
+		}
 		e.Manual, e.Until, e.By, e.Reason = true, until, b.By, b.Reason
 		if len(b.Attributes) > 0 {
 			e.Rules.Attributes = b.Attributes
-			e.preview = true
-		}
-		if e.State == sdk.MitigationReleasing {
-			m.recall(e)
+			e.review()
 		}
 		if e.MaxEnds > 0 {
 			e.MaxEnds = max(e.MaxEnds, until)
@@ -141,7 +141,7 @@ func (m *Machine) Reconfigure(guard *Guard, judge func(*sdk.MitigationReport, bo
 
 // rejudge previews something anew.
 func (m *Machine) rejudge(e *entry) {
-	e.preview, e.tryAt, e.tries = true, 0, 0
+	e.review()
 	if e.State == sdk.MitigationHeld {
 		if !e.Hard {
 			e.preview = false

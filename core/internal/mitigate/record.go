@@ -82,7 +82,7 @@ func (m *Machine) restore(e *entry, shift time.Duration) {
 	switch {
 	case e.Desired:
 		m.tally.add(e.Announced)
-		e.preview = true
+		e.review()
 		m.set(e, sdk.MitigationRequested, notRunning)
 	case e.State == sdk.MitigationReleasing:
 	case !e.Manual && forgotten:

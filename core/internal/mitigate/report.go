@@ -50,7 +50,7 @@ func (m *Machine) Up(block string) (conn uint64) {
 	for _, e := range m.of(block) {
 		e.tryAt, e.tries, e.omitted = 0, 0, 0
 		if e.Desired || e.State == sdk.MitigationRequested {
-			e.preview = true // its configuration may be another
+			e.review() // its configuration may be another
 			m.set(e, sdk.MitigationRequested, "the plugin has just started")
 		}
 	}
@@ -92,6 +92,7 @@ type Job struct {
 	id         string
 	event      *sdk.Event // that it is for
 	mitigation sdk.Mitigation
+	conn       uint64 // that is asked
 }
 
 // Previews lists what is to be previewed now, at most so many. What has no room
@@ -114,13 +115,18 @@ func (m *Machine) Previews(block string, most int) []Job {
 		if len(out) == most {
 			break
 		}
-		event := &e.Event
-		if e.pending != nil {
-			event = e.pending
-		}
-		out = append(out, Job{e.ID, event, e.mitigation(event)})
+		event := e.previewed()
+		out = append(out, Job{e.ID, event, e.mitigation(event), m.plugin(block).conn})
 	}
 	return out
+}
+
+// previewed is the event that is to be previewed next.
+func (e *entry) previewed() *sdk.Event {
+	if e.pending != nil && !e.anew {
+		return e.pending
+	}
+	return &e.Event
 }
 
 // Previewed takes what a mitigation would come to.
@@ -129,8 +135,8 @@ func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
 	if e == nil || !e.preview || e.State == sdk.MitigationReleasing {
 		return
 	}
-	if e.pending != nil && e.pending != j.event {
-		return // there is a newer one
+	if j.event != e.previewed() || j.conn != m.plugin(e.Action.Block).conn {
+		return // there is a newer one, or a newer process
 	}
 	if err == nil && len(announced) == 0 {
 		err = fmt.Errorf("it would announce nothing")
@@ -138,16 +144,18 @@ func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
 	if err != nil {
 		e.tries++
 		e.tryAt = m.now.Boot + backoff(e.tries)
+		e.anew = e.anew && e.pending == nil // else the pending one is asked about next
 		if !e.Desired {
 			m.set(e, sdk.MitigationRequested, err.Error())
 		}
 		return
 	}
-	e.preview, e.tries = false, 0
+	e.preview, e.anew, e.tries = e.pending != nil && e.pending != j.event, false, 0
 	if why := m.guard.forbidden(e.Target, announced); why != "" {
 		if e.Desired {
-			e.pending = nil // what is in force stays as it is
-			if m.guard.forbidden(e.Target, e.Announced) != "" {
+			inForce := j.event == &e.Event
+			e.pending = nil // what is in force stays as it is, if that may be
+			if inForce || m.guard.forbidden(e.Target, e.Announced) != "" {
 				m.orphan(e)
 				m.release(e, why)
 			}

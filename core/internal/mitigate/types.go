@@ -141,6 +141,7 @@ type entry struct {
 
 	attacks  map[string]bool // open ones that want it
 	preview  bool            // to be previewed
+	anew     bool            // it is in force, and what that comes to may be another now
 	tryAt    time.Duration   // not before
 	tries    int
 	pending  *sdk.Event // the event that is to be previewed, where another is in force

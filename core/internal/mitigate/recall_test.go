@@ -1,0 +1,98 @@
+package mitigate
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+)
+
+func forbidding(target string) *Guard {
+	return NewGuard(Limits{MaxActive: 10, MaxShare: 1, MaxPerMinute: 100, Shortest: [2]int{24, 64}},
+		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, []Protected{{netip.MustParsePrefix(target), "by now"}}, nil, nil)
+}
+
+func stays(*sdk.MitigationReport, bool) Verdict { return Verdict{} }
+
+// What a reload has forbidden is not wanted again by the next word on its attack,
+// nor by a person, while the plugin has not taken it back yet.
+func TestWhatIsForbiddenByNowIsNotRecalled(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.attack("a", "10.0.0.1/32", ReleaseAuto)
+	s.m.Reconfigure(forbidding("10.0.0.1/32"), stays)
+	s.want("10.0.0.1/32", sdk.MitigationReleasing, "protected by a reload")
+	again := func() {
+		s.m.Attack(&Attack{
+			Event: sdk.Event{ID: "a", Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming"},
+			Wants: []Want{{Action: Action{block, "p"}, Rules: s.rules(ReleaseAuto)}},
+		})
+	}
+	again()
+	if _, err := s.m.Ban(&Ban{Action: Action{block, "p"}, Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming", For: time.Hour, Rules: s.rules(ReleaseAuto)}); err == nil {
+		t.Error("a person has wanted it again")
+	}
+	s.want("10.0.0.1/32", sdk.MitigationReleasing, "wanted again")
+	if set, _ := s.m.Set(block); len(set) != 0 {
+		t.Fatalf("the plugin is to hold %+v", set)
+	}
+	s.turn()
+	s.want("10.0.0.1/32", "", "gone")
+	again()
+	s.turn()
+	s.want("10.0.0.1/32", sdk.MitigationHeld, "asked for once it is gone")
+}
+
+// A plugin that starts anew with other profiles may announce something else for
+// what is in force: where the guards forbid that it is not handed over.
+func TestAnotherConfigurationOfThePluginIsGuarded(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.attack("a", "10.0.0.1/32", ReleaseAuto)
+	s.m.Down(block)
+	s.conn = s.m.Up(block)
+	for _, j := range s.m.Previews(block, 10) {
+		s.m.Previewed(j, []sdk.Announcement{{Prefix: netip.MustParsePrefix("10.0.0.0/16"), Discard: true}}, nil)
+	}
+	if set, _ := s.m.Set(block); len(set) != 0 {
+		t.Errorf("the plugin is to hold %+v", set)
+	}
+	s.want("10.0.0.1/32", sdk.MitigationReleasing, "wider than it may be")
+}
+
+// Nor is what an attack's new label comes to looked at instead.
+func TestWhatIsInForceIsJudgedBeforeALabel(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.attack("a", "10.0.0.1/32", ReleaseAuto)
+	s.m.Down(block)
+	s.m.Attack(&Attack{
+		Event: sdk.Event{ID: "a", Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming", Label: "udp_flood"},
+		Wants: []Want{{Action: Action{block, "p"}, Rules: s.rules(ReleaseAuto)}},
+	})
+	s.conn = s.m.Up(block)
+	for i, label := range []string{"", "udp_flood"} {
+		jobs := s.m.Previews(block, 10)
+		if len(jobs) != 1 || jobs[0].mitigation.Event.Label != label {
+			t.Fatalf("%d: previewed %+v", i, jobs)
+		}
+		s.m.Previewed(jobs[0], []sdk.Announcement{{Prefix: jobs[0].mitigation.Target, Discard: true}}, nil)
+	}
+	if set, _ := s.m.Set(block); len(set) != 1 || set[0].Event.Label != "udp_flood" {
+		t.Errorf("%+v", set)
+	}
+}
+
+// The answer of a process that has been replaced says nothing of its successor.
+func TestAPreviewOfAProcessThatIsGone(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.m.Attack(&Attack{
+		Event: sdk.Event{ID: "a", Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming"},
+		Wants: []Want{{Action: Action{block, "p"}, Rules: s.rules(ReleaseAuto)}},
+	})
+	jobs := s.m.Previews(block, 10)
+	s.m.Down(block)
+	s.conn = s.m.Up(block)
+	s.m.Previewed(jobs[0], []sdk.Announcement{{Prefix: jobs[0].mitigation.Target, Discard: true}}, nil)
+	if set, _ := s.m.Set(block); len(set) != 0 {
+		t.Errorf("handed over before it was asked about: %+v", set)
+	}
+}
