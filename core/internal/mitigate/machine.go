@@ -240,7 +240,7 @@ func (m *Machine) release(e *entry, cause string) {
 		return
 	}
 	m.undesire(e)
-	e.preview = false
+	e.preview, e.Why = false, cause
 	if !e.Synced {
 		m.finish(e, cause)
 		return

@@ -155,7 +155,11 @@ func (m *Machine) rejudge(e *entry) {
 func (m *Machine) Abandon(block string) {
 	for _, e := range m.of(block) {
 		m.refuse(e)
-		m.finish(e, "the action is no longer configured")
+		cause := "the action is no longer configured"
+		if e.Synced {
+			cause += ", and nothing has said that it took it back"
+		}
+		m.finish(e, cause)
 	}
 	delete(m.plugins, block)
 }

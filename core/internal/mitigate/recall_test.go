@@ -96,3 +96,18 @@ func TestAPreviewOfAProcessThatIsGone(t *testing.T) {
 		t.Errorf("handed over before it was asked about: %+v", set)
 	}
 }
+
+// History says why something was released, not what kept that from being so.
+func TestWhyItWasReleased(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.attack("a", "10.0.0.1/32", ReleaseAuto)
+	s.m.Unban([]string{"m1"}, "released by eve")
+	s.m.Down(block)
+	s.want("10.0.0.1/32", sdk.MitigationReleasing, "the plugin is gone")
+	s.conn = s.m.Up(block)
+	s.turn()
+	s.pass(2 * time.Second)
+	if len(s.m.past) != 1 || s.m.past[0].Cause != "released by eve" {
+		t.Errorf("%+v", s.m.past)
+	}
+}

@@ -123,9 +123,9 @@ func (m *Machine) gone(e *entry) {
 	switch waited := m.now.Boot - e.omitted; {
 	case e.omitted == 0 || waited < absentAfter || p.conn == 0:
 	case e.conn != p.conn:
-		m.finish(e, e.Cause)
+		m.finish(e, e.Why)
 	case waited >= overdue && e.reported == sdk.MitigationFailed:
-		m.finish(e, e.Cause) // failed is not there (sdk.MitigationFailed), and nothing since
+		m.finish(e, e.Why) // failed is not there (sdk.MitigationFailed), and nothing since
 	case waited >= overdue:
 		e.omitted = 0 // it says that it holds it, and nothing since
 		m.touch(e)

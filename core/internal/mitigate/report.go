@@ -329,7 +329,7 @@ func (m *Machine) releasing(e *entry, p *pluginState, s sdk.MitigationStatus) {
 		if e.omitted == 0 && p.told != p.version {
 			return // of an older set: it is still to be told
 		}
-		m.finish(e, e.Cause)
+		m.finish(e, e.Why)
 	case sdk.MitigationFailed:
 		m.set(e, sdk.MitigationReleasing, "the plugin cannot take it back"+after(s.Cause))
 		m.again(e)

@@ -132,6 +132,7 @@ type entry struct {
 	Level     int           // recurrences
 	HoldEnds  time.Duration // 0 until the guards have let it pass
 	MaxEnds   time.Duration
+	Why       string        // it is released, whatever keeps that from being so
 	Grace     time.Duration // not released before, for want of an attack
 	Desired   bool          // it is in the set that its plugin gets
 	Synced    bool          // its plugin may have it

@@ -145,6 +145,7 @@ func (d *Daemon) work(ctx context.Context, known []*prepared) hcl.Diagnostics {
 	next, fresh, _ := d.build(d.opt.Config, known)
 	d.adopt(next)
 	d.sys.mitigation.reconfigure(d.opt.Config, next)
+	d.sys.mitigation.abandon()
 	d.setEvidence(d.opt.Config.Evidence)
 	diags := d.start(ctx, fresh)
 	d.control.Unlock()

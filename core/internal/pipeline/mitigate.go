@@ -236,6 +236,24 @@ func (m *mitigation) remove(ctx context.Context, stale []part, now *set) {
 	all.Wait()
 }
 
+// abandon ends what an earlier daemon left of actions that are no longer
+// configured: nobody is there to take it back.
+func (m *mitigation) abandon() {
+	done := map[string]bool{}
+	for _, r := range m.Reports() {
+		block := actionOf(r.Action).Block
+		m.mu.Lock()
+		_, used := m.targets[block]
+		m.mu.Unlock()
+		if used || done[block] {
+			continue
+		}
+		done[block] = true
+		m.d.sys.log.Error("what an action held when the daemon ended cannot be taken back: it is no longer configured", "action", block)
+		m.Remove(context.Background(), block, "the action is no longer configured")
+	}
+}
+
 // withdraw takes back what those actions hold whose on_stop says so.
 func (m *mitigation) withdraw(ctx context.Context, parts []part) {
 	var all sync.WaitGroup
