@@ -29,7 +29,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func clientCommands() []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(), explainCommand(),
+		exportersCommand(), neighborsCommand(), doctorCommand(), explainCommand(),
 	}
 }
 

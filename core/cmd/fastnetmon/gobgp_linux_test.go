@@ -207,6 +207,9 @@ func TestAttackToRouter(t *testing.T) {
 		t.Errorf("announced: %q, want %q", m.Announcements, want)
 	}
 	r.awaitRoutes("203.0.113.7/32")
+	if out := mustRun(t, "neighbors", "--config", r.config).stdout; !regexp.MustCompile(`(?m)^NEIGHBOR +AS +STATE .*\n10\.77\.0\.2 +\d+ +established .* 1 +`).MatchString(out) {
+		t.Errorf("neighbors prints\n%s", out)
+	}
 	if err := <-router.done; err != nil {
 		t.Error(err)
 	}

@@ -86,7 +86,7 @@ func rootCommand(detached *service.Detached) *cobra.Command {
 		demoCommand(),
 		versionCommand(),
 		statusCommand(), totalsCommand(), hostsCommand(), pluginsCommand(), ledgerCommand(), attacksCommand(), eventsCommand(), reloadCommand(),
-		exportersCommand(), doctorCommand(), explainCommand(), suggestCommand(),
+		exportersCommand(), neighborsCommand(), doctorCommand(), explainCommand(), suggestCommand(),
 		mitigationsCommand(), banCommand(), unbanCommand(), heldCommand(), actionCommand(),
 	)
 	return root

@@ -57,10 +57,7 @@ func BenchmarkPeer(b *testing.B) {
 	if runtime.NumCPU() < 2 {
 		b.Fatal("one core for the program and one for the sender are needed")
 	}
-	rounds, err := strconv.Atoi(os.Getenv("FASTNETMON_PEER_ROUNDS"))
-	if err != nil || rounds < 1 {
-		rounds = 3
-	}
+	rounds := peerRounds()
 	for b.Loop() {
 		fmt.Printf("\n%-9s %-9s %-5s %26s %26s %23s %17s\n", "protocol", "load", "who", "offered Mrec/s", "processed Mrec/s", "s of CPU per Mrec", "memory MB")
 		for _, protocol := range []string{"netflow5", "netflow9", "ipfix", "sflow"} {
@@ -69,6 +66,14 @@ func BenchmarkPeer(b *testing.B) {
 			}
 		}
 	}
+}
+
+// peerRounds is how often each measurement is made.
+func peerRounds() int {
+	if n, err := strconv.Atoi(os.Getenv("FASTNETMON_PEER_ROUNDS")); err == nil && n > 0 {
+		return n
+	}
+	return 3
 }
 
 // steadyRate is the rate at which the processor time of a steady load is

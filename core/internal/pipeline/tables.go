@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +20,7 @@ const (
 	maxCells  = 64              // of a row
 )
 
-// PluginTable is one capture's answer to a question for rows.
+// PluginTable is one plugin's answer to a question for rows.
 type PluginTable struct {
 	Plugin string // its name and instance: netflow.routers
 	Rows   sdk.Rows
@@ -51,31 +53,66 @@ func (d *Daemon) inUse() (out []tapped) {
 	return out
 }
 
-// Tables asks each capture that runs and has tables for one of them.
+// TableNeighbors is the one table that actions are asked for.
+const TableNeighbors = "neighbors"
+
+// Tables asks each plugin that runs and has tables for one of them: actions for
+// their neighbors, captures for all else.
 func (d *Daemon) Tables(ctx context.Context, name string) ([]PluginTable, error) {
-	var captures []tapped
-	if !d.sys.loop.do(func() { captures = d.inUse() }) {
+	var asked []asked
+	if !d.sys.loop.do(func() {
+		if name == TableNeighbors {
+			asked = d.actionsWithTables()
+		} else {
+			asked = withTables(d.inUse())
+		}
+	}) {
 		return nil, ErrEnded
 	}
-	return tablesOf(ctx, captures, name), nil
+	return ask(ctx, asked, name), nil
 }
 
-// tablesOf asks all at the same time: one that hangs keeps nobody waiting.
-func tablesOf(ctx context.Context, captures []tapped, name string) []PluginTable {
-	ctx, cancel := context.WithTimeout(ctx, tableTime)
-	defer cancel()
-	var asked []tapped
+// asked is a process that has tables.
+type asked struct {
+	title string
+	proc  *plugin.Process
+}
+
+func withTables(captures []tapped) (out []asked) {
 	for _, c := range captures {
 		if c.proc != nil && c.about.Has(host.FeatureTable) {
-			asked = append(asked, c)
+			out = append(out, asked{c.title(), c.proc})
 		}
 	}
+	return out
+}
+
+// actionsWithTables are those that run. The loop's goroutine calls it.
+func (d *Daemon) actionsWithTables() (out []asked) {
+	for _, name := range slices.Sorted(maps.Keys(d.set.actions)) {
+		a := d.set.actions[name]
+		if proc := a.running.Load(); proc != nil && a.about.Has(host.FeatureTable) {
+			out = append(out, asked{a.block.Name + "." + a.block.Instance, proc})
+		}
+	}
+	return out
+}
+
+// tablesOf asks captures.
+func tablesOf(ctx context.Context, captures []tapped, name string) []PluginTable {
+	return ask(ctx, withTables(captures), name)
+}
+
+// ask asks all at the same time: one that hangs keeps nobody waiting.
+func ask(ctx context.Context, asked []asked, name string) []PluginTable {
+	ctx, cancel := context.WithTimeout(ctx, tableTime)
+	defer cancel()
 	out := make([]PluginTable, len(asked))
 	var all sync.WaitGroup
-	for i, c := range asked {
+	for i, a := range asked {
 		all.Go(func() {
-			rows, err := c.proc.Host().Table(ctx, name)
-			out[i] = PluginTable{Plugin: c.title(), Rows: rows, Err: err}
+			rows, err := a.proc.Host().Table(ctx, name)
+			out[i] = PluginTable{Plugin: a.title, Rows: rows, Err: err}
 		})
 	}
 	all.Wait()
