@@ -1,6 +1,7 @@
 package mitigate
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -109,5 +110,57 @@ func TestWhyItWasReleased(t *testing.T) {
 	s.pass(2 * time.Second)
 	if len(s.m.past) != 1 || s.m.past[0].Cause != "released by eve" {
 		t.Errorf("%+v", s.m.past)
+	}
+}
+
+// A plugin that goes on saying that it holds what it need not is told its set once
+// a second, not each time.
+func TestAPluginThatLies(t *testing.T) {
+	s := newStage(t, wide(1, 100, 1))
+	s.attack("a", "10.0.0.1/32", ReleaseAuto)
+	s.attack("b", "10.0.0.2/32", ReleaseAuto)
+	s.want("10.0.0.2/32", sdk.MitigationHeld, "one at a time")
+	sets := 0
+	for n := range 1000 {
+		if n%100 == 0 {
+			s.now.Boot += time.Second
+			s.m.Tick(s.now)
+		}
+		s.m.Report(block, s.conn, sdk.MitigationStatus{ID: "m2", State: sdk.MitigationActive})
+		s.m.Report(block, s.conn, sdk.MitigationStatus{ID: "strange", State: sdk.MitigationState(fmt.Sprint("odd", n))})
+		s.m.Report(block, s.conn, sdk.MitigationStatus{ID: "strange", State: sdk.MitigationReleased})
+		s.m.Report(block, s.conn, sdk.MitigationStatus{ID: "m1", State: "nonsense"})
+		if s.m.Retry(); s.m.Behind(block) {
+			sets++
+			_, version := s.m.Set(block)
+			s.m.Synced(block, s.conn, version, nil)
+		}
+	}
+	if sets > 10 {
+		t.Errorf("told %d times within ten seconds", sets)
+	}
+	s.want("10.0.0.1/32", sdk.MitigationActive, "after nonsense")
+	s.want("10.0.0.2/32", sdk.MitigationHeld, "though the plugin says that it is there")
+}
+
+// What is over is found by its id at once, also of very many and without a journal.
+func TestReportsOfWhatIsOver(t *testing.T) {
+	d := newDesk(t, "", nil, "boot")
+	var ids []string
+	for n := range 500 {
+		id, err := d.Ban(Ban{Action: Action{Block: block}, Target: target(n), Direction: "incoming", For: time.Hour, By: "eve"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	d.Unban("", netip.Prefix{}, true, "eve", "")
+	for _, id := range ids {
+		if r, ok := d.Report(id); !ok || r.State != sdk.MitigationReleased || r.Cause != "released by eve" {
+			t.Fatalf("%s: %+v %v", id, r, ok)
+		}
+	}
+	if _, ok := d.Report("none"); ok {
+		t.Error("there is one of no such id")
 	}
 }

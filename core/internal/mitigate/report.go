@@ -18,6 +18,22 @@ type pluginState struct {
 	told    uint64 // of the set it has taken on this connection
 	unknown map[string]sdk.MitigationStatus
 	fault   string // why it takes no set
+
+	owed  bool          // it is to be told again what it does not have to hold
+	notBy time.Duration // and not before
+}
+
+// correctEvery bounds how often a plugin is told its set for no other reason than
+// that it says it holds what it need not: one that always does is not told without end.
+const correctEvery = time.Second
+
+// correct has a plugin told its set, soon.
+func (m *Machine) correct(p *pluginState) {
+	if p.owed = m.now.Boot < p.notBy; p.owed {
+		return
+	}
+	p.notBy = m.now.Boot + correctEvery
+	p.version++
 }
 
 // maxUnknown bounds what a plugin may say that it holds without having been asked.
@@ -296,7 +312,7 @@ func (m *Machine) Report(block string, conn uint64, s sdk.MitigationStatus) {
 	}
 	if !e.Desired {
 		if s.State != sdk.MitigationReleased {
-			m.touch(e) // it holds what is not to be: the set without it says so
+			m.correct(p) // it holds what is not to be: the set without it says so
 		}
 		return
 	}
@@ -347,7 +363,7 @@ func (m *Machine) stranger(p *pluginState, s sdk.MitigationStatus) {
 		if len(p.unknown) >= maxUnknown {
 			return
 		}
-		p.version++
+		m.correct(p)
 	}
 	p.unknown[s.ID] = s
 }
@@ -360,6 +376,11 @@ func (m *Machine) again(e *entry) {
 
 // Retry renews the version of plugins' sets for what is due to be told again.
 func (m *Machine) Retry() {
+	for _, p := range m.plugins {
+		if p.owed {
+			m.correct(p)
+		}
+	}
 	for _, e := range m.byID {
 		if e.preview || e.tryAt == 0 || m.now.Boot < e.tryAt {
 			continue

@@ -278,24 +278,39 @@ func (m *Manager) noted(a Audit, err error) {
 }
 
 // Report is one mitigation, over or not.
-func (m *Manager) Report(id string) (sdk.MitigationReport, bool) {
+func (m *Manager) Report(id string) (r sdk.MitigationReport, ok bool) {
 	m.mu.Lock()
 	e := m.machine.byID[id]
-	var r sdk.MitigationReport
 	if e != nil {
 		m.machine.now = m.opt.Clock()
 		r = e.report(m.machine.now)
+	} else {
+		r, ok = reportOf(m.machine.past, id) // not written down yet
 	}
 	m.mu.Unlock()
-	if e != nil {
+	if e != nil || ok {
 		return r, true
 	}
-	for _, r := range m.Past(keptInMemory) {
-		if r.ID == id {
-			return r, true
+	if r, ok = m.book.remembered(id); ok {
+		return r, true
+	}
+	return reportOf(m.Past(keptInMemory), id)
+}
+
+func reportOf(list []sdk.MitigationReport, id string) (sdk.MitigationReport, bool) {
+	for i := range list {
+		if list[i].ID == id {
+			return list[i], true
 		}
 	}
-	return r, false
+	return sdk.MitigationReport{}, false
+}
+
+// remembered is one of the newest of what is over, without a look at the file.
+func (b *book) remembered(id string) (sdk.MitigationReport, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return reportOf(b.past, id)
 }
 
 // Ask previews something that is not wanted, and says which guard would keep it

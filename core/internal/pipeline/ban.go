@@ -158,18 +158,20 @@ func (d *Daemon) decided(ctx context.Context, ids []string) (out []sdk.Mitigatio
 	ctx, cancel := context.WithTimeout(ctx, decideTime)
 	defer cancel()
 	for {
-		out = out[:0]
-		open := false
+		var open []string
+		var waiting []sdk.MitigationReport
 		for _, id := range ids {
 			r, ok := d.sys.mitigation.Report(id)
-			if !ok {
-				continue
+			switch {
+			case !ok:
+			case r.State == sdk.MitigationRequested || r.State == sdk.MitigationReleasing:
+				open, waiting = append(open, id), append(waiting, r)
+			default:
+				out = append(out, r)
 			}
-			open = open || r.State == sdk.MitigationRequested || r.State == sdk.MitigationReleasing
-			out = append(out, r)
 		}
-		if !open || !sleep(ctx, 10*time.Millisecond) {
-			return out
+		if ids = open; len(open) == 0 || !sleep(ctx, 10*time.Millisecond) {
+			return append(out, waiting...)
 		}
 	}
 }
