@@ -50,3 +50,23 @@ func TestAnActionThatIsGoneAtTheStart(t *testing.T) {
 	}
 	b.daemon.stop(t)
 }
+
+// A reload that has a threshold only monitor takes back what was done about its
+// attacks, also where they are over and only their hold time is not.
+func TestAReloadOfAThresholdsMode(t *testing.T) {
+	b := newBed(t, "10m", "")
+	b.run()
+	b.flood(true)
+	b.await(attackTarget, "active")
+	b.flood(false)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(mustRun(t, "status", "--config", b.config).stdout, "attacks    0 in progress"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the attack does not end\n%s", b.daemon.stderr)
+		}
+	}
+	b.await(attackTarget, "active")
+	b.configure(strings.Replace(b.text, "pps       = 2000", "pps       = 2000\n    mode      = \"monitor\"", 1))
+	mustRun(t, "reload", "--config", b.config)
+	b.awaitRoutes(0)
+	b.daemon.stop(t)
+}

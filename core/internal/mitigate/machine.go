@@ -47,6 +47,7 @@ type Machine struct {
 	dirty   map[string]bool
 	past    []sdk.MitigationReport
 	lost    uint64 // requests that found no room
+	conns   uint64 // that there have been
 }
 
 // calling is an open attack.

@@ -341,7 +341,7 @@ func TestModes(t *testing.T) {
 	s.want("10.0.0.1/32", "", "monitor")
 	say(Act)
 	s.want("10.0.0.1/32", sdk.MitigationActive, "enforce")
-	s.m.Reconfigure(s.m.guard, func(*sdk.MitigationReport, bool) Verdict { return Verdict{Release: "the mode is monitor"} })
+	s.m.Reconfigure(s.m.guard, func(*sdk.MitigationReport, *sdk.Event, bool) Verdict { return Verdict{Release: "the mode is monitor"} })
 	s.turn()
 	s.want("10.0.0.1/32", "", "monitor for all")
 	say(Act)

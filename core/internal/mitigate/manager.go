@@ -30,7 +30,7 @@ type Options struct {
 	NewID   func() string  // random
 	Changed func([]Change) // is told of changes, in order; must not wait
 	Guard   *Guard         // until Reconfigure
-	Judge   func(*sdk.MitigationReport, bool) Verdict
+	Judge   Judge
 }
 
 const (
@@ -228,7 +228,7 @@ func (m *Manager) Down(block string, p Plugin) {
 }
 
 // Reconfigure puts another guard and configuration in force.
-func (m *Manager) Reconfigure(guard *Guard, judge func(*sdk.MitigationReport, bool) Verdict) {
+func (m *Manager) Reconfigure(guard *Guard, judge Judge) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.machine.now = m.opt.Clock()

@@ -111,13 +111,17 @@ type Verdict struct {
 	Changed bool   // what it comes to may be another
 }
 
+// Judge asks the configuration about a mitigation, the newest event of its
+// attack, and whether a person wants it.
+type Judge func(r *sdk.MitigationReport, e *sdk.Event, manual bool) Verdict
+
 // Reconfigure puts another guard in force, and has each mitigation judged by it
 // and by the configuration.
-func (m *Machine) Reconfigure(guard *Guard, judge func(*sdk.MitigationReport, bool) Verdict) {
+func (m *Machine) Reconfigure(guard *Guard, judge Judge) {
 	m.guard = guard
 	for _, e := range slices.Collect(maps.Values(m.byID)) {
 		told := e.report(m.now)
-		v := judge(&told, e.Manual)
+		v := judge(&told, &e.Event, e.Manual)
 		if v.Release == "" && e.Desired {
 			v.Release = guard.forbidden(e.Target, e.Announced)
 		}

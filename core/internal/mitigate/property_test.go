@@ -146,7 +146,7 @@ func (w *world) restart() {
 		w.m.recur[key{r.Action, r.Target, r.Direction}] = r.recurrence
 	}
 	w.attacks = map[string]sdk.Event{}
-	w.m.Reconfigure(w.guard, func(*sdk.MitigationReport, bool) Verdict { return Verdict{} })
+	w.m.Reconfigure(w.guard, func(*sdk.MitigationReport, *sdk.Event, bool) Verdict { return Verdict{} })
 }
 
 func (w *world) wants() (out []Want) {

@@ -14,7 +14,7 @@ func forbidding(target string) *Guard {
 		[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, []Protected{{netip.MustParsePrefix(target), "by now"}}, nil, nil)
 }
 
-func stays(*sdk.MitigationReport, bool) Verdict { return Verdict{} }
+func stays(*sdk.MitigationReport, *sdk.Event, bool) Verdict { return Verdict{} }
 
 // What a reload has forbidden is not wanted again by the next word on its attack,
 // nor by a person, while the plugin has not taken it back yet.
@@ -162,5 +162,14 @@ func TestReportsOfWhatIsOver(t *testing.T) {
 	}
 	if _, ok := d.Report("none"); ok {
 		t.Error("there is one of no such id")
+	}
+}
+
+// An action that is removed and comes back is not taken for the one it was.
+func TestALateWordOfARemovedAction(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	s.m.Abandon(block)
+	if again := s.m.Up(block); again == s.conn {
+		t.Errorf("both are connection %d", again)
 	}
 }

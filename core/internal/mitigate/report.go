@@ -13,7 +13,6 @@ import (
 // pluginState is what is known of the process behind an action.
 type pluginState struct {
 	conn    uint64 // 0: it does not run
-	last    uint64
 	version uint64 // of the set it is to have
 	told    uint64 // of the set it has taken on this connection
 	unknown map[string]sdk.MitigationStatus
@@ -61,8 +60,8 @@ func (m *Machine) plugin(block string) *pluginState {
 // known until it says so.
 func (m *Machine) Up(block string) (conn uint64) {
 	p := m.plugin(block)
-	p.last++
-	p.conn, p.told, p.unknown, p.fault = p.last, 0, map[string]sdk.MitigationStatus{}, ""
+	m.conns++ // of all plugins: a late word of one that was removed is no other's
+	p.conn, p.told, p.unknown, p.fault = m.conns, 0, map[string]sdk.MitigationStatus{}, ""
 	for _, e := range m.of(block) {
 		e.tryAt, e.tries, e.omitted = 0, 0, 0
 		if e.Desired || e.State == sdk.MitigationRequested {

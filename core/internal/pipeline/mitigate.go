@@ -175,7 +175,7 @@ func actionOf(name string) mitigate.Action {
 
 // judge says what the configuration has to say of a mitigation that is there;
 // the lock is held.
-func (m *mitigation) judge(r *sdk.MitigationReport, manual bool) mitigate.Verdict {
+func (m *mitigation) judge(r *sdk.MitigationReport, e *sdk.Event, manual bool) mitigate.Verdict {
 	action := actionOf(r.Action)
 	targets, used := m.targets[action.Block]
 	switch {
@@ -205,8 +205,27 @@ func (m *mitigation) judge(r *sdk.MitigationReport, manual bool) mitigate.Verdic
 	if group == nil {
 		return mitigate.Verdict{Release: "hostgroup." + r.HostGroup + " is no longer configured"}
 	}
+	if m.onlyMonitored(group, e) {
+		return mitigate.Verdict{Release: "the mode is monitor"}
+	}
 	rules := rulesOf(group, action.Profile != "")
 	return mitigate.Verdict{Rules: &rules}
+}
+
+// onlyMonitored tells whether the thresholds that an attack has crossed are all in
+// mode monitor now, as far as there still are any.
+func (m *mitigation) onlyMonitored(g *config.HostGroup, e *sdk.Event) bool {
+	monitored := false
+	for _, t := range g.Thresholds {
+		if !slices.ContainsFunc(e.Crossed, func(c sdk.Crossing) bool { return c.Threshold == t.Name }) {
+			continue
+		}
+		if m.cfg.EffectiveMode(g, t, nil) != config.Monitor {
+			return false
+		}
+		monitored = true
+	}
+	return monitored
 }
 
 // rulesOf are a hostgroup's; attributes are for actions with profiles.

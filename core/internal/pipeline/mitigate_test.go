@@ -112,12 +112,12 @@ action "gobgp" "off" {
 		{"action.gobgp.off.blackhole", "g", true, "the action's mode is monitor"},
 		{"action.gobgp.edge.blackhole", "gone", false, "hostgroup.gone is no longer configured"},
 	} {
-		got := m.judge(&sdk.MitigationReport{Action: c.action, HostGroup: c.group}, c.manual)
+		got := m.judge(&sdk.MitigationReport{Action: c.action, HostGroup: c.group}, &sdk.Event{}, c.manual)
 		if got.Release != c.release {
 			t.Errorf("%s of %s: %q, want %q", c.action, c.group, got.Release, c.release)
 		}
 	}
-	v := m.judge(&sdk.MitigationReport{Action: "action.gobgp.edge.blackhole", HostGroup: "g"}, false)
+	v := m.judge(&sdk.MitigationReport{Action: "action.gobgp.edge.blackhole", HostGroup: "g"}, &sdk.Event{}, false)
 	want := mitigate.Rules{Hold: time.Minute, Max: config.DefaultMax, Release: "auto", Backoff: 2, Attributes: map[string][]string{"next_hop": {"192.0.2.66"}}}
 	if v.Rules == nil || !cmp.Equal(*v.Rules, want) {
 		t.Errorf("rules %+v", v.Rules)
