@@ -21,7 +21,7 @@ comma  := ,
 empty  :=
 TAGS   ?= $(subst $(empty) ,$(comma),$(strip $(foreach lib,luajit libpcap libndpi,$(shell pkg-config --exists $(lib) 2>/dev/null && echo $(lib:libndpi=ndpi)))))
 # The tests' own limit: a hanging test fails here, with its stack, not in CI's.
-TESTFLAGS ?= -race -timeout 15m
+TESTFLAGS ?= -race -timeout 25m
 
 .PHONY: help
 help: go-version ## list the targets

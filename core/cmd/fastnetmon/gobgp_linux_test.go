@@ -145,11 +145,13 @@ func newRouterBed(tb testing.TB, t *testing.T, hold string) *routerBed {
 	return r
 }
 
-// run starts the daemon and waits until the router has a session with it.
+// run starts the daemon and waits until the router has a session with it, and
+// it answers.
 func (r *routerBed) run() {
 	r.tb.Helper()
 	r.daemon = start(r.tb, "run", "--config", r.config)
 	r.daemon.waitLog(r.tb, "session established")
+	r.waitUp()
 }
 
 var routeOfBIRD = regexp.MustCompile(`(?m)^(203\.0\.113\.\d+/32|2001:db8:\S+)\s(?:.*\n)+?.*next_hop: (\S+)(?:.*\n)+?.*community: (.*)`)
