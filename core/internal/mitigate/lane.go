@@ -118,7 +118,10 @@ func (l *lane) work(ctx context.Context) (more bool) {
 		return false
 	}
 	m.machine.now = m.opt.Clock()
-	jobs := m.machine.Previews(l.block, previewBatch)
+	var jobs []Job
+	if !m.machine.Withdrawing(l.block) {
+		jobs = m.machine.Previews(l.block, previewBatch)
+	}
 	m.mu.Unlock()
 	if len(jobs) > 0 {
 		l.preview(ctx, c, jobs)
@@ -164,7 +167,8 @@ func (l *lane) synced(conn, version uint64, err error) (more bool) {
 	return false
 }
 
-// preview asks what mitigations would come to, several at a time.
+// preview asks what mitigations would come to, several at a time. Where something
+// is to be taken back meanwhile, the rest is asked later.
 func (l *lane) preview(ctx context.Context, c caller, jobs []Job) {
 	type answer struct {
 		announced []sdk.Announcement
@@ -176,6 +180,10 @@ func (l *lane) preview(ctx context.Context, c caller, jobs []Job) {
 		var all sync.WaitGroup
 		for i := range jobs {
 			slots <- struct{}{}
+			if l.withdrawing() {
+				jobs = jobs[:i]
+				break
+			}
 			all.Go(func() {
 				defer func() { <-slots }()
 				answers[i].announced, answers[i].err = c.ask(ctx, jobs[i].mitigation)
@@ -194,6 +202,12 @@ func (l *lane) preview(ctx context.Context, c caller, jobs []Job) {
 		l.m.machine.Previewed(jobs[i], answers[i].announced, answers[i].err)
 	}
 	l.m.nudge()
+}
+
+func (l *lane) withdrawing() bool {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	return l.m.machine.Withdrawing(l.block)
 }
 
 // caller is how a process is asked.

@@ -25,11 +25,19 @@ type fakePlugin struct {
 	set   map[string]sdk.Mitigation
 	syncs int
 	hang  bool
+	stuck bool // previews are
 	fail  error
 	tell  func(sdk.MitigationStatus)
 }
 
 func (p *fakePlugin) Preview(ctx context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
+	p.mu.Lock()
+	stuck := p.stuck
+	p.mu.Unlock()
+	if stuck {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	return []sdk.Announcement{{Prefix: m.Target, Text: m.Target.String(), Discard: true}}, nil
 }
 
@@ -172,6 +180,25 @@ func TestAPluginThatHangs(t *testing.T) {
 
 // A plugin that takes nothing is told again with growing pauses, and what is late
 // is an alarm with the cause.
+// What is over is taken back, however long a plugin thinks about what is new.
+func TestPreviewsThatHang(t *testing.T) {
+	d := newDesk(t, "", nil, "")
+	p := &fakePlugin{}
+	d.Up(block, p, 2*time.Second, true)
+	d.flood(1, block)
+	eventually(t, "it is in force", func() bool { return p.holds() == 1 })
+	p.mu.Lock()
+	p.stuck = true
+	p.mu.Unlock()
+	id := d.Reports()[0].ID
+	d.flood(151, block) // 38 seconds of previews
+	eventually(t, "asked for", func() bool { return d.counts()[sdk.MitigationRequested] > 100 })
+	if taken := d.Unban(id, netip.Prefix{}, false, "test", "over"); len(taken) != 1 {
+		t.Fatal(taken)
+	}
+	eventually(t, "it is taken back", func() bool { return p.holds() == 0 })
+}
+
 func TestAPluginThatRefuses(t *testing.T) {
 	c := newClock()
 	d := newDesk(t, "", c, "")

@@ -263,6 +263,20 @@ func (m *Machine) Behind(block string) bool {
 	return p.conn != 0 && p.told != p.version
 }
 
+// Withdrawing reports whether a plugin that has taken a set on this connection is
+// to take something back. That does not wait for previews of what is new.
+func (m *Machine) Withdrawing(block string) bool {
+	if p := m.plugin(block); p.told == 0 || !m.Behind(block) {
+		return false
+	}
+	for _, e := range m.byID {
+		if e.Action.Block == block && e.State == sdk.MitigationReleasing && e.omitted == 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Synced says how a plugin took a set.
 func (m *Machine) Synced(block string, conn, version uint64, err error) {
 	p := m.plugin(block)
