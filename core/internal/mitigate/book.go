@@ -108,7 +108,7 @@ func (b *book) settle(err error) {
 }
 
 // load reads what the last daemon left.
-func (b *book) load() (entries []*entry, recur []storedRecurrence, last tick, err error) {
+func (b *book) load() (left legacy, err error) {
 	b.mu.Lock()
 	j, bad := b.journal, b.trouble != ""
 	b.mu.Unlock()
@@ -118,14 +118,14 @@ func (b *book) load() (entries []*entry, recur []storedRecurrence, last tick, er
 		}
 	}
 	if j == nil {
-		return nil, nil, last, err
+		return left, err
 	}
 	open, rest, err := j.Load()
 	if err != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.settle(err)
-		return nil, nil, last, err
+		return left, err
 	}
 	for id, v := range open {
 		e, bad := decode(v)
@@ -133,11 +133,20 @@ func (b *book) load() (entries []*entry, recur []storedRecurrence, last tick, er
 			b.log.Error("a mitigation in the journal cannot be read", "id", id, "error", bad)
 			continue
 		}
-		entries = append(entries, e)
+		left.entries = append(left.entries, e)
 	}
-	_ = json.Unmarshal(rest["clock"], &last)  // without it all times are as if just written
-	_ = json.Unmarshal(rest["recur"], &recur) // without it nothing is a recurrence
-	return entries, recur, last, nil
+	_ = json.Unmarshal(rest["clock"], &left.last)      // without it all times are as if just written
+	_ = json.Unmarshal(rest["recur"], &left.recur)     // without it nothing is a recurrence
+	_ = json.Unmarshal(rest["refused"], &left.refused) // without it nothing is refused
+	return left, nil
+}
+
+// legacy is what an earlier daemon left.
+type legacy struct {
+	entries []*entry
+	recur   []storedRecurrence
+	refused []key
+	last    tick
 }
 
 // storedRecurrence is a recurrence in the journal.

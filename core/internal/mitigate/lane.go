@@ -178,18 +178,20 @@ func (l *lane) preview(ctx context.Context, c caller, jobs []Job) {
 	if c.previews {
 		slots := make(chan struct{}, previewsAtATime)
 		var all sync.WaitGroup
+		asked := 0
 		for i := range jobs {
 			slots <- struct{}{}
 			if l.withdrawing() {
-				jobs = jobs[:i]
 				break
 			}
+			asked++
 			all.Go(func() {
 				defer func() { <-slots }()
 				answers[i].announced, answers[i].err = c.ask(ctx, jobs[i].mitigation)
 			})
 		}
 		all.Wait()
+		jobs = jobs[:asked]
 	} else {
 		for i := range jobs {
 			answers[i].announced, answers[i].err = c.ask(ctx, jobs[i].mitigation)

@@ -34,20 +34,22 @@ const (
 // Machine is the state of all mitigations. Its methods are called by one
 // goroutine at a time, and wait for nothing.
 type Machine struct {
-	guard   *Guard
-	newID   func() string
-	now     Moment
-	byID    map[string]*entry
-	byKey   map[key]*entry
-	attacks map[string]*calling
-	recur   map[key]recurrence
-	tally   tally
-	plugins map[string]*pluginState // by block
-	changed []Change
-	dirty   map[string]bool
-	past    []sdk.MitigationReport
-	lost    uint64 // requests that found no room
-	conns   uint64 // that there have been
+	guard    *Guard
+	newID    func() string
+	now      Moment
+	byID     map[string]*entry
+	byKey    map[key]*entry
+	attacks  map[string]*calling
+	recur    map[key]recurrence
+	earlier  map[key]time.Duration // refused under an earlier daemon; until when an attack is taken for the same
+	refusals bool                  // what is refused has changed
+	tally    tally
+	plugins  map[string]*pluginState // by block
+	changed  []Change
+	dirty    map[string]bool
+	past     []sdk.MitigationReport
+	lost     uint64 // requests that found no room
+	conns    uint64 // that there have been
 }
 
 // calling is an open attack.
@@ -66,7 +68,7 @@ type recurrence struct {
 func NewMachine(guard *Guard, newID func() string, now Moment) *Machine {
 	return &Machine{
 		guard: guard, newID: newID, now: now, byID: map[string]*entry{}, byKey: map[key]*entry{}, attacks: map[string]*calling{},
-		recur: map[key]recurrence{}, plugins: map[string]*pluginState{}, dirty: map[string]bool{},
+		recur: map[key]recurrence{}, earlier: map[key]time.Duration{}, plugins: map[string]*pluginState{}, dirty: map[string]bool{},
 	}
 }
 
@@ -80,6 +82,7 @@ func (m *Machine) Attack(a *Attack) {
 				m.disown(m.byKey[k], id, &a.Event, "the attack has ended")
 			}
 			delete(m.attacks, id)
+			m.refusals = m.refusals || len(c.refused) > 0
 		}
 		return
 	}
@@ -99,7 +102,7 @@ func (m *Machine) Attack(a *Attack) {
 				m.releaseUnlessWanted(e, w.Why)
 			}
 			continue
-		case c.refused[k]:
+		case c.refused[k] || m.refusedBefore(k, c):
 			continue
 		case w.Do == Keep && !c.keys[k]:
 			continue

@@ -174,23 +174,28 @@ func (m *Manager) turn() {
 
 // restore reads the journal.
 func (m *Manager) restore() {
-	entries, recur, last, err := m.book.load()
-	if err != nil || len(entries)+len(recur) == 0 {
+	left, err := m.book.load()
+	if err != nil {
 		return
 	}
 	shift := time.Duration(0)
-	if last.Boot != m.opt.Boot { // the machine was started again: what time it was off is not known
-		shift = m.machine.now.Boot - last.At
+	if left.last.Boot != m.opt.Boot { // the machine was started again: what time it was off is not known
+		shift = m.machine.now.Boot - left.last.At
 	}
-	for _, e := range entries {
+	for _, e := range left.entries {
 		m.machine.restore(e, shift)
 	}
-	for _, r := range recur {
+	for _, r := range left.recur {
 		r.Until += shift
 		m.machine.recur[key{r.Action, r.Target, r.Direction}] = r.recurrence
 	}
-	m.recurred = true
-	m.log.Info("mitigations taken over from the journal", "mitigations", len(entries))
+	for _, k := range left.refused {
+		m.machine.earlier[k] = m.machine.now.Boot + restartGrace
+	}
+	m.recurred = m.recurred || len(left.recur) > 0
+	if n := len(left.entries); n > 0 {
+		m.log.Info("mitigations taken over from the journal", "mitigations", n)
+	}
 }
 
 // Up says that an action's process runs. timeout bounds a call to it, 0 meaning

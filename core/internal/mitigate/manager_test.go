@@ -399,3 +399,43 @@ func TestWithdrawAndRemove(t *testing.T) {
 		t.Errorf("%d held, %+v", p.holds(), d.Reports())
 	}
 }
+
+// What a person has taken back under an attack stays so, though the daemon is
+// started anew and gives the attack another name; the next attack is another matter.
+func TestRefusalsOutliveTheDaemon(t *testing.T) {
+	clk, path := newClock(), filepath.Join(t.TempDir(), "journal.db")
+	p := &fakePlugin{}
+	d := newDesk(t, path, clk, "boot")
+	d.Up(block, p, 0, true)
+	d.flood(2, block)
+	eventually(t, "both are in force", func() bool { return p.holds() == 2 })
+	id := d.Reports()[0].ID
+	freed := d.Reports()[0].Target
+	d.Unban(id, netip.Prefix{}, false, "test", "a mistake")
+	eventually(t, "one is taken back", func() bool {
+		clk.move(100*time.Millisecond, 0) // the plugin is given a moment to say that it holds it
+		return p.holds() == 1 && len(d.Reports()) == 1
+	})
+	d.stop()
+
+	d = newDesk(t, path, clk, "boot")
+	d.Up(block, p, 0, true)
+	offer := func(id string, over bool) {
+		for i := range 2 {
+			d.Offer(Attack{
+				Event: sdk.Event{ID: fmt.Sprint(id, i), Target: target(i), Direction: "incoming"}, Over: over,
+				Wants: []Want{{Action: Action{Block: block}, Rules: Rules{Hold: 10 * time.Minute, Max: time.Hour, Backoff: 2}}},
+			})
+		}
+	}
+	offer("b", false)
+	eventually(t, "the other is active again", func() bool { return d.counts()[sdk.MitigationActive] == 1 })
+	for _, r := range d.Reports() {
+		if r.Target == freed {
+			t.Errorf("%v is %s again", r.Target, r.State)
+		}
+	}
+	offer("b", true)
+	offer("c", false)
+	eventually(t, "the next attack is acted on", func() bool { return d.counts()[sdk.MitigationActive] == 2 })
+}

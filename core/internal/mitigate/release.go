@@ -52,6 +52,12 @@ func (m *Machine) Tick(now Moment) {
 			}
 		}
 	}
+	for k, until := range m.earlier {
+		if now.Boot >= until {
+			delete(m.earlier, k)
+			m.refusals = true
+		}
+	}
 	for k, r := range m.recur {
 		if now.Boot >= r.Until {
 			delete(m.recur, k)
@@ -100,9 +106,40 @@ func (m *Machine) refuse(e *entry) {
 	for id := range e.attacks {
 		if c := m.attacks[id]; c != nil {
 			c.refused[e.key()] = true
+			m.refusals = true
 		}
 	}
 	m.orphan(e)
+}
+
+// refusedBefore tells whether an attack is one for which a mitigation was refused
+// under an earlier daemon: attacks have other names since.
+func (m *Machine) refusedBefore(k key, c *calling) bool {
+	until, ok := m.earlier[k]
+	if !ok {
+		return false
+	}
+	delete(m.earlier, k)
+	m.refusals = true
+	c.refused[k] = m.now.Boot < until
+	return c.refused[k]
+}
+
+// refused lists what is not to be done while the attacks last that would have it.
+func (m *Machine) refused() (out []key) {
+	for _, c := range m.attacks {
+		for k, so := range c.refused {
+			if so && len(out) < maxRecurrences {
+				out = append(out, k)
+			}
+		}
+	}
+	for k := range m.earlier {
+		if len(out) < maxRecurrences {
+			out = append(out, k)
+		}
+	}
+	return out
 }
 
 // orphan leaves nobody who wants a mitigation. Attacks may ask for it again.

@@ -48,7 +48,7 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	now := m.opt.Clock()
 	past, audit = x.past, m.audit
 	stale := len(x.byID) > 0 && (m.marked == 0 || now.Boot-m.marked >= markEvery)
-	if len(x.dirty)+len(past)+len(audit) == 0 && !stale {
+	if len(x.dirty)+len(past)+len(audit) == 0 && !stale && !x.refusals {
 		return nil, nil, nil
 	}
 	c = &store.JournalChange{Open: map[string][]byte{}, Rest: map[string][]byte{}}
@@ -72,6 +72,10 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 			recur = append(recur, storedRecurrence{k.Action, k.Target, k.Direction, r})
 		}
 		c.Rest["recur"] = encode(recur)
+	}
+	if x.refusals {
+		x.refusals = false
+		c.Rest["refused"] = encode(x.refused())
 	}
 	c.Rest["clock"] = encode(tick{m.opt.Boot, now.Boot})
 	m.marked = max(now.Boot, 1)
