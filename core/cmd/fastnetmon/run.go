@@ -142,6 +142,10 @@ type running struct {
 // ready opens the control socket and tells a waiting parent and the service
 // manager that it works.
 func (r *running) ready(detached *service.Detached) {
+	// What waits for this to reload does so after READY=1: RELOADING=1 before it
+	// would be taken for the start.
+	r.reloading.Lock()
+	defer r.reloading.Unlock()
 	r.helpers.Go(func() { r.serveControl(r.background) })
 	r.helpers.Go(func() { r.watchLists(r.background) })
 	if err := detached.Ready(); err != nil {
