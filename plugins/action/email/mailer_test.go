@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime/quotedprintable"
 	"slices"
@@ -97,8 +98,11 @@ func TestStorm(t *testing.T) {
 		if n := len(mails); n < 2 || n > 15 {
 			t.Fatalf("%d mails", n)
 		}
-		digest := strings.ReplaceAll(mails[len(mails)-1], "=\r\n", "")
-		if !strings.Contains(digest, "8990 events more.") || !strings.Contains(digest, "(attack000010)") || strings.Contains(digest, "(attack005000)") {
+		// The queue is refilled while it is sent from, so how many go alone varies.
+		alone := len(mails) - 1
+		digest := strings.ReplaceAll(mails[alone], "=\r\n", "")
+		rest := fmt.Sprintf("%d events more.", 10000-alone-maxLines)
+		if !strings.Contains(digest, rest) || !strings.Contains(digest, fmt.Sprintf("(attack%06d)", alone)) || strings.Contains(digest, "(attack005000)") {
 			t.Errorf("the digest:\n%.2000s", digest)
 		}
 		b.set(true)
