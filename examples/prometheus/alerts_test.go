@@ -7,20 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // promtool runs it. In CI a missing one fails.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath("promtool")
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("promtool is missing: %v; install the Debian package prometheus", err)
-	default:
-		t.Skipf("promtool is missing: %v; install the Debian package prometheus", err)
-	}
-	if out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), sdktest.Program(t, "promtool"), args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }

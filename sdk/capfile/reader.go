@@ -73,6 +73,27 @@ type Reader struct {
 	unread int   // octets of the packet given last, consumed by the next call so that its Data stays
 }
 
+// ReadFile reads the packets of the capture file at path, at most most of them,
+// into memory. With *Damage come the packets before it.
+func ReadFile(path string, most int) (packets []Packet, err error) {
+	r, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	for len(packets) < most {
+		var p Packet
+		if err := r.Next(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return packets, err
+		}
+		p.Data = bytes.Clone(p.Data)
+		packets = append(packets, p)
+	}
+	return packets, nil
+}
+
 // Open opens the capture file at path.
 func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)

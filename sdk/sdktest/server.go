@@ -50,19 +50,11 @@ func (o *output) String() string {
 // does much else.
 const startTime = 90 * time.Second
 
-// NewServer finds a program and starts it; up says whether it answers. Where it
-// is not installed the test is skipped, in CI (CI=true) it fails. The end of the
-// test ends it.
+// NewServer finds a program and starts it; up says whether it answers. The test
+// is Absent where it is not installed, and the test's end ends it.
 func NewServer(t testing.TB, up func() error, env []string, name string, args ...string) *Server {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("%s is not installed: .ci/install installs it", name)
-		}
-		t.Skipf("%s is not installed", name)
-	}
-	s := &Server{t: t, name: path, args: args, env: env, up: up}
+	s := &Server{t: t, name: Program(t, name), args: args, env: env, up: up}
 	t.Cleanup(s.Kill)
 	s.Start()
 	return s

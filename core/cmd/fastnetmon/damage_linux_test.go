@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 )
 
@@ -76,11 +77,7 @@ func sound(t *testing.T) (flows, samples [][]byte) {
 			*list = append(*list, d.Data)
 		}
 	}
-	dir := os.Getenv("FASTNETMON_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join(repository, "../shared/fixtures")
-	}
-	files, err := filepath.Glob(filepath.Join(dir, "vendor-flows", "*.dat"))
+	files, err := filepath.Glob(filepath.Join(sdktest.Fixtures(t, "vendor-flows"), "*.dat"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/store"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // past is what "attacks" lists of the history.
@@ -157,7 +158,7 @@ func checkPackets(t *testing.T, config string, a *attackJSONIn) {
 // surer than the rules.
 func TestFindingsJoinTheAttack(t *testing.T) {
 	if leftOut("plugins/action/ndpi") {
-		t.Skip("libndpi is missing")
+		sdktest.Absent(t, "libndpi is missing")
 	}
 	capture := filepath.Join(t.TempDir(), "attack.pcap")
 	mustRun(t, "traffic", "--out", capture, "--seed", "7", "--network", "203.0.113.0/24", "--duration", "5s", "--pps", "1000",

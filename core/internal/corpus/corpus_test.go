@@ -2,12 +2,14 @@ package corpus
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -98,16 +100,9 @@ func TestRecord(t *testing.T) {
 	if testing.Short() {
 		t.Skip("foreign tools are run for some seconds")
 	}
-	fixtures := os.Getenv("FASTNETMON_FIXTURES")
-	if fixtures == "" {
-		fixtures = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	_, err := os.Stat(fixtures)
-	if missing := Missing(); err != nil || len(missing) > 0 || os.Geteuid() != 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("foreign tools cannot be run: missing %v, user %d, fixtures: %v", missing, os.Geteuid(), err)
-		}
-		t.Skipf("foreign tools cannot be run: missing %v, user %d, fixtures: %v", missing, os.Geteuid(), err)
+	fixtures := sdktest.Fixtures(t, "")
+	if missing := Missing(); len(missing) > 0 || os.Geteuid() != 0 {
+		sdktest.Absent(t, fmt.Sprintf("foreign tools cannot be run: missing %v, user %d", missing, os.Geteuid()))
 	}
 	recorded, err := Record(context.Background(), fixtures)
 	if err != nil {

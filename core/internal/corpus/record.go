@@ -156,7 +156,7 @@ func writeScripts(dir string) error {
 // isolated runs a script in namespaces for network and processes: when it ends
 // all that it started ends too.
 func isolated(ctx context.Context, script string, args ...string) error {
-	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--net", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", script}, args...)...) //nolint:gosec // scripts of this package
+	cmd := exec.CommandContext(ctx, "unshare", append([]string{"--net", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", script}, args...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}

@@ -4,13 +4,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 )
 
@@ -18,22 +18,10 @@ import (
 // its octets in hexadecimal.
 func tshark(t *testing.T, path string) (times, octets []string) {
 	t.Helper()
-	if _, err := exec.LookPath("tshark"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("tshark is not installed")
-	}
-	out, err := exec.Command("tshark", "-r", path, "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len").Output()
-	if err != nil {
-		t.Fatalf("tshark: %v", err)
-	}
-	times = strings.Split(strings.TrimSpace(string(out)), "\n")
-	if out, err = exec.Command("tshark", "-r", path, "-x").Output(); err != nil {
-		t.Fatalf("tshark: %v", err)
-	}
+	out := sdktest.Tool(t, "tshark", "-r", path, "-T", "fields", "-e", "frame.time_epoch", "-e", "frame.len")
+	times = strings.Split(strings.TrimSpace(out), "\n")
 	packet := ""
-	for _, l := range strings.Split(string(out), "\n") {
+	for _, l := range strings.Split(sdktest.Tool(t, "tshark", "-r", path, "-x"), "\n") {
 		if len(l) > 6 && l[4] == ' ' { // offset, two blanks, up to 16 octets, text
 			packet += strings.ReplaceAll(l[6:min(len(l), 6+48)], " ", "")
 		} else if packet != "" {

@@ -1,18 +1,14 @@
 package evidence
 
 import (
-	"errors"
-	"io"
+	"math"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/pcapgo"
-
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
@@ -25,7 +21,7 @@ func TestRealCaptures(t *testing.T) {
 		"amp.UDP.isakmp.pcap": "isakmp_reflection", "amp.UDP.snmp.src161.pcapng": "snmp_reflection",
 		"amp.dns.RRSIG.fragmented.pcap": "dns_reflection", "pkt.TCP.synflood.spoofed.pcap": "syn_flood",
 	} {
-		all := readCapture(t, filepath.Join(dir, file))
+		all := toTarget(t, filepath.Join(dir, file))
 		e := attackEvent()
 		e.Target = netip.MustParsePrefix("10.10.10.10/32")
 		e.Incoming = []sdk.CounterRate{{Counter: "total", PPS: 1000, BPS: 1e6}, {Counter: "udp", PPS: 1000, BPS: 1e6}}
@@ -38,43 +34,22 @@ func TestRealCaptures(t *testing.T) {
 	t.Logf("\n%s", m.text())
 }
 
-// readCapture reads the packets to the target of a capture file.
-func readCapture(t *testing.T, path string) (out []sdk.Sample) {
+// toTarget are the packets to the target of a capture file.
+func toTarget(t *testing.T, path string) (out []sdk.Sample) {
 	t.Helper()
-	f, err := os.Open(path)
+	target := netip.MustParseAddr("10.10.10.10")
+	var parser traffic.Parser
+	packets, err := capfile.ReadFile(path, math.MaxInt)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	var link int
-	var next func() ([]byte, gopacket.CaptureInfo, error)
-	if r, err := pcapgo.NewReader(f); err == nil {
-		link, next = int(r.LinkType()), r.ReadPacketData
-	} else {
-		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			t.Fatal(err)
-		}
-		r, err := pcapgo.NewNgReader(f, pcapgo.DefaultNgReaderOptions)
-		if err != nil {
-			t.Fatal(err)
-		}
-		link, next = int(r.LinkType()), r.ReadPacketData
-	}
-	target := netip.MustParseAddr("10.10.10.10")
-	var parser traffic.Parser
-	for {
-		data, info, err := next()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return out
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, p := range packets {
 		var r traffic.Record
-		if parser.Frame(&r, traffic.LinkType(link), data, info.Length) == traffic.OK && r.DstAddr() == target {
-			s := sample(&r, data, time.Unix(0, info.Timestamp.UnixNano()))
-			s.Link = link
+		if parser.Frame(&r, p.Link, p.Data, p.Wire) == traffic.OK && r.DstAddr() == target {
+			s := sample(&r, p.Data, time.Unix(0, p.Time))
+			s.Link = int(p.Link)
 			out = append(out, s)
 		}
 	}
+	return out
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // A plugin sees nothing of our environment but what is on the list, and its
@@ -106,7 +108,7 @@ func TestCapabilities(t *testing.T) {
 // What root may do by capabilities alone, a plugin of root without any may not.
 func TestRootWithoutCapabilities(t *testing.T) {
 	if effective, _ := held(); os.Geteuid() != 0 || effective&(1<<unix.CAP_SETPCAP) == 0 {
-		t.Skip("only root gives capabilities up")
+		sdktest.Absent(t, "only root gives capabilities up")
 	}
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

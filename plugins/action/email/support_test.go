@@ -26,6 +26,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/message"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // smtpd is a real SMTP server.
@@ -61,10 +62,7 @@ const python = "/usr/bin/python3" // Debian's, with Debian's packages
 func newServer(t *testing.T, security string) *smtpd {
 	t.Helper()
 	if out, err := exec.Command(python, "-c", "import aiosmtpd").CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "" {
-			t.Skipf("aiosmtpd is not installed: .ci/install does so (%v, %s)", err, out)
-		}
-		t.Fatalf("%v: %s", err, out)
+		sdktest.Absent(t, fmt.Sprintf("aiosmtpd is not installed: .ci/install does so (%v, %s)", err, out))
 	}
 	s := &smtpd{t: t, dir: t.TempDir(), got: make(chan received, 10000)}
 	certificate(t, s.dir)

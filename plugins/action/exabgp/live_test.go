@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // lab is a real ExaBGP and a real gobgpd that it speaks to.
@@ -38,11 +38,11 @@ while IFS= read -r line <&3; do printf '%s\n' "$line"; done
 func newLab(t *testing.T) *lab {
 	t.Helper()
 	for _, name := range []string{"exabgp", "gobgpd", "gobgp"} {
-		program(t, name)
+		sdktest.Program(t, name)
 	}
 	net3 := fmt.Sprintf("127.%d.%d", 1+rand.IntN(250), 1+rand.IntN(250))
 	l := &lab{
-		t: t, dir: shortDir(t), exa: net3 + ".1", peer: net3 + ".2", port: freePort(t), api: freePort(t),
+		t: t, dir: shortDir(t), exa: net3 + ".1", peer: net3 + ".2", port: sdktest.FreePort(t), api: sdktest.FreePort(t),
 		running: map[string]*exec.Cmd{}, said: map[string]*bytes.Buffer{},
 	}
 	if err := os.Mkdir(filepath.Join(l.dir, "run"), 0o700); err != nil {
@@ -68,26 +68,6 @@ func newLab(t *testing.T) *lab {
 		}
 	})
 	return l
-}
-
-func program(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "" {
-			t.Skipf("%s is not installed: .ci/install does so", name)
-		}
-		t.Fatal(err)
-	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (l *lab) write(name, text string) {

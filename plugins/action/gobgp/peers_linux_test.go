@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -310,22 +309,12 @@ func gobgpd(t *testing.T, o peerOptions) *peer {
 		    restart-time = 60
 		  %s
 	`, o.as, newAddress(), o.address, o.near, o.passiveTo, o.password, o.address, !o.connect, o.restart, families.String()))
-	port := freePort(t)
+	port := sdktest.FreePort(t)
 	p := &peer{
 		t: t, name: "gobgpd", address: o.address, near: o.near, dir: dir, list: gobgpRoutes(port), api: "127.0.0.1:" + strconv.Itoa(port),
 		argv: []string{sdktest.Program(t, "gobgpd"), "-f", dir + "/gobgpd.toml", "--api-hosts", "127.0.0.1:" + strconv.Itoa(port), "--pprof-disable"},
 	}
 	return p.start()
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func gobgpRoutes(port int) func(*peer, string) []string {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/message"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 const examples = "../../../examples/webhook/"
@@ -197,22 +198,10 @@ func active(t *testing.T, address string) []any {
 	return out
 }
 
-func program(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("CI") == "" {
-		t.Skipf("%s is not installed: .ci/install does so", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // alertmanager starts one, without a cluster.
 func alertmanager(t *testing.T) (address string) {
 	t.Helper()
-	path := program(t, "prometheus-alertmanager")
+	path := sdktest.Program(t, "prometheus-alertmanager")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "alertmanager.yml")
 	if err := os.WriteFile(config, []byte("route:\n  receiver: none\nreceivers:\n- name: none\n"), 0o600); err != nil {
@@ -255,7 +244,7 @@ func alertmanager(t *testing.T) (address string) {
 func TestReceiver(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program(t, "/usr/bin/python3"), examples+"verify.py", "0")
+	cmd := exec.CommandContext(ctx, sdktest.Program(t, "/usr/bin/python3"), examples+"verify.py", "0")
 	cmd.Env = []string{"SECRET=s3cret"}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

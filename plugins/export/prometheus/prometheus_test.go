@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -23,17 +22,12 @@ import (
 	"github.com/hashicorp/hcl/v2/hclparse"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
-// freePort is one that nobody listens on, for now.
-func freePort(t *testing.T) string {
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", sdktest.FreePort(t))
 }
 
 // launch starts the plugin as a process, as the core does, and has it listen.
@@ -96,7 +90,7 @@ func (o *output) String() string {
 // test.
 func startPrometheus(t *testing.T, target string) (address string, said *output) {
 	t.Helper()
-	program := tool(t, "prometheus")
+	program := sdktest.Program(t, "prometheus")
 	dir := t.TempDir()
 	rules, err := os.ReadFile("../../../examples/prometheus/alerts.yml")
 	if err != nil {
@@ -113,7 +107,7 @@ func startPrometheus(t *testing.T, target string) (address string, said *output)
 			t.Fatal(err)
 		}
 	}
-	address, said = freePort(t), &output{}
+	address, said = freeAddress(t), &output{}
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, said, said
@@ -162,7 +156,7 @@ func query(t *testing.T, address, expression string) string {
 // A Prometheus server scrapes the plugin's process, and its rules find what
 // is wrong.
 func TestRealPrometheus(t *testing.T) {
-	listen := freePort(t)
+	listen := freeAddress(t)
 	p := launch(t, listen)
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()

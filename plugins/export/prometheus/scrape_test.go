@@ -67,7 +67,7 @@ func TestGolden(t *testing.T) {
 
 func TestPromtoolCheckMetrics(t *testing.T) {
 	text, _ := scraped(t)
-	cmd := exec.CommandContext(t.Context(), tool(t, "promtool"), "check", "metrics")
+	cmd := exec.CommandContext(t.Context(), sdktest.Program(t, "promtool"), "check", "metrics")
 	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)

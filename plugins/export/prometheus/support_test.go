@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -108,21 +107,6 @@ func value(t *testing.T, text, series string) string {
 	}
 	t.Errorf("there is no %s", series)
 	return ""
-}
-
-// tool returns the path of a program of Debian's package prometheus. In CI a
-// missing one fails.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("%s is missing: %v; install the Debian package prometheus", name, err)
-	default:
-		t.Skipf("%s is missing: %v; install the Debian package prometheus", name, err)
-	}
-	return path
 }
 
 func counters(pps float64) []sdk.CounterRate {
