@@ -126,50 +126,30 @@ func (a *action) Health(context.Context) error {
 // work at all.
 func (a *action) Protected() []netip.Prefix {
 	var out []netip.Prefix
-	add := func(addr netip.Addr) {
-		if addr.IsValid() {
-			if p := netip.PrefixFrom(addr.WithZone(""), addr.BitLen()); !slices.Contains(out, p) {
-				out = append(out, p)
-			}
-		}
-	}
 	for _, n := range a.set.Neighbors {
-		add(n.Unmap())
+		out = add(out, n.Unmap())
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.set.profiles)) {
-		p := a.set.profiles[name]
-		add(p.attrs.nextHop)
-		add(p.attrs.nextHopV6)
-		add(p.hop)
+		for _, addr := range a.set.profiles[name].Addresses() {
+			out = add(out, addr)
+		}
 	}
 	return out
 }
 
 // Override checks what hostgroups set instead of a profile's attributes.
 func (a *action) Override(name string, values map[string][]string) error {
-	p, err := a.profile(name)
+	p, err := a.set.profile(name)
 	if err != nil {
 		return err
 	}
-	attrs := p.attrs
-	return p.override(&attrs, values)
-}
-
-func (a *action) profile(name string) (*profile, error) {
-	if p, ok := a.set.profiles[name]; ok {
-		return p, nil
-	}
-	labels := slices.Sorted(maps.Keys(a.set.profiles))
-	if name == "" {
-		return nil, fmt.Errorf("say which announce block is meant: action.exabgp.NAME.%s", labels[0])
-	}
-	return nil, fmt.Errorf("there is no announce block %q; there are %q", name, labels)
+	return p.fits(values)
 }
 
 // plan finds out what a mitigation comes to.
 func (a *action) plan(m sdk.Mitigation) *held {
 	h := &held{m: m}
-	p, err := a.profile(m.Profile)
+	p, err := a.set.profile(m.Profile)
 	if err == nil {
 		h.routes, err = p.plan(&h.m)
 	}

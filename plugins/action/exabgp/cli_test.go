@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
@@ -111,15 +112,15 @@ func TestProtected(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	zero, far := sdk.Size(0), 99
-	one := func(change func(*announce)) func(*config) {
+	one := func(change func(*announce.Block)) func(*config) {
 		return func(c *config) {
 			c.Announce = c.Announce[:1]
 			change(&c.Announce[0])
 		}
 	}
-	flow := func(change func(*announce)) func(*config) {
+	flow := func(change func(*announce.Block)) func(*config) {
 		return func(c *config) {
-			c.Announce = []announce{{Name: "f", Prefix: prefixHost, Then: thenDiscard}}
+			c.Announce = []announce.Block{{Name: "f", Prefix: announce.PrefixHost, Then: announce.Discard}}
 			change(&c.Announce[0])
 		}
 	}
@@ -135,28 +136,28 @@ func TestMistakes(t *testing.T) {
 		{func(c *config) { c.Neighbors = []netip.Addr{netip.IPv4Unspecified()} }, "neighbors[0]", "nobody"},
 		{func(c *config) { c.Announce = nil }, "", "announce"},
 		{func(c *config) { c.Announce = append(c.Announce, c.Announce[0]) }, "announce[8]", "two announce blocks"},
-		{one(func(a *announce) { a.Prefix = "all" }), "announce[0].prefix", `"subnet"`},
-		{one(func(a *announce) { a.PrefixLength = []int{24} }), "announce[0].prefix_length", "[24, 48]"},
-		{one(func(a *announce) { a.PrefixLength = []int{24, 200} }), "announce[0].prefix_length[1]", "128"},
-		{one(func(a *announce) { a.Communities = []string{"65001:666\n"} }), "announce[0].communities[0]", "no community"},
-		{one(func(a *announce) { a.LargeCommunities = []string{"1:2"} }), "announce[0].large_communities[0]", "three numbers"},
-		{one(func(a *announce) { a.ExtendedCommunities = []string{"color:1"} }), "announce[0].extended_communities[0]", "rt:"},
-		{one(func(a *announce) { a.Divert, a.Communities = true, []string{"blackhole"} }), "announce[0].communities[0]", "BLACKHOLE"},
-		{one(func(a *announce) { a.ASPathPrepend = 99 }), "announce[0].as_path_prepend", "20"},
+		{one(func(a *announce.Block) { a.Prefix = "all" }), "announce[0].prefix", `"subnet"`},
+		{one(func(a *announce.Block) { a.PrefixLength = []int{24} }), "announce[0].prefix_length", "[24, 48]"},
+		{one(func(a *announce.Block) { a.PrefixLength = []int{24, 200} }), "announce[0].prefix_length[1]", "128"},
+		{one(func(a *announce.Block) { a.Communities = []string{"65001:666\n"} }), "announce[0].communities[0]", "no community"},
+		{one(func(a *announce.Block) { a.LargeCommunities = []string{"1:2"} }), "announce[0].large_communities[0]", "three numbers"},
+		{one(func(a *announce.Block) { a.ExtendedCommunities = []string{"color:1"} }), "announce[0].extended_communities[0]", "rt:"},
+		{one(func(a *announce.Block) { a.Divert, a.Communities = true, []string{"blackhole"} }), "announce[0].divert", "BLACKHOLE"},
+		{one(func(a *announce.Block) { a.ASPathPrepend = 99 }), "announce[0].as_path_prepend", "20"},
 		{func(c *config) { c.LocalAS = 0 }, "announce[3].as_path_prepend", "local_as"},
-		{one(func(a *announce) { a.NextHop = netip.MustParseAddr("127.0.0.1") }), "announce[0].next_hop", "ordinary"},
-		{one(func(a *announce) { a.NextHop = netip.MustParseAddr("2001:db8::1") }), "announce[0].next_hop", "other family"},
-		{one(func(a *announce) { a.NextHop, a.NextHopV6 = netip.Addr{}, netip.Addr{} }), "announce[0]", "next_hop"},
-		{one(func(a *announce) { a.Redirect = "1:2" }), "announce[0].redirect", "then ="},
-		{flow(func(a *announce) { a.Then = "drop" }), "announce[0].then", `"discard"`},
-		{flow(func(a *announce) { a.Then = thenMark }), "announce[0].then", "dscp"},
-		{flow(func(a *announce) { a.DSCP = &far }), "announce[0].dscp", "says nothing"},
-		{flow(func(a *announce) { a.Then, a.DSCP = thenMark, &far }), "announce[0].dscp", "63"},
-		{flow(func(a *announce) { a.Then, a.BytesPerSecond = thenRateLimit, &zero }), "announce[0].bytes_per_second", "discard"},
-		{flow(func(a *announce) { a.Then, a.Redirect = thenRedirect, "x" }), "announce[0].redirect", "route target"},
-		{flow(func(a *announce) { a.Then, a.Redirect = thenRedirect, "2001:db8::1" }), "announce[0].redirect", "IPv6"},
-		{flow(func(a *announce) { a.NextHop = netip.MustParseAddr("192.0.2.1") }), "announce[0].next_hop", "routes"},
-		{flow(func(a *announce) { a.Matches = make([]flowspec.Match, 1) }), "announce[0].match[0].protocol", "no condition"},
+		{one(func(a *announce.Block) { a.NextHop = netip.MustParseAddr("127.0.0.1") }), "announce[0].next_hop", "ordinary"},
+		{one(func(a *announce.Block) { a.NextHop = netip.MustParseAddr("2001:db8::1") }), "announce[0].next_hop", "other family"},
+		{one(func(a *announce.Block) { a.NextHop, a.NextHopV6 = netip.Addr{}, netip.Addr{} }), "announce[0].next_hop", "next_hop"},
+		{one(func(a *announce.Block) { a.Redirect = "1:2" }), "announce[0].redirect", "then ="},
+		{flow(func(a *announce.Block) { a.Then = "drop" }), "announce[0].then", `"discard"`},
+		{flow(func(a *announce.Block) { a.Then = announce.Mark }), "announce[0].dscp", "dscp"},
+		{flow(func(a *announce.Block) { a.DSCP = &far }), "announce[0].dscp", "says nothing"},
+		{flow(func(a *announce.Block) { a.Then, a.DSCP = announce.Mark, &far }), "announce[0].dscp", "63"},
+		{flow(func(a *announce.Block) { a.Then, a.BytesPerSecond = announce.RateLimit, &zero }), "announce[0].bytes_per_second", "discard"},
+		{flow(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "x" }), "announce[0].redirect", "route target"},
+		{flow(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "2001:db8::1" }), "announce[0].redirect", "IPv6"},
+		{flow(func(a *announce.Block) { a.NextHop = netip.MustParseAddr("192.0.2.1") }), "announce[0].next_hop", "routes"},
+		{flow(func(a *announce.Block) { a.Matches = make([]flowspec.Match, 1) }), "announce[0].match[0].protocol", "no condition"},
 	} {
 		c := settingsOf(func(c *config) { c.Pipe = "/x" })
 		x.change(&c)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
@@ -155,7 +156,7 @@ func TestShared(t *testing.T) {
 
 // What is written of each profile.
 func TestCommands(t *testing.T) {
-	byHand := announce{Name: "hand", Prefix: prefixHost, Then: thenDiscard, Matches: []flowspec.Match{{
+	byHand := announce.Block{Name: "hand", Prefix: announce.PrefixHost, Then: announce.Discard, Matches: []flowspec.Match{{
 		Protocol: []string{"udp"}, Source: []netip.Prefix{netip.MustParsePrefix("4.0.0.0/24")}, SourcePort: []string{"53"}, DestinationPort: []string{"80", "1000-2000"},
 		PacketLength: []string{"777", "0-100"}, Fragment: []string{"is-fragment", "dont-fragment"},
 	}, {TCPFlags: []string{"syn", "!ack"}}}}
@@ -194,7 +195,7 @@ func TestCommands(t *testing.T) {
 func TestPreviewErrors(t *testing.T) {
 	c := settingsOf(func(c *config) {
 		c.Pipe = "/x"
-		c.Announce = append(c.Announce, announce{Name: "wide", Prefix: prefixHost, PrefixLength: []int{16, 16}, NextHop: netip.MustParseAddr("192.0.2.66")})
+		c.Announce = append(c.Announce, announce.Block{Name: "wide", Prefix: announce.PrefixHost, PrefixLength: []int{16, 16}, NextHop: netip.MustParseAddr("192.0.2.66")})
 	})
 	a, err := newAction(c, sdk.Env{})
 	if err != nil {
@@ -263,14 +264,14 @@ func FuzzCommands(f *testing.F) {
 		if err != nil {
 			return
 		}
-		c := config{Pipe: "/x", Refresh: time.Minute, Timeout: time.Second, Announce: []announce{
-			{Name: "route", Prefix: prefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8::66"), Communities: []string{com}, LargeCommunities: []string{large}, ExtendedCommunities: []string{ext}},
-			{Name: "flow", Prefix: prefixHost, Then: thenRedirect, Redirect: redirect, Matches: []flowspec.Match{{Protocol: []string{protocol}, Port: []string{port}, TCPFlags: []string{flag}, Fragment: []string{fragment}}}},
-			{Name: "label", Prefix: prefixHost, Then: thenDiscard},
+		c := config{Pipe: "/x", Refresh: time.Minute, Timeout: time.Second, Announce: []announce.Block{
+			{Name: "route", Prefix: announce.PrefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8::66"), Communities: []string{com}, LargeCommunities: []string{large}, ExtendedCommunities: []string{ext}},
+			{Name: "flow", Prefix: announce.PrefixHost, Then: announce.Redirect, Redirect: redirect, Matches: []flowspec.Match{{Protocol: []string{protocol}, Port: []string{port}, TCPFlags: []string{flag}, Fragment: []string{fragment}}}},
+			{Name: "label", Prefix: announce.PrefixHost, Then: announce.Discard},
 		}}
 		for _, one := range c.Announce {
 			conf := c
-			conf.Announce = []announce{one}
+			conf.Announce = []announce.Block{one}
 			s, err := read(conf)
 			if err != nil {
 				continue
@@ -280,12 +281,12 @@ func FuzzCommands(f *testing.F) {
 			m.Attributes = map[string][]string{"communities": {com}}
 			for _, subnet := range []string{"203.0.113.0/24", "2001:db8::/32", "0.0.0.0/0", "::/0"} {
 				m.Subnet = netip.MustParsePrefix(subnet)
-				routes, err := s.profiles[one.Name].plan(&m)
+				routes, err := profile{s.profiles[one.Name], s.LocalAS}.plan(&m)
 				if err != nil {
 					continue
 				}
 				for _, r := range routes {
-					if strings.ContainsAny(r.announce+r.withdraw, "\r\n;{}\"'") || len(r.announce) >= maxCommand || !inside(r.prefix, m.Subnet) || r.prefix.Bits() == 0 {
+					if strings.ContainsAny(r.announce+r.withdraw, "\r\n;{}\"'") || len(r.announce) >= maxCommand || !announce.Inside(r.prefix, m.Subnet) || r.prefix.Bits() == 0 {
 						t.Errorf("%q, %q for %s in %s", r.announce, r.withdraw, prefix, subnet)
 					}
 				}

@@ -5,136 +5,44 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 )
 
 // profile is an announce block, read.
 type profile struct {
-	name     string
-	subnet   bool
-	lengths  [2]int // that hosts are widened to, v4 and v6; 0: they are not
-	divert   bool
-	noExport bool
-	attrs    attributes
-	localAS  uint32
-
-	then   string // "" announces routes
-	action string // the same in ExaBGP's words
-	hop    netip.Addr
-	rules  []*flowspec.Rule
+	*announce.Profile
+	localAS uint32
 }
 
-// attributes are what a route carries, the same for all of a profile's but for
-// what a hostgroup sets otherwise. Communities are in ExaBGP's words.
-type attributes struct {
-	nextHop, nextHopV6           netip.Addr
-	communities, large, extended []string
-	localPref, med               *uint32
-	prepend                      int
-}
-
-func (p *profile) flowSpec() bool { return p.then != "" }
-
-// nextHop is the next hop in a prefix's family.
-func (a *attributes) nextHopOf(p netip.Prefix) netip.Addr {
-	if p.Addr().Is6() {
-		return a.nextHopV6
-	}
-	return a.nextHop
+// profile is the one that a mitigation names.
+func (s *settings) profile(name string) (profile, error) {
+	p, err := s.profiles.Find("exabgp", name)
+	return profile{p, s.LocalAS}, err
 }
 
 // plan is all that a mitigation comes to; an error says why it cannot be done.
-// Nothing outside the mitigation's subnet leaves, whatever is asked for.
-func (p *profile) plan(m *sdk.Mitigation) ([]*route, error) {
-	attrs := p.attrs
-	if err := p.override(&attrs, m.Attributes); err != nil {
+func (p profile) plan(m *sdk.Mitigation) ([]*route, error) {
+	if err := p.fits(m.Attributes); err != nil {
 		return nil, err
 	}
-	prefix, err := p.destination(m)
+	plan, err := p.Plan(m)
 	if err != nil {
 		return nil, err
 	}
-	if p.flowSpec() {
-		return p.flowRoutes(m, prefix, attrs)
-	}
-	if !attrs.nextHopOf(prefix).IsValid() {
-		attr := "next_hop"
-		if prefix.Addr().Is6() {
-			attr = "next_hop_v6"
+	if !p.FlowSpec() {
+		r, err := p.unicast(plan.Prefix, plan.Attributes)
+		if err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("announce %q has no %s, so %s cannot be announced", p.name, attr, prefix)
-	}
-	r, err := p.unicast(prefix, attrs)
-	if err != nil {
-		return nil, err
-	}
-	return []*route{r}, nil
-}
-
-// destination is the prefix that is announced.
-func (p *profile) destination(m *sdk.Mitigation) (netip.Prefix, error) {
-	target := m.Target.Masked()
-	if !target.IsValid() {
-		return target, errors.New("the mitigation has no single target")
-	}
-	out, v6 := target, target.Addr().Is6()
-	length := p.lengths[0]
-	if v6 {
-		length = p.lengths[1]
-	}
-	if length > 0 && length < target.Bits() {
-		out = netip.PrefixFrom(target.Addr(), length).Masked()
-	}
-	if p.subnet {
-		out = m.Subnet.Masked()
-	}
-	switch {
-	case target.Addr().Is4In6():
-		return out, fmt.Errorf("%s is an IPv4 address written as IPv6", target)
-	case !m.Subnet.IsValid():
-		return out, fmt.Errorf("%s lies in none of our networks", target)
-	case !inside(target, m.Subnet):
-		return out, fmt.Errorf("%s lies outside %s, the network it is said to be in", target, m.Subnet)
-	case !inside(out, m.Subnet):
-		return out, fmt.Errorf("announce %q widens %s to %s, which is more than our network %s", p.name, target, out, m.Subnet)
-	case out.Bits() == 0:
-		return out, errors.New("a default route is never announced")
-	}
-	return out, nil
-}
-
-func inside(p, outer netip.Prefix) bool {
-	return p.Addr().BitLen() == outer.Addr().BitLen() && p.Bits() >= outer.Bits() && outer.Contains(p.Addr())
-}
-
-// flowRoutes are the rules for a mitigation's traffic.
-func (p *profile) flowRoutes(m *sdk.Mitigation, prefix netip.Prefix, attrs attributes) ([]*route, error) {
-	v6 := prefix.Addr().Is6()
-	switch {
-	case m.Direction == "outgoing":
-		return nil, errors.New("flow-spec rules are for traffic to our hosts, and this goes out from one")
-	case p.hop.IsValid() && p.hop.Is6() != v6:
-		return nil, fmt.Errorf("announce %q redirects to %s, where %s cannot be led", p.name, p.hop, prefix)
-	}
-	rules := flowspec.ForEvent(&m.Event)
-	if len(p.rules) > 0 {
-		rules = slices.DeleteFunc(slices.Clone(p.rules), func(r *flowspec.Rule) bool { return !r.Fits(v6) })
-		if len(rules) == 0 {
-			return nil, fmt.Errorf("none of the rules of announce %q is for the family of %s", p.name, prefix)
-		}
-	}
-	if len(rules) == 0 {
-		if p.then == thenDiscard {
-			return nil, fmt.Errorf("waits for a label: neither the label %q nor the counter %q says which of the traffic to %s to drop",
-				m.Event.Label, m.Event.Counter, prefix)
-		}
-		rules = []*flowspec.Rule{{}} // all traffic to the target may be limited, led elsewhere or marked
+		return []*route{r}, nil
 	}
 	var out []*route
-	for _, rule := range rules {
-		r, err := p.flow(prefix, rule, attrs)
+	for _, rule := range plan.Rules {
+		r, err := p.flow(plan.Prefix, rule, plan.Attributes)
 		if err != nil {
 			return nil, err
 		}
@@ -145,73 +53,73 @@ func (p *profile) flowRoutes(m *sdk.Mitigation, prefix netip.Prefix, attrs attri
 	return out, nil
 }
 
-// override puts what a hostgroup sets in the place of the profile's own.
-func (p *profile) override(a *attributes, values map[string][]string) error {
-	for name, list := range values {
-		if err := p.set(a, name, list); err != nil {
-			return fmt.Errorf("attribute %s: %w", name, err)
+// fits says what of a hostgroup's attributes ExaBGP cannot be told.
+func (p profile) fits(values map[string][]string) error {
+	for name := range values {
+		if p.FlowSpec() && (name == "next_hop" || name == "next_hop_v6") {
+			return fmt.Errorf("attribute %s: announce %q makes flow-spec rules, which have no next hop", name, p.Name)
 		}
 	}
-	return nil
-}
-
-func (p *profile) set(a *attributes, name string, list []string) error {
-	var err error
-	switch name {
-	case "next_hop", "next_hop_v6":
-		return p.setNextHop(a, name, list)
-	case "communities":
-		if a.communities, err = parseAll(list, community); err == nil {
-			a.communities = withNoExport(a.communities, p.noExport)
-		}
-	case "large_communities":
-		a.large, err = parseAll(list, largeCommunity)
-	case "extended_communities":
-		a.extended, err = parseAll(list, extendedCommunity)
-	case "local_pref":
-		a.localPref, err = oneNumber(list)
-	case "med":
-		a.med, err = oneNumber(list)
-	default:
-		return errors.New("hostgroups may set next_hop, communities, large_communities, extended_communities, local_pref and med")
+	a, err := p.Override(values)
+	if err == nil && slices.ContainsFunc(a.Extended, announce.Extended.IsColor) {
+		err = fmt.Errorf("attribute extended_communities: %w", errColor)
 	}
 	return err
 }
 
-// setNextHop takes one address of each family.
-func (p *profile) setNextHop(a *attributes, name string, list []string) error {
-	if p.flowSpec() {
-		return fmt.Errorf("announce %q makes flow-spec rules, which have no next hop", p.name)
+var errColor = errors.New("ExaBGP is told no colours here: write rt:65001:100, rt:192.0.2.1:100 or soo:65001:100")
+
+// extendedText is an extended community as ExaBGP has it: with a small AS number
+// by name, else as its octets, since ExaBGP 4.2 mistakes what an address stands
+// for.
+func extendedText(e announce.Extended) string {
+	if e[0] != 0 {
+		return fmt.Sprintf("0x%X", e[:])
 	}
-	if len(list) == 0 {
-		return errors.New("name an address")
-	}
-	var seen [2]bool
-	for _, s := range list {
-		addr, err := netip.ParseAddr(s)
-		if err != nil {
-			return fmt.Errorf("%q is no address", s)
-		}
-		if err := usableNextHop(addr); err != nil {
-			return err
-		}
-		i := addr.BitLen() / 128
-		if seen[i] || name == "next_hop_v6" && addr.Is4() {
-			return fmt.Errorf("%q is one address too many of its family here", s)
-		}
-		seen[i] = true
-		if addr.Is4() {
-			a.nextHop = addr
-		} else {
-			a.nextHopV6 = addr
-		}
-	}
-	return nil
+	as, _, value := e.Administrator()
+	return fmt.Sprintf("%s:%d:%d", map[byte]string{2: "target", 3: "origin"}[e[1]], as, value)
 }
 
-func withNoExport(list []string, add bool) []string {
-	if add && !slices.Contains(list, noExport) {
-		return append(slices.Clip(list), noExport)
+// actionText is what rules do, in ExaBGP's words; an error says what of it ExaBGP
+// cannot do.
+func actionText(a *announce.Action) (string, error) {
+	switch a.Then {
+	case announce.RateLimit:
+		return "rate-limit " + strconv.FormatUint(a.BytesPerSecond, 10), nil
+	case announce.Mark:
+		return fmt.Sprintf("mark %d", a.DSCP), nil
+	case announce.Redirect:
+		return redirectText(a)
+	}
+	return a.Then, nil
+}
+
+func redirectText(a *announce.Action) (string, error) {
+	as, addr, value := a.Target.Administrator()
+	switch {
+	case a.To.Is6():
+		return "", errors.New("ExaBGP cannot redirect to an IPv6 address: write a route target, such as 65001:100")
+	case a.To.IsValid():
+		return "redirect " + a.To.String(), nil
+	case addr.IsValid():
+		return "", errors.New("ExaBGP takes no route target with an address: write one with an AS number, such as 65001:100")
+	}
+	return fmt.Sprintf("redirect %d:%d", as, value), nil
+}
+
+// words writes each of some values.
+func words[T any](values []T, text func(T) string) string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = text(v)
+	}
+	return strings.Join(out, " ")
+}
+
+// add puts an address into what is protected, once.
+func add(list []netip.Prefix, addr netip.Addr) []netip.Prefix {
+	if p := netip.PrefixFrom(addr.WithZone(""), addr.BitLen()); !slices.Contains(list, p) {
+		return append(list, p)
 	}
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
@@ -30,11 +31,11 @@ const maxCommand = 4096
 // unicast writes a route:
 //
 //	announce route 10.10.10.221/32 next-hop 10.0.3.114 community [65001:666 65001:777]
-func (p *profile) unicast(prefix netip.Prefix, a attributes) (*route, error) {
-	at := fmt.Sprintf("route %s next-hop %s", prefix, a.nextHopOf(prefix))
+func (p profile) unicast(prefix netip.Prefix, a announce.Attributes) (*route, error) {
+	at := fmt.Sprintf("route %s next-hop %s", prefix, a.NextHopOf(prefix))
 	r := &route{
 		key: familyOf(prefix, "unicast") + " " + prefix.String(), family: familyOf(prefix, "unicast"), prefix: prefix,
-		announce: "announce " + at + p.attributes(a), withdraw: "withdraw " + at, discard: !p.divert,
+		announce: "announce " + at + p.attributes(a), withdraw: "withdraw " + at, discard: p.Discards(),
 	}
 	return r, r.check()
 }
@@ -47,44 +48,48 @@ func familyOf(p netip.Prefix, safi string) string {
 }
 
 // attributes writes what follows the next hop.
-func (p *profile) attributes(a attributes) string {
+func (p profile) attributes(a announce.Attributes) string {
 	var b strings.Builder
-	list := func(name string, values []string) {
-		switch len(values) {
+	list := func(name string, n int, values string) {
+		switch n {
 		case 0:
 		case 1:
-			b.WriteString(" " + name + " " + values[0])
+			b.WriteString(" " + name + " " + values)
 		default:
-			b.WriteString(" " + name + " [" + strings.Join(values, " ") + "]")
+			b.WriteString(" " + name + " [" + values + "]")
 		}
 	}
-	if a.prepend > 0 && !p.flowSpec() {
+	if a.Prepend > 0 && !p.FlowSpec() {
 		as := strconv.FormatUint(uint64(p.localAS), 10)
-		b.WriteString(" as-path [" + strings.TrimSpace(strings.Repeat(as+" ", a.prepend+1)) + "]")
+		b.WriteString(" as-path [" + strings.TrimSpace(strings.Repeat(as+" ", a.Prepend+1)) + "]")
 	}
-	if a.localPref != nil {
-		fmt.Fprintf(&b, " local-preference %d", *a.localPref)
+	if a.LocalPref != nil {
+		fmt.Fprintf(&b, " local-preference %d", *a.LocalPref)
 	}
-	if a.med != nil {
-		fmt.Fprintf(&b, " med %d", *a.med)
+	if a.MED != nil {
+		fmt.Fprintf(&b, " med %d", *a.MED)
 	}
-	list("community", a.communities)
-	list("large-community", a.large)
-	list("extended-community", a.extended)
+	list("community", len(a.Communities), words(a.Communities, announce.Community.String))
+	list("large-community", len(a.Large), words(a.Large, announce.Large.String))
+	list("extended-community", len(a.Extended), words(a.Extended, extendedText))
 	return b.String()
 }
 
 // flow writes a flow-spec rule:
 //
 //	announce flow route destination 127.0.0.2/32 protocol [ =udp ] source-port [ =53 ] rate-limit 1024
-func (p *profile) flow(prefix netip.Prefix, rule *flowspec.Rule, a attributes) (*route, error) {
+func (p profile) flow(prefix netip.Prefix, rule *flowspec.Rule, a announce.Attributes) (*route, error) {
+	action, err := actionText(&p.Action)
+	if err != nil {
+		return nil, err
+	}
 	match := matchText(prefix, rule)
 	family := familyOf(prefix, "flow")
 	r := &route{
 		key: family + " " + match, family: family, prefix: prefix,
-		announce: "announce flow route " + match + " " + p.action + p.attributes(a),
-		withdraw: "withdraw flow route " + match + " " + p.action,
-		flowSpec: true, discard: p.then == thenDiscard, matches: rule.Conditions(prefix.Addr().Is6()),
+		announce: "announce flow route " + match + " " + action + p.attributes(a),
+		withdraw: "withdraw flow route " + match + " " + action,
+		flowSpec: true, discard: p.Discards(), matches: rule.Conditions(prefix.Addr().Is6()),
 	}
 	return r, r.check()
 }

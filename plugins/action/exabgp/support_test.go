@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/message"
 )
 
@@ -118,22 +119,22 @@ func labelled(m sdk.Mitigation, label string) sdk.Mitigation {
 }
 
 // profiles are announce blocks for tests.
-func profiles() []announce {
+func profiles() []announce.Block {
 	limit, dscp, pref, med := sdk.Size(125000), 10, uint32(200), uint32(5)
-	routed := announce{
-		Name: "blackhole", Prefix: prefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8:ffff::1"), NoExport: true,
+	routed := announce.Block{
+		Name: "blackhole", Prefix: announce.PrefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8:ffff::1"), NoExport: true,
 	}
 	original, subnet, rich := routed, routed, routed
 	original.Name, original.Communities, original.NoExport = "original", []string{"65001:666"}, false
-	subnet.Name, subnet.Prefix, subnet.Divert, subnet.Communities = "subnet", prefixSubnet, true, []string{"65001:777", "65001:778"}
+	subnet.Name, subnet.Prefix, subnet.Divert, subnet.Communities = "subnet", announce.PrefixSubnet, true, []string{"65001:777", "65001:778"}
 	rich.Name, rich.LargeCommunities, rich.ExtendedCommunities = "rich", []string{"65001:1:2"}, []string{"rt:65001:100", "soo:65001:7", "soo:192.0.2.1:5", "rt:4200000000:6"}
 	rich.LocalPref, rich.MED, rich.ASPathPrepend = &pref, &med, 2
-	return []announce{
+	return []announce.Block{
 		routed, original, subnet, rich,
-		{Name: "discard", Prefix: prefixHost, Then: thenDiscard},
-		{Name: "limit", Prefix: prefixHost, Then: thenRateLimit, BytesPerSecond: &limit},
-		{Name: "mark", Prefix: prefixHost, Then: thenMark, DSCP: &dscp},
-		{Name: "divert", Prefix: prefixHost, Then: thenRedirect, Redirect: "65001:100"},
+		{Name: "discard", Prefix: announce.PrefixHost, Then: announce.Discard},
+		{Name: "limit", Prefix: announce.PrefixHost, Then: announce.RateLimit, BytesPerSecond: &limit},
+		{Name: "mark", Prefix: announce.PrefixHost, Then: announce.Mark, DSCP: &dscp},
+		{Name: "divert", Prefix: announce.PrefixHost, Then: announce.Redirect, Redirect: "65001:100"},
 	}
 }
 

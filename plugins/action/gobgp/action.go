@@ -134,11 +134,8 @@ func (a *action) Protected() []netip.Prefix {
 		add(p.near())
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.set.profiles)) {
-		p := a.set.profiles[name]
-		add(p.attrs.nextHop)
-		add(p.attrs.nextHopV6)
-		if p.hopFamily != 0 {
-			add(netip.MustParseAddr(p.redirect))
+		for _, addr := range a.set.profiles[name].Addresses() {
+			add(addr)
 		}
 	}
 	if host, _, err := net.SplitHostPort(a.set.API); err == nil {
@@ -151,23 +148,11 @@ func (a *action) Protected() []netip.Prefix {
 
 // Override checks what hostgroups set instead of a profile's attributes.
 func (a *action) Override(name string, values map[string][]string) error {
-	p, err := a.profile(name)
-	if err != nil {
-		return err
+	p, err := a.set.profiles.Find("gobgp", name)
+	if err == nil {
+		_, err = p.Override(values)
 	}
-	attrs := p.attrs
-	return p.override(&attrs, values)
-}
-
-func (a *action) profile(name string) (*profile, error) {
-	if p, ok := a.set.profiles[name]; ok {
-		return p, nil
-	}
-	labels := slices.Sorted(maps.Keys(a.set.profiles))
-	if name == "" {
-		return nil, fmt.Errorf("say which announce block is meant: action.gobgp.NAME.%s", labels[0])
-	}
-	return nil, fmt.Errorf("there is no announce block %q; there are %q", name, labels)
+	return err
 }
 
 // Preview tells what a mitigation would come to.
@@ -186,12 +171,12 @@ func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcemen
 // plan finds out what a mitigation comes to, and that somebody can be told.
 func (a *action) plan(m sdk.Mitigation) *held {
 	h := &held{m: m}
-	p, err := a.profile(m.Profile)
+	p, err := a.set.profiles.Find("gobgp", m.Profile)
 	if err != nil {
 		h.err = err
 		return h
 	}
-	if h.routes, h.err = p.plan(&h.m); h.err != nil {
+	if h.routes, h.err = (profile{p}).plan(&h.m); h.err != nil {
 		return h
 	}
 	for _, r := range h.routes {

@@ -14,6 +14,8 @@ import (
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
@@ -21,15 +23,14 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // profileOf reads one announce block.
-func profileOf(t *testing.T, a announce) *profile {
+func profileOf(t *testing.T, a announce.Block) profile {
 	t.Helper()
 	a.Name = "p"
-	r := &reader{}
-	p := r.profile(nil, a)
-	if r.ds.HasErrors() {
-		t.Fatal(r.ds)
+	all, ds := announce.Read([]announce.Block{a}, func(int) diag.Path { return nil })
+	if ds.HasErrors() {
+		t.Fatal(ds)
 	}
-	return p
+	return profile{all["p"]}
 }
 
 func hostOf(target, subnet, label, counter string) *sdk.Mitigation {
@@ -42,7 +43,7 @@ func hostOf(target, subnet, label, counter string) *sdk.Mitigation {
 // Every label has the rule that is written down, in both families, or none at
 // all.
 func TestLabelRules(t *testing.T) {
-	p := profileOf(t, announce{Prefix: prefixHost, Then: thenDiscard})
+	p := profileOf(t, announce.Block{Prefix: announce.PrefixHost, Then: announce.Discard})
 	var b strings.Builder
 	for _, label := range sdk.Labels() {
 		for _, m := range []*sdk.Mitigation{hostOf("203.0.113.5/32", "203.0.113.0/24", label, "total"), hostOf("2001:db8::5/128", "2001:db8::/32", label, "total")} {
@@ -87,10 +88,10 @@ func golden(t *testing.T, path, got string) {
 
 // What is announced, in words, or why it is not.
 func TestPlan(t *testing.T) {
-	hop := announce{Prefix: prefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8:ffff::66"), NoExport: true}
-	with := func(f func(*announce)) announce { a := hop; f(&a); return a }
-	rule := func(f func(*announce)) announce {
-		a := announce{Prefix: prefixHost, Then: thenDiscard}
+	hop := announce.Block{Prefix: announce.PrefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8:ffff::66"), NoExport: true}
+	with := func(f func(*announce.Block)) announce.Block { a := hop; f(&a); return a }
+	rule := func(f func(*announce.Block)) announce.Block {
+		a := announce.Block{Prefix: announce.PrefixHost, Then: announce.Discard}
 		f(&a)
 		return a
 	}
@@ -103,48 +104,48 @@ func TestPlan(t *testing.T) {
 	outgoing.Direction = "outgoing"
 	for _, c := range []struct {
 		name string
-		a    announce
+		a    announce.Block
 		m    *sdk.Mitigation
 		want string // a part of the text, or of the error
 	}{
 		{"host", hop, four, "203.0.113.5/32 next hop 192.0.2.66 communities blackhole no-export"},
 		{"host v6", hop, six, "2001:db8:1::5/128 next hop 2001:db8:ffff::66 communities blackhole no-export"},
 		{"outgoing", hop, &outgoing, "203.0.113.5/32 next hop"},
-		{"subnet", with(func(a *announce) { a.Prefix = prefixSubnet; a.Divert = true }), four, "203.0.113.0/24 next hop 192.0.2.66 communities no-export"},
-		{"wider", with(func(a *announce) { a.PrefixLength = []int{28, 48} }), four, "203.0.113.0/28 next hop"},
-		{"wider v6", with(func(a *announce) { a.PrefixLength = []int{28, 48} }), six, "2001:db8:1::/48 next hop"},
-		{"a prefix is not cut", with(func(a *announce) { a.PrefixLength = []int{28, 48} }), hostOf("203.0.113.0/25", "203.0.113.0/24", "", ""), "203.0.113.0/25 next hop"},
-		{"everything", with(func(a *announce) {
+		{"subnet", with(func(a *announce.Block) { a.Prefix = announce.PrefixSubnet; a.Divert = true }), four, "203.0.113.0/24 next hop 192.0.2.66 communities no-export"},
+		{"wider", with(func(a *announce.Block) { a.PrefixLength = []int{28, 48} }), four, "203.0.113.0/28 next hop"},
+		{"wider v6", with(func(a *announce.Block) { a.PrefixLength = []int{28, 48} }), six, "2001:db8:1::/48 next hop"},
+		{"a prefix is not cut", with(func(a *announce.Block) { a.PrefixLength = []int{28, 48} }), hostOf("203.0.113.0/25", "203.0.113.0/24", "", ""), "203.0.113.0/25 next hop"},
+		{"everything", with(func(a *announce.Block) {
 			a.NoExport = false
 			a.Communities, a.LargeCommunities, a.ExtendedCommunities = []string{"65001:1", "no-peer"}, []string{"1:2:3"}, []string{"rt:65001:5", "color:9"}
 		}), four, "203.0.113.5/32 next hop 192.0.2.66 communities 65001:1 no-peer large communities 1:2:3 extended communities 65001:5"},
 		{"hostgroup's", hop, &overridden, "203.0.113.5/32 next hop 192.0.2.67 communities 65001:9 no-export"},
-		{"too wide", with(func(a *announce) { a.PrefixLength = []int{16, 48} }), four, "more than our network 203.0.113.0/24"},
+		{"too wide", with(func(a *announce.Block) { a.PrefixLength = []int{16, 48} }), four, "more than our network 203.0.113.0/24"},
 		{"outside", hop, hostOf("198.51.100.5/32", "203.0.113.0/24", "", ""), "lies outside 203.0.113.0/24"},
 		{"other family", hop, hostOf("198.51.100.5/32", "2001:db8::/32", "", ""), "lies outside"},
 		{"nowhere", hop, func() *sdk.Mitigation { m := *four; m.Subnet = netip.Prefix{}; return &m }(), "in none of our networks"},
 		{"no target", hop, func() *sdk.Mitigation { m := *four; m.Target = netip.Prefix{}; return &m }(), "no single target"},
 		{"mapped", hop, hostOf("::ffff:203.0.113.5/128", "::/0", "", ""), "written as IPv6"},
 		{"default route", hop, hostOf("0.0.0.0/0", "0.0.0.0/0", "", ""), "default route"},
-		{"no next hop", with(func(a *announce) { a.NextHopV6 = netip.Addr{} }), six, `announce "p" has no next_hop_v6`},
+		{"no next hop", with(func(a *announce.Block) { a.NextHopV6 = netip.Addr{} }), six, `announce "p" has no next_hop_v6`},
 
-		{"rule", rule(func(*announce) {}), four, "[destination: 203.0.113.5/32][protocol: ==udp][source-port: ==123] discard"},
-		{"rate", rule(func(a *announce) { a.Then, a.BytesPerSecond = thenRateLimit, &size }), four, "rate-limit 125000 bytes/s"},
-		{"mark", rule(func(a *announce) { a.Then, a.DSCP = thenMark, &dscp }), four, "mark dscp 8"},
-		{"redirect", rule(func(a *announce) { a.Then, a.Redirect = thenRedirect, "65001:100" }), six, "redirect 65001:100"},
-		{"redirect to v4", rule(func(a *announce) { a.Then, a.Redirect = thenRedirect, "192.0.2.99" }), four, "redirect 192.0.2.99"},
-		{"redirect to v4 of v6", rule(func(a *announce) { a.Then, a.Redirect = thenRedirect, "192.0.2.99" }), six, "cannot be led to"},
-		{"redirect to v6", rule(func(a *announce) { a.Then, a.Redirect = thenRedirect, "2001:db8::99" }), six, "redirect 2001:db8::99"},
-		{"waits", rule(func(*announce) {}), hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total"), "waits for a label"},
-		{"limits all", rule(func(a *announce) { a.Then, a.BytesPerSecond = thenRateLimit, &size }), hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total"), "[destination: 203.0.113.5/32] rate-limit"},
-		{"outgoing rule", rule(func(*announce) {}), &outgoing, "to our hosts"},
-		{"by hand", rule(func(a *announce) {
+		{"rule", rule(func(*announce.Block) {}), four, "[destination: 203.0.113.5/32][protocol: ==udp][source-port: ==123] discard"},
+		{"rate", rule(func(a *announce.Block) { a.Then, a.BytesPerSecond = announce.RateLimit, &size }), four, "rate-limit 125000 bytes/s"},
+		{"mark", rule(func(a *announce.Block) { a.Then, a.DSCP = announce.Mark, &dscp }), four, "mark dscp 8"},
+		{"redirect", rule(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "65001:100" }), six, "redirect 65001:100"},
+		{"redirect to v4", rule(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "192.0.2.99" }), four, "redirect 192.0.2.99"},
+		{"redirect to v4 of v6", rule(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "192.0.2.99" }), six, "cannot be led to"},
+		{"redirect to v6", rule(func(a *announce.Block) { a.Then, a.Redirect = announce.Redirect, "2001:db8::99" }), six, "redirect 2001:db8::99"},
+		{"waits", rule(func(*announce.Block) {}), hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total"), "waits for a label"},
+		{"limits all", rule(func(a *announce.Block) { a.Then, a.BytesPerSecond = announce.RateLimit, &size }), hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total"), "[destination: 203.0.113.5/32] rate-limit"},
+		{"outgoing rule", rule(func(*announce.Block) {}), &outgoing, "to our hosts"},
+		{"by hand", rule(func(a *announce.Block) {
 			a.Matches = []flowspec.Match{{
 				Protocol: []string{"tcp", "17"}, Source: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, DestinationPort: []string{"80", "8000-8080"},
 				TCPFlags: []string{"syn", "!ack"}, Fragment: []string{"is-fragment"}, PacketLength: []string{"40-60"}, DSCP: []string{"0"},
 			}}
 		}), four, "[destination: 203.0.113.5/32][source: 198.51.100.0/24][protocol: ==tcp ==udp][destination-port: ==80 >=8000&<=8080][tcp-flags: =S&!A][packet-length: >=40&<=60][dscp: ==0][fragment: is-fragment] discard"},
-		{"by hand, other family", rule(func(a *announce) {
+		{"by hand, other family", rule(func(a *announce.Block) {
 			a.Matches = []flowspec.Match{{Source: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}}
 		}), six, "for the family of"},
 	} {
@@ -174,7 +175,7 @@ const ourAS = 65001
 // has it, whatever order they come in; the second one's is there when the first
 // is gone.
 func TestMerge(t *testing.T) {
-	p := profileOf(t, announce{Prefix: prefixSubnet, NextHop: netip.MustParseAddr("192.0.2.66"), Divert: true})
+	p := profileOf(t, announce.Block{Prefix: announce.PrefixSubnet, NextHop: netip.MustParseAddr("192.0.2.66"), Divert: true})
 	at := time.Unix(1e9, 0)
 	all := map[string]*held{}
 	add := func(id, target string, after time.Duration, community string) {
@@ -206,7 +207,7 @@ func TestMerge(t *testing.T) {
 // Our own AS number is put in front for external neighbours only: to an
 // internal one the path would be a loop.
 func TestPrepend(t *testing.T) {
-	p := profileOf(t, announce{Prefix: prefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), ASPathPrepend: 2})
+	p := profileOf(t, announce.Block{Prefix: announce.PrefixHost, NextHop: netip.MustParseAddr("192.0.2.66"), ASPathPrepend: 2})
 	routes, err := p.plan(hostOf("203.0.113.5/32", "203.0.113.0/24", "", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -254,19 +255,19 @@ func FuzzPlan(f *testing.F) {
 		if name != "" {
 			m.Attributes = map[string][]string{name: {value}}
 		}
-		for _, p := range []*profile{
-			{
-				name: "r", subnet: whole, lengths: [2]int{int(length) % 33, int(length) % 129}, noExport: true,
-				attrs: attributes{nextHop: netip.MustParseAddr("192.0.2.66"), nextHopV6: netip.MustParseAddr("2001:db8:ffff::66")},
-			},
-			{name: "f", then: thenDiscard, action: bgp.NewTrafficRateExtended(0, 0), actionText: "discard"},
+		for _, p := range []profile{
+			{&announce.Profile{
+				Name: "r", Subnet: whole, Lengths: [2]int{int(length) % 33, int(length) % 129}, NoExport: true,
+				Attributes: announce.Attributes{NextHop: netip.MustParseAddr("192.0.2.66"), NextHopV6: netip.MustParseAddr("2001:db8:ffff::66")},
+			}},
+			{&announce.Profile{Name: "f", Action: announce.Action{Then: announce.Discard}}},
 		} {
 			routes, err := p.plan(&m)
 			if err != nil {
 				continue
 			}
 			for _, r := range routes {
-				if !inside(r.prefix, m.Subnet) || r.prefix.Bits() == 0 || r.prefix != r.prefix.Masked() {
+				if !announce.Inside(r.prefix, m.Subnet) || r.prefix.Bits() == 0 || r.prefix != r.prefix.Masked() {
 					t.Errorf("%s leaves for %s in %s", r.prefix, m.Target, m.Subnet)
 				}
 				if again, err := r.key.decode(); err != nil || again.String() != r.nlri.String() {

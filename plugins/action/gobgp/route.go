@@ -10,6 +10,8 @@ import (
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/apiutil"
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 )
 
 // routeKey tells routes apart as BGP does: by family and NLRI.
@@ -27,27 +29,8 @@ type route struct {
 	discard  bool
 	flowSpec bool
 	matches  int
-	attrs    attributes
+	attrs    announce.Attributes
 	action   bgp.ExtendedCommunityInterface // of a flow-spec rule; nil accepts
-}
-
-// attributes are what a route carries, the same for all of a profile's but for
-// what a hostgroup sets otherwise.
-type attributes struct {
-	nextHop, nextHopV6 netip.Addr
-	communities        []uint32
-	large              []*bgp.LargeCommunity
-	extended           []bgp.ExtendedCommunityInterface
-	localPref, med     *uint32
-	prepend            int
-}
-
-// nextHopOf is the next hop in a prefix's family.
-func (a *attributes) nextHopOf(p netip.Prefix) netip.Addr {
-	if p.Addr().Is6() {
-		return a.nextHopV6
-	}
-	return a.nextHop
 }
 
 func keyOf(nlri bgp.AddrPrefixInterface) (routeKey, error) {
@@ -66,12 +49,12 @@ func newRoute(r route) (*route, error) {
 	}
 	var b strings.Builder
 	b.WriteString(r.text)
-	if hop := r.attrs.nextHopOf(r.prefix); !r.flowSpec {
+	if hop := r.attrs.NextHopOf(r.prefix); !r.flowSpec {
 		fmt.Fprintf(&b, " next hop %s", hop)
 	}
-	list(&b, "communities", r.attrs.communities, communityText)
-	list(&b, "large communities", r.attrs.large, (*bgp.LargeCommunity).String)
-	list(&b, "extended communities", r.attrs.extended, bgp.ExtendedCommunityInterface.String)
+	list(&b, "communities", r.attrs.Communities, announce.Community.Name)
+	list(&b, "large communities", r.attrs.Large, announce.Large.String)
+	list(&b, "extended communities", r.attrs.Extended, func(e announce.Extended) string { return extendedOf(e).String() })
 	r.text = b.String()
 	return &r, nil
 }
@@ -96,7 +79,7 @@ type as struct {
 // value where neighbours are not known.
 func (r *route) path(from as) (*api.Path, error) {
 	attrs := []bgp.PathAttributeInterface{bgp.NewPathAttributeOrigin(bgp.BGP_ORIGIN_ATTR_TYPE_INCOMPLETE)}
-	switch hop := r.attrs.nextHopOf(r.prefix); {
+	switch hop := r.attrs.NextHopOf(r.prefix); {
 	case r.flowSpec: // has none (RFC 8955, 4); the library wants to see one
 		attrs = append(attrs, bgp.NewPathAttributeMpReachNLRI("0.0.0.0", []bgp.AddrPrefixInterface{r.nlri}))
 	case hop.Is4():
@@ -108,37 +91,55 @@ func (r *route) path(from as) (*api.Path, error) {
 	}
 	// Our own AS number in the path of a route to an internal neighbour would
 	// be a loop to it.
-	if r.attrs.prepend > 0 && from.local != 0 && !from.internal {
-		path := make([]uint32, r.attrs.prepend)
+	if r.attrs.Prepend > 0 && from.local != 0 && !from.internal {
+		path := make([]uint32, r.attrs.Prepend)
 		for i := range path {
 			path[i] = from.local
 		}
 		attrs = append(attrs, bgp.NewPathAttributeAsPath([]bgp.AsPathParamInterface{bgp.NewAs4PathParam(bgp.BGP_ASPATH_ATTR_TYPE_SEQ, path)}))
 	}
-	if r.attrs.med != nil {
-		attrs = append(attrs, bgp.NewPathAttributeMultiExitDisc(*r.attrs.med))
+	if r.attrs.MED != nil {
+		attrs = append(attrs, bgp.NewPathAttributeMultiExitDisc(*r.attrs.MED))
 	}
-	if r.attrs.localPref != nil {
-		attrs = append(attrs, bgp.NewPathAttributeLocalPref(*r.attrs.localPref)) // taken out again for external neighbours
+	if r.attrs.LocalPref != nil {
+		attrs = append(attrs, bgp.NewPathAttributeLocalPref(*r.attrs.LocalPref)) // taken out again for external neighbours
 	}
-	if len(r.attrs.communities) > 0 {
-		attrs = append(attrs, bgp.NewPathAttributeCommunities(r.attrs.communities))
+	attrs = append(attrs, r.communities()...)
+	return apiutil.NewPath(r.nlri, false, attrs, time.Now())
+}
+
+// communities are the attributes that communities and the rule's action stand in.
+func (r *route) communities() []bgp.PathAttributeInterface {
+	var attrs []bgp.PathAttributeInterface
+	if len(r.attrs.Communities) > 0 {
+		list := make([]uint32, len(r.attrs.Communities))
+		for i, c := range r.attrs.Communities {
+			list[i] = uint32(c)
+		}
+		attrs = append(attrs, bgp.NewPathAttributeCommunities(list))
 	}
-	if len(r.attrs.large) > 0 {
-		attrs = append(attrs, bgp.NewPathAttributeLargeCommunities(r.attrs.large))
+	if len(r.attrs.Large) > 0 {
+		list := make([]*bgp.LargeCommunity, len(r.attrs.Large))
+		for i, c := range r.attrs.Large {
+			list[i] = bgp.NewLargeCommunity(c[0], c[1], c[2])
+		}
+		attrs = append(attrs, bgp.NewPathAttributeLargeCommunities(list))
 	}
-	extended := r.attrs.extended
+	var extended []bgp.ExtendedCommunityInterface
 	switch action := r.action.(type) {
 	case nil:
 	case *bgp.IPv6AddressSpecificExtended: // these stand in an attribute of their own (RFC 5701)
 		attrs = append(attrs, bgp.NewPathAttributeIP6ExtendedCommunities([]bgp.ExtendedCommunityInterface{action}))
 	default:
-		extended = append([]bgp.ExtendedCommunityInterface{action}, extended...)
+		extended = append(extended, action)
+	}
+	for _, e := range r.attrs.Extended {
+		extended = append(extended, extendedOf(e))
 	}
 	if len(extended) > 0 {
 		attrs = append(attrs, bgp.NewPathAttributeExtendedCommunities(extended))
 	}
-	return apiutil.NewPath(r.nlri, false, attrs, time.Now())
+	return attrs
 }
 
 // same reports whether two routes with the same key are announced alike.

@@ -10,13 +10,14 @@ import (
 
 	"github.com/osrg/gobgp/v3/pkg/packet/bgp"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 )
 
 // settings is the configuration, read.
 type settings struct {
 	config
-	profiles map[string]*profile
+	profiles announce.Profiles
 	peers    []peerSettings
 }
 
@@ -42,18 +43,11 @@ func (r *reader) warn(p diag.Path, summary, detail string, args ...any) {
 // read checks a configuration and says all that is wrong with it.
 func read(c config) (*settings, diag.Diagnostics) {
 	r := &reader{}
-	s := &settings{config: c, profiles: map[string]*profile{}}
+	s := &settings{config: c}
+	s.profiles, r.ds = announce.Read(c.Announce, func(i int) diag.Path { return diag.Path{}.Attr("announce").Key(c.Announce[i].Name) })
 	if len(c.Announce) == 0 {
 		r.fail(diag.Path{}.Attr("announce"), "Nothing to announce",
 			`Write how to announce, such as: announce "blackhole" { next_hop = "192.0.2.66" }. Actions then refer to it: actions = [action.gobgp.NAME.blackhole].`)
-	}
-	for _, a := range c.Announce {
-		path := diag.Path{}.Attr("announce").Key(a.Name)
-		if s.profiles[a.Name] != nil {
-			r.fail(path, "Announce block twice", "There are two announce blocks with the label %q. Give each its own.", a.Name)
-			continue
-		}
-		s.profiles[a.Name] = r.profile(path, a)
 	}
 	r.speaker(s)
 	for _, n := range c.Neighbors {
@@ -197,7 +191,7 @@ func (r *reader) families(path diag.Path, s *settings, n neighbor) []bgp.RouteFa
 	}
 	for _, name := range familyNames {
 		for _, p := range s.profiles {
-			if p.needs(families[name]) {
+			if (profile{p}).needs(families[name]) {
 				out = append(out, families[name])
 				break
 			}
@@ -215,16 +209,16 @@ func (r *reader) together(s *settings) {
 		return slices.ContainsFunc(s.peers, func(p peerSettings) bool { return slices.Contains(p.families, f) })
 	}
 	for _, a := range s.Announce {
-		path, p := diag.Path{}.Attr("announce").Key(a.Name), s.profiles[a.Name]
+		path, p := diag.Path{}.Attr("announce").Key(a.Name), profile{s.profiles[a.Name]}
 		for _, name := range familyNames {
 			if f := families[name]; p.needs(f) && !spoken(f) {
 				r.warn(path, "Nobody to tell", "No neighbour speaks %s, so what announce %q has for this family cannot be announced.", name, a.Name)
 			}
 		}
-		if !p.flowSpec() && spoken(bgp.RF_IPv6_UC) && !p.attrs.nextHopV6.IsValid() {
+		if !p.FlowSpec() && spoken(bgp.RF_IPv6_UC) && !p.Attributes.NextHopV6.IsValid() {
 			r.warn(path, "No IPv6 next hop", "Mitigations of IPv6 targets by announce %q will fail: set next_hop_v6.", a.Name)
 		}
-		if !p.flowSpec() && spoken(bgp.RF_IPv4_UC) && !p.attrs.nextHop.IsValid() {
+		if !p.FlowSpec() && spoken(bgp.RF_IPv4_UC) && !p.Attributes.NextHop.IsValid() {
 			r.warn(path, "No IPv4 next hop", "Mitigations of IPv4 targets by announce %q will fail: set next_hop.", a.Name)
 		}
 	}
