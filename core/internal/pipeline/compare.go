@@ -83,7 +83,7 @@ func Compare(config, against []Attack) []Difference {
 	of := map[key][]side{}
 	for i, list := range [][]Attack{config, against} {
 		for _, a := range list {
-			k := key{a.First.Target, several(&a.First), a.First.Direction}
+			k := key{a.First.Target, a.First.TargetName(), a.First.Direction}
 			of[k] = append(of[k], side{a, i == 1})
 		}
 	}
@@ -107,7 +107,7 @@ func Compare(config, against []Attack) []Difference {
 	}
 	slices.SortFunc(out, func(a, b Difference) int {
 		return cmp.Or(a.Start().Compare(b.Start()), comparePrefixes(a.Target, b.Target), strings.Compare(a.Direction, b.Direction),
-			strings.Compare(several(a.first()), several(b.first())))
+			strings.Compare(a.Name(), b.Name()))
 	})
 	for i := range out {
 		d := &out[i]
@@ -126,14 +126,6 @@ func maxTime(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// several names the hostgroup or network that an attack without a target is on.
-func several(e *sdk.Event) string {
-	if e.Target.IsValid() {
-		return ""
-	}
-	return e.TargetName()
 }
 
 // Name is the target, or "hostgroup" or "network" and its name where that has
@@ -158,10 +150,7 @@ func wider(some, others []Attack) (out []string) {
 		if !holds(&o.First, e) || o.First.Direction != e.Direction || o.First.Time.After(end) || o.Last.Time.Before(start) {
 			continue
 		}
-		name := several(&o.First)
-		if name == "" {
-			name = o.First.Target.String()
-		}
+		name := logTarget(&o.First)
 		if !slices.Contains(out, name) {
 			out = append(out, name)
 		}

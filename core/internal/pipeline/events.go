@@ -137,13 +137,13 @@ func (d *Daemon) deliver(events []detect.Event) {
 // maxLogged bounds the log lines of one moment; actions and exports get all.
 const maxLogged = 100
 
-// logTarget is an attack's target, or what it is on where that has several
-// prefixes.
+// logTarget is an attack's target with its length, or what it is on where that
+// has several prefixes.
 func logTarget(e *sdk.Event) string {
-	if name := several(e); name != "" {
-		return name
+	if e.Target.IsValid() {
+		return e.Target.String()
 	}
-	return e.Target.String()
+	return e.TargetName()
 }
 
 func (d *Daemon) logEvent(e *sdk.Event) {
