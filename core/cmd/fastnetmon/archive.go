@@ -122,7 +122,7 @@ func (a *archive) AttackFile(_ context.Context, id, kind string) (api.AttackFile
 		}
 		return api.AttackFile{Name: filepath.Base(path), Size: info.Size(), Content: f}, nil
 	}
-	return api.AttackFile{}, fmt.Errorf("%s of attack %s: %w: %s", kind, e.ID, api.ErrNoFile, a.whyNone(&attack, kind, known))
+	return api.AttackFile{}, fmt.Errorf("%w with the %s of attack %s: %s", api.ErrNoFile, kind, e.ID, a.whyNone(&attack, kind, known))
 }
 
 // paths are where a file of an attack may lie; known says that it was written.
@@ -152,7 +152,7 @@ func (a *archive) whyNone(attack *store.Attack, kind string, known bool) string 
 	case known:
 		return fmt.Sprintf("it was removed; files of evidence are kept for %s, and up to %s of them together", days(a.evidence.Keep), sdk.Size(a.evidence.MaxSize))
 	case attack.State == store.StateOpen && (r == nil || !r.Complete):
-		return "there is none yet"
+		return "it is not written yet"
 	case r == nil:
 		return "no packets of it were sampled"
 	case len(r.Problems) > 0:
