@@ -289,7 +289,7 @@ func (s *server) Drain(ctx context.Context, req *pb.DrainRequest) (*pb.DrainResp
 	grace := drainGrace
 	if ms := req.GetTimeoutMs(); ms > 0 {
 		grace = time.Duration(ms) * time.Millisecond
-		grace -= min(grace/10, 100*time.Millisecond) // so that the answer is in time
+		grace -= min(grace/10, time.Second) // so that the answer is in time
 	}
 	ctx, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
