@@ -27,6 +27,7 @@ import (
 type relay struct {
 	s            *session
 	outer, inner net.Conn
+	in           *bufio.Reader // what the neighbour says; our OPEN is with it already
 
 	mu    sync.Mutex
 	cause error // why it ended: the first that was found
@@ -82,12 +83,11 @@ func read1(in *bufio.Reader, buf []byte) ([]byte, error) {
 
 // inward passes on what the neighbour says, but for its routes.
 func (r *relay) inward() error {
-	in := bufio.NewReaderSize(r.outer, 64<<10)
 	buf := make([]byte, maxMessage)
 	opened, established := false, false
 	var kept time.Time
 	for {
-		msg, err := read1(in, buf)
+		msg, err := read1(r.in, buf)
 		if err != nil {
 			return broken(err)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"io"
 	"net"
@@ -45,7 +46,7 @@ func hear(t *testing.T, data []byte) (*session, []byte) {
 		_, _ = neighbour.Write(data)
 		_ = neighbour.Close()
 	}()
-	r := &relay{s: s, outer: outer, inner: inner}
+	r := &relay{s: s, outer: outer, in: bufio.NewReader(outer), inner: inner}
 	err := r.inward()
 	_, _ = outer.Close(), inner.Close()
 	got := <-heard

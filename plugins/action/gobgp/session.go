@@ -25,8 +25,8 @@ import (
 const (
 	minRetry    = 250 * time.Millisecond // first pause between tries to connect
 	dialTimeout = 5 * time.Second
-	innerWait   = 10 * time.Second // for gobgp to connect, which takes it one or two
 	steady      = 30 * time.Second // a session this old had nothing wrong with it at its start
+	eager       = 10 * time.Second // so long pauses stay short: gobgpd takes no connection for 5 s after a broken one
 )
 
 // session is what we have with one neighbour. The connection to it is ours, and
@@ -42,6 +42,7 @@ type session struct {
 	inner  *net.TCPListener // where gobgp connects to
 	came   chan net.Conn    // connections of a passive neighbour
 	told   string           // the last state that was logged
+	coming chan joined      // where gobgp's connection will be; nil: it has not been asked for one
 
 	mu     sync.Mutex
 	routes map[routeKey]*route // that gobgp has
@@ -113,24 +114,28 @@ func (s *session) arrived(conn net.Conn) {
 
 // run keeps up the session until ctx is done.
 func (s *session) run(ctx context.Context) {
-	retry := minRetry
+	defer s.part()
+	retry, began := minRetry, time.Now()
 	s.mu.Lock()
 	s.lost = time.Now()
 	s.mu.Unlock()
 	for ctx.Err() == nil {
-		began := time.Now()
+		once := time.Now()
 		err := s.once(ctx)
 		if ctx.Err() != nil {
 			return
 		}
+		s.ask(ctx) // for the next try
 		s.down(err)
-		if time.Since(began) > steady {
-			retry = minRetry
+		if time.Since(once) > steady {
+			retry, began = minRetry, time.Now()
 		}
 		if !pause(ctx, min(retry, s.peer.ConnectRetry)) {
 			return
 		}
-		retry *= 2
+		if time.Since(began) > eager {
+			retry *= 2
+		}
 	}
 }
 
@@ -148,12 +153,13 @@ func pause(ctx context.Context, d time.Duration) bool {
 // once has one session from beginning to end.
 func (s *session) once(ctx context.Context) error {
 	s.become("connecting", "")
+	s.ask(ctx)
 	outer, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer outer.Close()
-	inner, err := s.join(ctx)
+	inner, err := s.joined(ctx)
 	if err != nil {
 		return err
 	}
@@ -166,9 +172,14 @@ func (s *session) once(ctx context.Context) error {
 	// The connection is closed before gobgp knows of it, and so without a
 	// NOTIFICATION, upon which the neighbour would drop all routes.
 	defer context.AfterFunc(ctx, func() { _ = outer.Close() })()
-	err = (&relay{s: s, outer: outer, inner: inner}).run()
+	in, err := greet(outer, inner.open)
+	if err != nil {
+		s.keep(inner)
+		return err
+	}
+	err = (&relay{s: s, outer: outer, in: in, inner: inner.conn}).run()
 	_ = outer.Close()
-	_ = inner.Close()
+	_ = inner.conn.Close()
 	return errors.Join(err, s.leave())
 }
 
@@ -214,73 +225,6 @@ func connectError(err error, password bool) error {
 		err = call.Err
 	}
 	return err
-}
-
-// join has gobgp connect to us for the neighbour.
-func (s *session) join(ctx context.Context) (net.Conn, error) {
-	req, err := s.request()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.server.AddPeer(ctx, req); err != nil {
-		return nil, fmt.Errorf("gobgp refuses the neighbour: %w", err)
-	}
-	deadline := time.Now().Add(innerWait)
-	stop := context.AfterFunc(ctx, func() { _ = s.inner.SetDeadline(time.Now()) })
-	defer stop()
-	for {
-		if err := s.inner.SetDeadline(deadline); err != nil {
-			return nil, errors.Join(err, s.leave())
-		}
-		if ctx.Err() != nil { // its deadline may have been overwritten
-			return nil, errors.Join(ctx.Err(), s.leave())
-		}
-		conn, err := s.inner.AcceptTCP()
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("gobgp did not connect: %w", err), s.leave())
-		}
-		if ours(conn) {
-			return conn, nil
-		}
-		_ = conn.Close()
-	}
-}
-
-// leave takes the neighbour from gobgp.
-func (s *session) leave() error {
-	return s.server.DeletePeer(context.Background(), &api.DeletePeerRequest{Address: innerAddress})
-}
-
-const innerAddress = "127.0.0.1"
-
-// request is the neighbour as gobgp sees it: at the relay. It is told that we
-// are restarting each time, so that a neighbour which has kept our routes goes on
-// keeping them until all are there again.
-func (s *session) request() (*api.AddPeerRequest, error) {
-	at, ok := s.inner.Addr().(*net.TCPAddr)
-	if !ok {
-		return nil, fmt.Errorf("the relay listens on %s", s.inner.Addr())
-	}
-	restart := s.peer.GracefulRestart
-	p := &api.Peer{
-		Conf: &api.PeerConf{NeighborAddress: innerAddress, PeerAsn: s.peer.PeerAS},
-		Transport: &api.Transport{
-			LocalAddress: innerAddress, RemotePort: uint32(at.Port),
-		},
-		Timers: &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, HoldTime: uint64(s.peer.HoldTime / time.Second)}},
-		GracefulRestart: &api.GracefulRestart{
-			Enabled: restart > 0, RestartTime: uint32(restart / time.Second), LocalRestarting: restart > 0,
-			DeferralTime: 1, // seconds that the neighbour may take to tell its own routes, which nobody wants
-		},
-	}
-	for _, f := range s.peer.families {
-		afi, safi := bgp.RouteFamilyToAfiSafi(f)
-		p.AfiSafis = append(p.AfiSafis, &api.AfiSafi{
-			Config:            &api.AfiSafiConfig{Family: &api.Family{Afi: api.Family_Afi(afi), Safi: api.Family_Safi(safi)}, Enabled: true},
-			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: restart > 0}},
-		})
-	}
-	return &api.AddPeerRequest{Peer: p}, nil
 }
 
 // hold makes gobgp have these routes, new ones first.
