@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -92,24 +91,6 @@ func TestStartedByHand(t *testing.T) {
 	}
 }
 
-// syncBuffer is a buffer that several goroutines write to.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(b)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // dispense starts a plugin as the core does: AutoMTLS, clean environment.
 func dispense(cmd *exec.Cmd, stderr io.Writer) (*host.Plugin, *plugin.Client, error) {
 	client := plugin.NewClient(&plugin.ClientConfig{
@@ -145,7 +126,7 @@ func configure(t *testing.T, p *host.Plugin, attrs map[string]cty.Value) {
 }
 
 func TestPrintsBecomeLogLines(t *testing.T) {
-	var stderr syncBuffer
+	var stderr sdktest.Output
 	p, client := launch(t, "chatter", &stderr)
 	configure(t, p, map[string]cty.Value{"hang": cty.NullVal(cty.Bool)})
 	if err := p.Notify(t.Context(), sdktest.Event()); err != nil {

@@ -3,11 +3,9 @@ package capfile
 import (
 	"encoding/binary"
 	"flag"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -45,24 +43,7 @@ func corpus(t *testing.T) map[string][]byte {
 
 // The committed corpus is what this file makes.
 func TestCorpus(t *testing.T) {
-	dir := filepath.Join("testdata", "fuzz", "FuzzReader")
-	for name, data := range corpus(t) {
-		path := filepath.Join(dir, name)
-		text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
-		if *update {
-			if err := os.MkdirAll(dir, 0o750); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		// Compressed bytes may differ between versions of the library.
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
-		} else if string(got) != text && data[0] != 0x1f {
-			t.Errorf("%s is out of date: run go test -update", path)
-		}
-	}
+	inputs := corpus(t)
+	// Compressed bytes may differ between versions of the library.
+	sdktest.Corpus(t, "FuzzReader", inputs, *update, func(name string) bool { return inputs[name][0] == 0x1f })
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // The document has the original's fields in its order.
@@ -15,7 +16,7 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "document.json", append(got, '\n'))
+	sdktest.Golden(t, "testdata/document.json", string(append(got, '\n')), *update)
 	e.Target, e.HostGroup, e.Evidence = netip.MustParsePrefix("2001:db8::1/128"), "default", nil
 	e.Incoming = []sdk.CounterRate{{Counter: "total", PPS: 10.9, BPS: 100.9}}
 	if got, err = Document(e, "unban"); err != nil {

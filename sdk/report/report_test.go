@@ -5,36 +5,16 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s: (-want +got)\n%s", path, d)
-	}
-}
 
 // attack is an event with every counter different.
 func attack() *sdk.Event {
@@ -51,11 +31,11 @@ func attack() *sdk.Event {
 }
 
 func TestCounters(t *testing.T) {
-	golden(t, "counters.golden", Counters(attack()))
+	sdktest.Golden(t, "testdata/counters.golden", string(Counters(attack())), *update)
 	e := attack()
 	e.Target = netip.MustParsePrefix("2001:db8:0:0:1:0:0:1/128")
 	e.Incoming, e.Outgoing = nil, nil
-	golden(t, "counters_v6.golden", Counters(e))
+	sdktest.Golden(t, "testdata/counters_v6.golden", string(Counters(e)), *update)
 }
 
 func TestMegabits(t *testing.T) {
@@ -121,7 +101,7 @@ func TestDump(t *testing.T) {
 		e.Evidence.Dump = append(e.Evidence.Dump, sdk.Sample{Time: at, Record: traffic.Bytes([]traffic.Record{r})})
 	}
 	e.Evidence.Dump = append(e.Evidence.Dump, sdk.Sample{}) // no record: no line
-	golden(t, "report.golden", Text(e))
+	sdktest.Golden(t, "testdata/report.golden", string(Text(e)), *update)
 	want := "2016-05-10 13:45:01.000123 10.0.0.1:1025 > 10.10.10.221:80 protocol: tcp flags: syn,ack frag: 0  packets: 1 size: 60 bytes ttl: 64 sample ratio: 1  \n"
 	if got := string(Packets(e.Evidence.Dump)); !strings.HasPrefix(got, want) {
 		t.Errorf("got  %q\nwant %q", got[:len(want)], want)

@@ -1,14 +1,12 @@
 package sdktest
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 )
@@ -22,28 +20,7 @@ type Server struct {
 	up   func() error
 	cmd  *exec.Cmd
 	done chan struct{}
-	out  output
-}
-
-// output keeps the last of what a server prints.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.b.Len() > 64<<10 {
-		o.b.Reset()
-	}
-	return o.b.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
+	out  Output
 }
 
 // startTime is how long a server may take until it answers, on a machine that

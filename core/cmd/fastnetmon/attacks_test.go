@@ -20,6 +20,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/core/internal/store"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/schema"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // pastEvents are attacks of two weeks, some with names that nobody should have.
@@ -109,7 +110,7 @@ func TestAttacksOfThePast(t *testing.T) {
 		"summary": {"attacks", "summary", "--until", "2026-03-18"}, "summary.json": {"attacks", "summary", "--since", "2026-03-11", "--until", "2026-03-18", "--json"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out syncBuffer
+			var out sdktest.Output
 			notes, code, err := ask(t.Context(), &out, append(slices.Clone(args), "--socket", socket)...)
 			if err != nil || code != 0 {
 				t.Fatalf("%v: exit %d, %v\n%s", args, code, err, notes)
@@ -117,8 +118,8 @@ func TestAttacksOfThePast(t *testing.T) {
 			if !strings.Contains(name, "json") && strings.ContainsAny(out.String(), "\x1b\r") {
 				t.Errorf("it can steer a terminal: %q", out.String())
 			}
-			golden(t, filepath.Join("testdata", "client", "attacks-"+strings.ReplaceAll(name, ".", "-")+".txt"), strings.ReplaceAll(out.String(), dir, "DIR"))
-			var offline syncBuffer
+			sdktest.Golden(t, filepath.Join("testdata", "client", "attacks-"+strings.ReplaceAll(name, ".", "-")+".txt"), strings.ReplaceAll(out.String(), dir, "DIR"), *update)
+			var offline sdktest.Output
 			if _, code, err := ask(t.Context(), &offline, append(slices.Clone(args), "--state-dir", state)...); err != nil || code != 0 {
 				t.Fatalf("without a daemon: exit %d, %v", code, err)
 			}
@@ -132,7 +133,7 @@ func TestAttacksOfThePast(t *testing.T) {
 func TestAttacksPCAP(t *testing.T) {
 	socket, state, _ := pastDaemon(t)
 	path := filepath.Join(t.TempDir(), "x.pcap")
-	var out syncBuffer
+	var out sdktest.Output
 	if _, code, err := ask(t.Context(), &out, "attacks", "pcap", "0011", "--out", path, "--socket", socket); code != 0 {
 		t.Fatal(err)
 	}
@@ -190,13 +191,13 @@ func TestAttacksRefuses(t *testing.T) {
 		{[]string{"attacks", "summary", "--since", "2020-01-01", "--until", "2026-03-01"}, exitConfig, "longer than 366 days"},
 	} {
 		for _, where := range [][]string{{"--socket", socket}, {"--state-dir", state}} {
-			var out syncBuffer
+			var out sdktest.Output
 			if _, code, err := ask(t.Context(), &out, append(slices.Clone(test.args), where...)...); code != test.code || err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v %v: exit %d, %v", test.args, where, code, err)
 			}
 		}
 	}
-	if _, code, err := ask(t.Context(), &syncBuffer{}, "attacks", "--state", "open", "--state-dir", t.TempDir()); code != exitFailure || err == nil {
+	if _, code, err := ask(t.Context(), &sdktest.Output{}, "attacks", "--state", "open", "--state-dir", t.TempDir()); code != exitFailure || err == nil {
 		t.Errorf("no history: exit %d, %v", code, err)
 	}
 }
@@ -237,8 +238,8 @@ func checkExports(t *testing.T, asJSON, asCSV string) (states []string) {
 
 func TestExports(t *testing.T) {
 	socket, _, _ := pastDaemon(t)
-	var asJSON, asCSV syncBuffer
-	for format, out := range map[string]*syncBuffer{"json": &asJSON, "csv": &asCSV} {
+	var asJSON, asCSV sdktest.Output
+	for format, out := range map[string]*sdktest.Output{"json": &asJSON, "csv": &asCSV} {
 		if _, code, err := ask(t.Context(), out, "attacks", "export", "--format", format, "--socket", socket); code != 0 {
 			t.Fatal(err)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/api"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -202,26 +203,8 @@ func serveFake(t *testing.T, f *fakeDaemon) (socket string, stop func()) {
 	}
 }
 
-// syncBuffer may be read while a command writes to it.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // ask runs a client command, and gives the exit code as main does.
-func ask(ctx context.Context, stdout *syncBuffer, args ...string) (stderr string, code int, err error) {
+func ask(ctx context.Context, stdout *sdktest.Output, args ...string) (stderr string, code int, err error) {
 	root := &cobra.Command{Use: "fastnetmon", SilenceErrors: true, SilenceUsage: true}
 	root.AddCommand(clientCommands()...)
 	var shown bytes.Buffer
@@ -256,7 +239,7 @@ func TestClientOutput(t *testing.T) {
 				if form == "json" {
 					args = append(args, "--json")
 				}
-				var out syncBuffer
+				var out sdktest.Output
 				warns := 0
 				if name == "doctor" {
 					warns = exitWarning
@@ -267,28 +250,9 @@ func TestClientOutput(t *testing.T) {
 				if form == "json" && !json.Valid([]byte(out.String())) {
 					t.Errorf("no JSON: %s", out.String())
 				}
-				golden(t, filepath.Join("testdata", "client", name+"."+form), out.String())
+				sdktest.Golden(t, filepath.Join("testdata", "client", name+"."+form), out.String(), *update)
 			})
 		}
-	}
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
@@ -296,7 +260,7 @@ func golden(t *testing.T, path, got string) {
 func TestClientEmptyLists(t *testing.T) {
 	socket, _ := serveFake(t, &fakeDaemon{empty: true})
 	for _, command := range []string{"totals", "hosts", "plugins", "ledger", "attacks", "exporters", "doctor"} {
-		var out syncBuffer
+		var out sdktest.Output
 		if _, _, err := ask(t.Context(), &out, command, "--json", "--socket", socket); err != nil || out.String() != "[]\n" {
 			t.Errorf("%s: %q, %v", command, out.String(), err)
 		}
@@ -313,7 +277,7 @@ func TestHostsFlags(t *testing.T) {
 		return nil
 	}}
 	socket, _ := serveFake(t, f)
-	var out syncBuffer
+	var out sdktest.Output
 	_, _, err := ask(t.Context(), &out, "hosts", "--socket", socket, "--top", "5", "--by", "bps", "--counter", "udp",
 		"--direction", "outgoing", "--group", "g", "--network", "n", "--prefix", "203.0.113.7")
 	want := api.HostQuery{
@@ -357,7 +321,7 @@ func TestClientWithoutDaemon(t *testing.T) {
 			{[]string{"--config", filepath.Join(dir, "none.hcl")}, exitConfig, ""},
 			{[]string{"--config", spoilt, "--socket", "x"}, exitConfig, "config"},
 		} {
-			var out syncBuffer
+			var out sdktest.Output
 			args := append([]string{command.Name()}, test.flags...)
 			if command.Name() == "explain" {
 				args = append(args, "203.0.113.7")
@@ -378,7 +342,7 @@ func TestReloadRefused(t *testing.T) {
 		Refused: true, Revision: "0123456789abcdef", Diagnostics: "Error: no such network\n  on fastnetmon.hcl line 3\x1b[31m\n",
 	}}
 	socket, _ := serveFake(t, f)
-	var out syncBuffer
+	var out sdktest.Output
 	stderr, code, err := ask(t.Context(), &out, "reload", "--socket", socket)
 	if code != exitConfig || err == nil || !strings.Contains(err.Error(), "0123456789abcdef stays in force") {
 		t.Errorf("exit status %d, %v", code, err)
@@ -399,7 +363,7 @@ func TestEventsFollow(t *testing.T) {
 		f := &fakeDaemon{asked: make(chan struct{})}
 		socket, stop := serveFake(t, f)
 		ctx, interrupt := context.WithCancel(t.Context())
-		var out syncBuffer
+		var out sdktest.Output
 		var code int
 		var err error
 		ended := make(chan struct{})

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // limited is a configuration with one limit for incoming packets.
@@ -36,7 +38,7 @@ func TestReplayAgainst(t *testing.T) {
 	capture := filepath.Join(t.TempDir(), "two.pcap")
 	mustRun(t, append([]string{"traffic", "--out", capture}, twoAttacks...)...)
 	text := mustRun(t, "replay", "--config", low, "--against", high, capture).stdout
-	golden(t, filepath.Join("testdata", "compare.golden"), strings.NewReplacer(low, "low.hcl", high, "high.hcl").Replace(unpadded(text)))
+	sdktest.Golden(t, filepath.Join("testdata", "compare.golden"), strings.NewReplacer(low, "low.hcl", high, "high.hcl").Replace(unpadded(text)), *update)
 	out := mustRun(t, "replay", "--config", low, "--against", high, "--json", capture).stdout
 	if again := mustRun(t, "replay", "--config", low, "--against", high, "--json", capture).stdout; again != out {
 		t.Errorf("the second comparison differs:\n%s\n%s", out, again)

@@ -316,7 +316,7 @@ func TestDoctorOnDrops(t *testing.T) {
 // starts it elsewhere.
 func startAs(t *testing.T, words ...string) *live {
 	t.Helper()
-	l := &live{cmd: exec.Command(words[0], words[1:]...), stderr: &logBuffer{}, done: make(chan error, 1)}
+	l := &live{cmd: exec.Command(words[0], words[1:]...), stderr: &sdktest.Output{}, done: make(chan error, 1)}
 	l.cmd.Dir, l.cmd.Stdout, l.cmd.Stderr = repository, l.stderr, l.stderr
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := l.cmd.Start(); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/api"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 func (f *fakeDaemon) Tables(_ context.Context, name string) ([]api.PluginTable, error) {
@@ -51,7 +52,7 @@ func (f *fakeDaemon) Doctor(context.Context) ([]api.Check, error) {
 func TestFaultsGiveAnExitCode(t *testing.T) {
 	socket, _ := serveFake(t, &fakeDaemon{silent: true})
 	for command, says := range map[string]string{"exporters": "sflow.switches: it does not answer", "doctor": ""} {
-		var out syncBuffer
+		var out sdktest.Output
 		_, code, err := ask(t.Context(), &out, command, "--socket", socket)
 		if code != exitFailure || !strings.Contains(err.Error(), says) || !strings.Contains(out.String(), "EXPORTER") && !strings.HasPrefix(out.String(), "STATE") {
 			t.Errorf("%s: exit status %d, %v\n%s", command, code, err, out.String())

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 const flowsConfig = `
@@ -144,7 +146,7 @@ func TestSteadyFlowsLive(t *testing.T) {
 // is none.
 func outgoingRate(t *testing.T, config string) float64 {
 	t.Helper()
-	var out syncBuffer
+	var out sdktest.Output
 	if stderr, _, err := ask(t.Context(), &out, "hosts", "--direction", "outgoing", "--config", config, "--json"); err != nil {
 		t.Fatalf("%v: %s", err, stderr)
 	}

@@ -8,40 +8,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // live is a running daemon.
 type live struct {
 	cmd    *exec.Cmd
-	stderr *logBuffer
+	stderr *sdktest.Output
 	done   chan error
-}
-
-// logBuffer is what a daemon has said so far.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }
 
 func start(t testing.TB, args ...string) *live {
 	t.Helper()
-	l := &live{cmd: exec.Command(program, args...), stderr: &logBuffer{}, done: make(chan error, 1)}
+	l := &live{cmd: exec.Command(program, args...), stderr: &sdktest.Output{}, done: make(chan error, 1)}
 	l.cmd.Dir = repository
 	l.cmd.Stderr = l.stderr
 	l.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

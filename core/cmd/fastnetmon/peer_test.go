@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // The comparison with FastNetMon Community runs both programs on one core and
@@ -246,7 +248,7 @@ type community struct {
 	limit   int    // with a script: packets a second; 0 means detectionLimit
 	cmd     *exec.Cmd
 	metrics string
-	log     logBuffer
+	log     sdktest.Output
 }
 
 const communityConfig = `logging_level = info
@@ -364,7 +366,7 @@ type itself struct {
 	more   string // in the capture's block
 	cmd    *exec.Cmd
 	config string
-	log    logBuffer
+	log    sdktest.Output
 }
 
 const itselfConfig = `

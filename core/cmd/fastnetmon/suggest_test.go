@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // suggestion is what "suggest --json" prints.
@@ -112,7 +114,7 @@ var even = []string{"--even", "--hosts", "20", "--pps", "40000", "--duration", "
 func TestSuggestFromCapture(t *testing.T) {
 	capture := traffic(t, "even.pcap", even...)
 	hcl := mustRun(t, "suggest", "--network", "203.0.113.0/24", capture).stdout
-	golden(t, filepath.Join("testdata", "suggest.golden"), strings.ReplaceAll(hcl, capture, "even.pcap"))
+	sdktest.Golden(t, filepath.Join("testdata", "suggest.golden"), strings.ReplaceAll(hcl, capture, "even.pcap"), *update)
 	if again := mustRun(t, "suggest", "--network", "203.0.113.0/24", capture).stdout; again != hcl {
 		t.Error("the second suggestion differs")
 	}

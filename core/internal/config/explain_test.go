@@ -8,6 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // What a group is explained as means the same in its place, for every group of
@@ -39,9 +41,9 @@ func TestExplainGroup(t *testing.T) {
 	}
 	c := mustLoad(t, "testdata/explain.hcl")
 	text, _ := c.ExplainGroup("leaf")
-	golden(t, "testdata/explain.golden", []byte(text))
+	sdktest.Golden(t, "testdata/explain.golden", text, *update)
 	text, _ = c.ExplainGroup("community_child")
-	golden(t, "testdata/explain_community.golden", []byte(text))
+	sdktest.Golden(t, "testdata/explain_community.golden", text, *update)
 	if _, ok := c.ExplainGroup("laef"); ok || c.NearestGroup("laef") != "leaf" {
 		t.Error("a group that is not there")
 	}

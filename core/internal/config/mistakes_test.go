@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -117,25 +117,7 @@ func TestMistakes(t *testing.T) {
 					t.Errorf("hostgroup.%s cannot be explained: %q", g.Name, text)
 				}
 			}
-			golden(t, strings.TrimSuffix(file, ".hcl")+".golden", got.Bytes())
+			sdktest.Golden(t, strings.TrimSuffix(file, ".hcl")+".golden", got.String(), *update)
 		})
-	}
-}
-
-// golden compares got with a file, or writes it with -update.
-func golden(t *testing.T, file string, got []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs; run the test with -update and look at the difference.\ngot:\n%s\nwant:\n%s", file, got, want)
 	}
 }

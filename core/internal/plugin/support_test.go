@@ -1,17 +1,17 @@
 package plugin
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
 // patience is how long tests wait for what takes milliseconds on an idle
@@ -35,22 +35,7 @@ func runtimeDir(t testing.TB) string {
 }
 
 // logBuffer collects log lines.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
+type logBuffer struct{ sdktest.Output }
 
 func (b *logBuffer) count(part string) int { return strings.Count(b.String(), part) }
 

@@ -3,15 +3,8 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/mail"
 	"os"
@@ -65,7 +58,7 @@ func newServer(t *testing.T, security string) *smtpd {
 		sdktest.Absent(t, fmt.Sprintf("aiosmtpd is not installed: .ci/install does so (%v, %s)", err, out))
 	}
 	s := &smtpd{t: t, dir: t.TempDir(), got: make(chan received, 10000)}
-	certificate(t, s.dir)
+	sdktest.Certificate(t, s.dir)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -166,32 +159,6 @@ func event(attack int, seq uint32) sdk.Event {
 	e := message.Samples()[min(seq, 3)-1]
 	e.ID, e.Seq, e.Evidence = fmt.Sprintf("attack%06d", attack), seq, nil
 	return e
-}
-
-// certificate makes one that is its own authority.
-func certificate(t *testing.T, dir string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "server"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"server.example.net"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 func trusting(s *smtpd) *delivery.TLS { return &delivery.TLS{CA: filepath.Join(s.dir, "cert.pem")} }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -66,24 +65,7 @@ func TestLabelRules(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "testdata/labels.golden", b.String())
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is not what there is now (-update writes it anew):\n%s", path, got)
-	}
+	sdktest.Golden(t, "testdata/labels.golden", b.String(), *update)
 }
 
 // What is announced, in words, or why it is not.

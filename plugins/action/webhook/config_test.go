@@ -15,7 +15,7 @@ import (
 
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
-	cert, key := certificate(t, dir)
+	cert, key := sdktest.Certificate(t, dir)
 	empty := filepath.Join(dir, "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)

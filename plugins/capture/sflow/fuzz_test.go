@@ -2,11 +2,9 @@ package main
 
 import (
 	"flag"
-	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -94,24 +92,4 @@ func corpus() map[string][]byte {
 }
 
 // The committed corpus is what this file makes.
-func TestCorpus(t *testing.T) {
-	dir := filepath.Join("testdata", "fuzz", "FuzzDatagram")
-	for name, data := range corpus() {
-		path := filepath.Join(dir, name)
-		text := fmt.Sprintf("go test fuzz v1\n[]byte(%q)\n", data)
-		if *update {
-			if err := os.MkdirAll(dir, 0o750); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		got, err := os.ReadFile(path)
-		if err != nil {
-			t.Error(err)
-		} else if string(got) != text {
-			t.Errorf("%s is out of date: run go test -update", path)
-		}
-	}
-}
+func TestCorpus(t *testing.T) { sdktest.Corpus(t, "FuzzDatagram", corpus(), *update, nil) }

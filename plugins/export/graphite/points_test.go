@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"flag"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,32 +10,15 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs:\n%s", name, got)
-	}
-}
-
 // Every path and value of both layouts.
 func TestPaths(t *testing.T) {
 	s := sdktest.Snapshot(time.Unix(1700000000, 0), 2)
-	golden(t, "fastnetmon.txt", appendLines(nil, communityPoints("fastnetmon", &s)))
+	sdktest.Golden(t, "testdata/fastnetmon.txt", string(appendLines(nil, communityPoints("fastnetmon", &s))), *update)
 	points := nativePoints("fastnetmon", &s)
 	for _, e := range sdktest.Attack(s.Time, 1) {
 		points = append(points, eventPoints("fastnetmon", &e)...)
 	}
-	golden(t, "native.txt", appendLines(nil, points))
+	sdktest.Golden(t, "testdata/native.txt", string(appendLines(nil, points)), *update)
 }
 
 // BenchmarkEncode is a snapshot of 10,000 hosts.

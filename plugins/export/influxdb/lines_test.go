@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"flag"
 	"math"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,23 +10,6 @@ import (
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
-
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, got, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs:\n%s", name, got)
-	}
-}
 
 func lines(rows []row) (b []byte) {
 	for i := range rows {
@@ -41,12 +21,12 @@ func lines(rows []row) (b []byte) {
 // Every measurement, tag and field of both layouts.
 func TestLayouts(t *testing.T) {
 	s := sdktest.Snapshot(time.Unix(1700000000, 0), 2)
-	golden(t, "fastnetmon.txt", lines(communityRows(&s)))
+	sdktest.Golden(t, "testdata/fastnetmon.txt", string(lines(communityRows(&s))), *update)
 	rows := nativeRows(&s)
 	for _, e := range sdktest.Attack(s.Time, 1) {
 		rows = append(rows, eventRow(&e))
 	}
-	golden(t, "native.txt", lines(rows))
+	sdktest.Golden(t, "testdata/native.txt", string(lines(rows)), *update)
 }
 
 func TestEscapes(t *testing.T) {

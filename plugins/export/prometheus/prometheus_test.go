@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -68,27 +66,9 @@ func launch(t *testing.T, listen string) *host.Plugin {
 	return p
 }
 
-// output gathers what a process says.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
-
 // startPrometheus starts the server with the example's rules; it ends with the
 // test.
-func startPrometheus(t *testing.T, target string) (address string, said *output) {
+func startPrometheus(t *testing.T, target string) (address string, said *sdktest.Output) {
 	t.Helper()
 	program := sdktest.Program(t, "prometheus")
 	dir := t.TempDir()
@@ -107,7 +87,7 @@ func startPrometheus(t *testing.T, target string) (address string, said *output)
 			t.Fatal(err)
 		}
 	}
-	address, said = freeAddress(t), &output{}
+	address, said = freeAddress(t), &sdktest.Output{}
 	cmd := exec.Command(program, "--config.file="+filepath.Join(dir, "prometheus.yml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, said, said

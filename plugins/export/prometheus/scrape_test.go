@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,24 +13,6 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
-
-// golden compares got with a file, or writes it with -update.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s differs; run the test with -update and look at the difference.\ngot:\n%s", path, got)
-	}
-}
 
 var changing = regexp.MustCompile(`(?m)^(fastnetmon_snapshot_age_seconds) .*$|(goversion)="[^"]*"`)
 
@@ -62,7 +43,7 @@ func scraped(t *testing.T) (string, map[string]*dto.MetricFamily) {
 
 func TestGolden(t *testing.T) {
 	text, _ := scraped(t)
-	golden(t, "metrics.txt", settled(text))
+	sdktest.Golden(t, "testdata/metrics.txt", settled(text), *update)
 }
 
 func TestPromtoolCheckMetrics(t *testing.T) {
