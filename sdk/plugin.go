@@ -203,6 +203,7 @@ func (f *factory) features() []string {
 	add(wire.FeatureNotifier, reflect.TypeFor[Notifier](), wire.KindAction)
 	add(wire.FeatureMitigator, reflect.TypeFor[Mitigator](), wire.KindAction)
 	add(wire.FeaturePreview, reflect.TypeFor[Previewer](), wire.KindAction)
+	add(wire.FeatureUnchanged, reflect.TypeFor[Mitigator](), wire.KindAction)
 	add(wire.FeatureInspector, reflect.TypeFor[Inspector](), wire.KindAction)
 	add(wire.FeatureSampler, reflect.TypeFor[Sampler](), wire.KindCapture)
 	add(wire.FeatureTap, reflect.TypeFor[Tap](), wire.KindExport)

@@ -63,7 +63,8 @@ type Notifier interface {
 type Mitigator interface {
 	// Sync receives the whole desired set, after every change and whenever
 	// either side has started. What is not in it any more is to be taken back.
-	// On an error it is called again, so it must bear being called twice.
+	// On an error it is called again, so it must bear being called twice. What
+	// desired refers to is handed over again and must not be changed.
 	Sync(ctx context.Context, desired []Mitigation) error
 	// Watch reports what is truly there until ctx is done: everything that is
 	// held at first, then every change. Close, without a Sync before it that says

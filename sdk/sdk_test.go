@@ -205,7 +205,7 @@ func TestFeaturesAreKnownWithoutBuilding(t *testing.T) {
 		"counter":  "sampler workers",
 		"ports":    "",
 		"hello":    "notifier table",
-		"bgp":      "notifier mitigator inspector",
+		"bgp":      "notifier mitigator unchanged inspector",
 		"recorder": "tap health",
 	} {
 		d := sdktest.New(t, testPlugins[name], "").Describe()

@@ -55,6 +55,7 @@ type instance struct {
 	draining bool
 	calls    sync.WaitGroup // of the author's methods; none is added once draining
 	partial  partialSnapshot
+	desired  map[string]Mitigation // what the last Sync brought, by id
 }
 
 func newServer(p Plugin, logger hclog.Logger, rings *ringChannel) (*server, error) {

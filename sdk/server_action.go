@@ -3,6 +3,7 @@ package sdk
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -74,15 +75,33 @@ func (m mitigatorServer) Sync(ctx context.Context, req *pb.SyncRequest) (*pb.Syn
 		return nil, err
 	}
 	defer done()
-	desired := make([]Mitigation, 0, len(req.GetDesired()))
-	for _, d := range req.GetDesired() {
-		mitigation, err := mitigationOf(d)
-		if err != nil {
-			return nil, status.Error(codes.InvalidArgument, err.Error())
-		}
-		desired = append(desired, mitigation)
+	desired, err := inst.desire(req.GetDesired())
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	return &pb.SyncResponse{Outcome: outcomeOf(inst.value.(Mitigator).Sync(ctx, desired))}, nil
+}
+
+// desire is the whole set of a Sync, of which only what is new has come.
+func (inst *instance) desire(told []*pb.Mitigation) ([]Mitigation, error) {
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	desired, known := make([]Mitigation, 0, len(told)), make(map[string]Mitigation, len(told))
+	for _, d := range told {
+		m, ok := inst.desired[d.GetId()]
+		switch {
+		case !d.GetUnchanged():
+			var err error
+			if m, err = mitigationOf(d); err != nil {
+				return nil, err
+			}
+		case !ok:
+			return nil, fmt.Errorf("mitigation %s: it is said to be as before, and was not there before", d.GetId())
+		}
+		desired, known[m.ID] = append(desired, m), m
+	}
+	inst.desired = known
+	return desired, nil
 }
 
 // Watch passes on what the plugin reports, until it drains. The author may

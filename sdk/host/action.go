@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/netip"
+	"reflect"
 
 	"google.golang.org/protobuf/proto"
 
@@ -25,17 +26,33 @@ func (p *Plugin) Notify(ctx context.Context, e sdk.Event) error {
 	return outcome(resp.GetOutcome())
 }
 
-// Sync hands the whole desired set to a mitigator; errors as with Notify.
+// Sync hands the whole desired set to a mitigator; errors as with Notify. What
+// is as in the set before is not sent again: evidence makes sets large. So what
+// desired refers to must not be changed later.
 func (p *Plugin) Sync(ctx context.Context, desired []sdk.Mitigation) error {
-	req := &pb.SyncRequest{}
+	p.syncing.Lock()
+	defer p.syncing.Unlock()
+	before := p.told
+	p.told = nil // not known what it has, until it has answered
+	if d := p.known(); d == nil || !d.Has(FeatureUnchanged) {
+		before = nil
+	}
+	req := &pb.SyncRequest{Desired: make([]*pb.Mitigation, 0, len(desired))}
+	told := make(map[string]sdk.Mitigation, len(desired))
 	for i := range desired {
 		m := &desired[i]
-		req.Desired = append(req.Desired, mitigationToProto(m))
+		if old, ok := before[m.ID]; ok && reflect.DeepEqual(&old, m) {
+			req.Desired = append(req.Desired, &pb.Mitigation{Id: m.ID, Unchanged: true})
+		} else {
+			req.Desired = append(req.Desired, mitigationToProto(m))
+		}
+		told[m.ID] = *m
 	}
 	resp, err := p.mitigator.Sync(ctx, req)
 	if err != nil {
 		return retryable(ctx, "Sync", err)
 	}
+	p.told = told
 	return outcome(resp.GetOutcome())
 }
 

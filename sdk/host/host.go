@@ -17,6 +17,7 @@ import (
 	"github.com/zclconf/go-cty/cty/msgpack"
 	"google.golang.org/grpc"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/count"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/wire"
@@ -41,6 +42,7 @@ const (
 	FeatureNotifier  = wire.FeatureNotifier
 	FeatureMitigator = wire.FeatureMitigator
 	FeaturePreview   = wire.FeaturePreview
+	FeatureUnchanged = wire.FeatureUnchanged
 	FeatureInspector = wire.FeatureInspector
 	FeatureSampler   = wire.FeatureSampler
 	FeatureTap       = wire.FeatureTap
@@ -110,8 +112,10 @@ type Plugin struct {
 
 	mu          sync.Mutex
 	description *Description
-	exporting   sync.Mutex // the parts of one snapshot stay together
-	streams     streams    // of deltas
+	exporting   sync.Mutex                // the parts of one snapshot stay together
+	syncing     sync.Mutex                // sets are told one after the other
+	told        map[string]sdk.Mitigation // the last set that was taken, by id
+	streams     streams                   // of deltas
 }
 
 // New speaks to a plugin over conn.
@@ -141,10 +145,7 @@ func (b bounded) NewStream(ctx context.Context, desc *grpc.StreamDesc, method st
 // Describe asks what the plugin is. The answer has passed Description.Check;
 // later calls return the first answer.
 func (p *Plugin) Describe(ctx context.Context) (*Description, error) {
-	p.mu.Lock()
-	known := p.description
-	p.mu.Unlock()
-	if known != nil {
+	if known := p.known(); known != nil {
 		return known, nil
 	}
 	resp, err := p.base.Describe(ctx, &pb.DescribeRequest{})
@@ -161,6 +162,13 @@ func (p *Plugin) Describe(ctx context.Context) (*Description, error) {
 		p.description = d
 	}
 	return p.description, nil
+}
+
+// known is what the plugin has said of itself, nil if it was not asked.
+func (p *Plugin) known() *Description {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.description
 }
 
 // ConfigureRequest is what Configure hands over.
@@ -209,6 +217,9 @@ func (p *Plugin) Configure(ctx context.Context, req ConfigureRequest) (Configure
 	if err != nil {
 		return none, nil, err
 	}
+	p.syncing.Lock()
+	p.told = nil // it forgets what the one before was told
+	p.syncing.Unlock()
 	in := &pb.ConfigureRequest{
 		Config: config, Instance: req.Instance, Mode: req.Mode, ValidateOnly: req.ValidateOnly, StateDir: req.StateDir,
 	}

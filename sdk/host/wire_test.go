@@ -281,3 +281,46 @@ func TestMitigatorsAreAskedWhenConfigured(t *testing.T) {
 	same(t, "Protected", result.Protected, []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")})
 	same(t, "OverrideErrors", result.OverrideErrors, []string{"", "other: map[a:[1 2]]"})
 }
+
+// A set travels whole only once: what is as before is what the plugin was told
+// before, and what has changed, or comes after a set that was not taken, is new.
+func TestSetsTravelOnce(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	m := &mirror{}
+	action := m.serve(t, "action")
+	desired := make([]sdk.Mitigation, 50)
+	for i := range desired {
+		desired[i] = random[sdk.Mitigation](r)
+		desired[i].ID = fmt.Sprint("m", i)
+		desired[i].Event.Evidence = &sdk.EvidenceReport{Basis: "packets"}
+	}
+	var before map[string]*sdk.EvidenceReport
+	tell := func(what string, kept int) {
+		t.Helper()
+		ok(t, action.Sync(desired))
+		same(t, what, m.desired, desired)
+		now, n := map[string]*sdk.EvidenceReport{}, 0
+		for i := range m.desired {
+			d := &m.desired[i]
+			if now[d.ID] = d.Event.Evidence; before[d.ID] == d.Event.Evidence {
+				n++
+			}
+		}
+		if before = now; n != kept {
+			t.Errorf("%s: %d mitigations were not sent again, want %d", what, n, kept)
+		}
+	}
+	tell("the first set", 0)
+	tell("the same set", 50)
+	desired[3].Event.Label += "changed"
+	desired[4].Event.Evidence = &sdk.EvidenceReport{Basis: "flows"}
+	desired = append(desired, random[sdk.Mitigation](r))
+	tell("two changed and one more", 48)
+	desired = desired[10:]
+	tell("ten gone", 41)
+	rest := desired
+	desired = nil
+	tell("none", 0)
+	desired = rest
+	tell("all of them again", 0)
+}

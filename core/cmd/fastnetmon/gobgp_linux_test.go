@@ -86,13 +86,12 @@ pipeline "main" {
 // blackholes; the router is BIRD.
 type routerBed struct {
 	*bed
-	tb   testing.TB
 	bird string // its directory
 }
 
 // newRouterBed makes a network of this thread's own: whoever calls it stays on
 // the thread.
-func newRouterBed(tb testing.TB, t *testing.T, hold string) *routerBed {
+func newRouterBed(tb testing.TB, hold string) *routerBed {
 	tb.Helper()
 	sdktest.Program(tb, "bird")
 	runtime.LockOSThread() // and never unlocked: the thread's network ends with it
@@ -109,7 +108,7 @@ func newRouterBed(tb testing.TB, t *testing.T, hold string) *routerBed {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	r := &routerBed{bed: &bed{t: t, dir: dir, config: filepath.Join(dir, "bed.hcl")}, tb: tb, bird: dir}
+	r := &routerBed{bed: &bed{t: tb, dir: dir, config: filepath.Join(dir, "bed.hcl")}, bird: dir}
 	for name, text := range map[string]string{
 		"bed.hcl": fmt.Sprintf(gobgpConfig, dir, hold),
 		"bird.conf": `
@@ -148,9 +147,9 @@ func newRouterBed(tb testing.TB, t *testing.T, hold string) *routerBed {
 // run starts the daemon and waits until the router has a session with it, and
 // it answers.
 func (r *routerBed) run() {
-	r.tb.Helper()
-	r.daemon = start(r.tb, "run", "--config", r.config)
-	r.daemon.waitLog(r.tb, "session established")
+	r.t.Helper()
+	r.daemon = start(r.t, "run", "--config", r.config)
+	r.daemon.waitLog(r.t, "session established")
 	r.waitUp()
 }
 
@@ -172,7 +171,7 @@ func (r *routerBed) routes() (out []string) {
 }
 
 func (r *routerBed) awaitRoutes(want ...string) {
-	r.tb.Helper()
+	r.t.Helper()
 	for i, w := range want {
 		hop := "192.0.2.66"
 		if strings.Contains(w, ":") {
@@ -187,7 +186,7 @@ func (r *routerBed) awaitRoutes(want ...string) {
 			return
 		}
 	}
-	r.tb.Fatalf("the router has\n%s\nnot\n%s\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"), r.daemon.stderr)
+	r.t.Fatalf("the router has\n%s\nnot\n%s\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"), r.daemon.stderr)
 }
 
 // Samples of a flood come in, its target is a blackhole with the router, people
@@ -197,7 +196,7 @@ func TestAttackToRouter(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a router and its time")
 	}
-	r := newRouterBed(t, t, "3s")
+	r := newRouterBed(t, "3s")
 	r.run()
 	router := startAs(t, program, "traffic", "--send", "sflow", "--to", "127.0.0.1:6343", "--sampling", "10", "--duration", "3s", "--network", "203.0.113.0/24", "--pps", "100",
 		"--attack", "udp_flood,target=203.0.113.7,pps=40000")
@@ -250,7 +249,7 @@ func BenchmarkAttackToRoute(b *testing.B) {
 	// In the first second of a session routes wait for the neighbour's End-of-RIB.
 	const attacks, settled = 100, 3 * time.Second
 	for range b.N {
-		r := newRouterBed(b, nil, "1h")
+		r := newRouterBed(b, "1h")
 		r.run()
 		events := startInto(b, filepath.Join(r.dir, "events"), program, "events", "--follow", "--config", r.config, "--json")
 		args := []string{"traffic", "--send", "sflow", "--to", "127.0.0.1:6343", "--sampling", "10", "--duration", "17s", "--network", "203.0.113.0/24", "--pps", "100"}

@@ -16,7 +16,7 @@ import (
 // bed is a daemon whose floods are files that come and go, and whose peer is a
 // file.
 type bed struct {
-	t                 *testing.T
+	t                 testing.TB
 	dir, config, peer string
 	trigger, text     string
 	daemon            *live
@@ -94,7 +94,7 @@ var bedPlugins = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-func newBed(t *testing.T, hold, more string) *bed {
+func newBed(t testing.TB, hold, more string) *bed {
 	t.Helper()
 	dir := t.TempDir()
 	b := &bed{t: t, dir: dir, peer: filepath.Join(dir, "peer"), trigger: filepath.Join(dir, "flood")}

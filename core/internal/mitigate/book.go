@@ -43,7 +43,8 @@ type book struct {
 // page is what is written together.
 type page struct {
 	store.JournalChange
-	done chan struct{}
+	done  chan struct{}
+	timed bool // it is written in a while, if nobody waits for it before
 }
 
 var errNotOpen = errors.New("the journal is not open")
@@ -55,6 +56,9 @@ const (
 	// keptInMemory bounds what is kept of what is over.
 	keptInMemory = 1000
 	closeTime    = 3 * time.Second
+	// gatherTime is how long what nobody waits for is gathered before it is
+	// written.
+	gatherTime = 20 * time.Millisecond
 )
 
 func newBook(path string, log hclog.Logger, all func() map[string][]byte) *book {
@@ -158,7 +162,10 @@ type storedRecurrence struct {
 }
 
 // write hands over a change and gives what is closed when it has been dealt with.
-func (b *book) write(c *store.JournalChange) <-chan struct{} {
+// What nobody waits for is written a little later, with what comes meanwhile: a
+// request is so written with what the guards say of it, and keeps no disk busy
+// that somebody else waits for.
+func (b *book) write(c *store.JournalChange, now bool) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.path == "" || b.closing {
@@ -171,11 +178,20 @@ func (b *book) write(c *store.JournalChange) <-chan struct{} {
 		b.next.Open, b.next.Rest = map[string][]byte{}, map[string][]byte{}
 	}
 	b.next.merge(c)
+	if now {
+		b.nudge()
+	} else if !b.next.timed {
+		b.next.timed = true
+		time.AfterFunc(gatherTime, b.nudge)
+	}
+	return b.next.done
+}
+
+func (b *book) nudge() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
 	}
-	return b.next.done
 }
 
 // writing is closed when what was handed over before has been dealt with.
@@ -184,6 +200,7 @@ func (b *book) writing() <-chan struct{} {
 	defer b.mu.Unlock()
 	switch {
 	case b.next != nil && b.journal != nil:
+		b.nudge()
 		return b.next.done
 	case b.busy != nil:
 		return b.busy.done
@@ -290,7 +307,7 @@ func (b *book) mend() {
 	default:
 		return
 	}
-	b.write(&store.JournalChange{})
+	b.write(&store.JournalChange{}, true)
 	b.flush()
 }
 
@@ -317,10 +334,7 @@ func (b *book) close() {
 	b.mu.Lock()
 	b.closing = true
 	b.mu.Unlock()
-	select {
-	case b.wake <- struct{}{}:
-	default:
-	}
+	b.nudge()
 	select {
 	case <-b.over:
 	case <-time.After(closeTime):

@@ -137,7 +137,7 @@ func (l *lane) work(ctx context.Context) (more bool) {
 		set = nil
 	}
 	m.mu.Unlock()
-	m.commit() // what is announced is in the journal first
+	m.commit(firstTime) // what is announced is in the journal first
 	call, cancel := context.WithTimeout(ctx, c.timeout)
 	err := p.Sync(call, set)
 	cancel()

@@ -35,8 +35,11 @@ type Options struct {
 
 const (
 	tickEvery = 100 * time.Millisecond
-	// commitTime bounds how long what is to be done waits to be written down
-	// first.
+	// firstTime bounds how long what is to be done waits to be written down
+	// first: it is more than a disk usually takes, and no disk may hold up an
+	// announcement.
+	firstTime = 100 * time.Millisecond
+	// commitTime bounds how long those wait who read what was written.
 	commitTime = time.Second
 	// markEvery is how often the journal is told the time.
 	markEvery = 10 * time.Second
@@ -142,7 +145,7 @@ func (m *Manager) Run(ctx context.Context) {
 	m.mu.Lock()
 	m.marked = 0
 	m.mu.Unlock()
-	m.commit()
+	m.commit(commitTime)
 	m.book.close()
 }
 
@@ -169,7 +172,9 @@ func (m *Manager) turn() {
 	if len(changes) > 0 && m.opt.Changed != nil {
 		m.opt.Changed(changes)
 	}
-	m.commit()
+	m.mu.Lock()
+	m.file(false)
+	m.mu.Unlock()
 }
 
 // restore reads the journal.

@@ -23,18 +23,25 @@ func (m *Machine) previewDue(block string) bool {
 	return false
 }
 
-// commit writes down what has changed, and waits for that, though not for ever.
-func (m *Manager) commit() {
-	m.mu.Lock()
-	var done <-chan struct{}
+// file hands what has changed to the journal, if anything has, and gives what is
+// closed when that has been written; the lock is held.
+func (m *Manager) file(now bool) <-chan struct{} {
 	if c, past, audit := m.pages(); c != nil {
 		m.book.remember(past, audit)
-		done = m.book.write(c)
-	} else {
+		return m.book.write(c, now)
+	}
+	return nil
+}
+
+// commit writes down what has changed, and waits for that, though not for ever.
+func (m *Manager) commit(most time.Duration) {
+	m.mu.Lock()
+	done := m.file(true)
+	if done == nil {
 		done = m.book.writing() // by another goroutine
 	}
 	m.mu.Unlock()
-	t := time.NewTimer(commitTime)
+	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
 	case <-done:
@@ -125,7 +132,7 @@ func (m *Manager) Reports() []sdk.MitigationReport {
 
 // Past lists what is over, newest first.
 func (m *Manager) Past(most int) []sdk.MitigationReport {
-	m.commit()
+	m.commit(commitTime)
 	return newest(m.book, most, (*store.Journal).Past, func(v []byte) (sdk.MitigationReport, bool) {
 		var r plainReport
 		err := json.Unmarshal(v, &r)
@@ -135,7 +142,7 @@ func (m *Manager) Past(most int) []sdk.MitigationReport {
 
 // AuditLog lists what people did, newest first.
 func (m *Manager) AuditLog(most int) []Audit {
-	m.commit()
+	m.commit(commitTime)
 	return newest(m.book, most, (*store.Journal).Audit, func(v []byte) (Audit, bool) {
 		var a Audit
 		return a, json.Unmarshal(v, &a) == nil

@@ -24,6 +24,7 @@ const (
 	FeatureNotifier  = "notifier"
 	FeatureMitigator = "mitigator"
 	FeaturePreview   = "preview"
+	FeatureUnchanged = "unchanged"
 	FeatureInspector = "inspector"
 	FeatureSampler   = "sampler"
 	FeatureTap       = "tap"

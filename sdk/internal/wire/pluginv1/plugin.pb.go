@@ -223,7 +223,7 @@ type DescribeResponse struct {
 	Protocol      uint32                 `protobuf:"varint,5,opt,name=protocol,proto3" json:"protocol,omitempty"` // major of this contract
 	ProtocolMinor uint32                 `protobuf:"varint,6,opt,name=protocol_minor,json=protocolMinor,proto3" json:"protocol_minor,omitempty"`
 	Schema        *Block                 `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
-	Features      []string               `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`                           // notifier, mitigator, inspector, sampler, tap, table, workers, health, state
+	Features      []string               `protobuf:"bytes,8,rep,name=features,proto3" json:"features,omitempty"`                           // notifier, mitigator, preview, unchanged, inspector, sampler, tap, table, workers, health, state
 	TargetBlock   string                 `protobuf:"bytes,10,opt,name=target_block,json=targetBlock,proto3" json:"target_block,omitempty"` // block type whose labels may be named in references
 	Summary       string                 `protobuf:"bytes,11,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4180,8 +4180,11 @@ type Mitigation struct {
 	Attributes        []*Values              `protobuf:"bytes,9,rep,name=attributes,proto3" json:"attributes,omitempty"` // instead of the profile's own
 	By                string                 `protobuf:"bytes,10,opt,name=by,proto3" json:"by,omitempty"`                // who asked for it, if not an attack
 	Reason            string                 `protobuf:"bytes,11,opt,name=reason,proto3" json:"reason,omitempty"`        // theirs
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Only id is set: it is as in the last Sync that the plugin took, on this
+	// connection. Sent to plugins with the feature unchanged only.
+	Unchanged     bool `protobuf:"varint,12,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Mitigation) Reset() {
@@ -4289,6 +4292,13 @@ func (x *Mitigation) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Mitigation) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
 }
 
 type PreviewRequest struct {
@@ -5862,7 +5872,7 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vSyncRequest\x12:\n" +
 	"\adesired\x18\x01 \x03(\v2 .fastnetmon.plugin.v1.MitigationR\adesired\"G\n" +
 	"\fSyncResponse\x127\n" +
-	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\xea\x02\n" +
+	"\aoutcome\x18\x01 \x01(\v2\x1d.fastnetmon.plugin.v1.OutcomeR\aoutcome\"\x88\x03\n" +
 	"\n" +
 	"Mitigation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1b\n" +
@@ -5878,7 +5888,8 @@ const file_fastnetmon_plugin_v1_plugin_proto_rawDesc = "" +
 	"attributes\x12\x0e\n" +
 	"\x02by\x18\n" +
 	" \x01(\tR\x02by\x12\x16\n" +
-	"\x06reason\x18\v \x01(\tR\x06reason\"R\n" +
+	"\x06reason\x18\v \x01(\tR\x06reason\x12\x1c\n" +
+	"\tunchanged\x18\f \x01(\bR\tunchanged\"R\n" +
 	"\x0ePreviewRequest\x12@\n" +
 	"\n" +
 	"mitigation\x18\x01 \x01(\v2 .fastnetmon.plugin.v1.MitigationR\n" +
