@@ -2,9 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,39 +36,17 @@ func labels(t *testing.T, c *corpus.Corpus, o corpus.Options) map[string]labelle
 	return out
 }
 
-// confusion is how often each class was given each label.
-type confusion map[string]map[string]int
-
-func (m confusion) add(class, label string) {
-	if m[class] == nil {
-		m[class] = map[string]int{}
-	}
-	m[class][label]++
-}
-
-func (m confusion) String() string {
-	var b strings.Builder
-	for _, class := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(&b, "%-28s", class)
-		for _, label := range slices.Sorted(maps.Keys(m[class])) {
-			fmt.Fprintf(&b, "  %s %d", label, m[class][label])
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
 // At least 95 of 100 attacks of the corpus get their label, through the whole
 // replay, and ordinary traffic at twice the limit is never called a reflection.
 // The confusion matrix is printed with -v.
 func TestCorpusLabels(t *testing.T) {
 	o := corpusOptions(t, corpusEach())
-	c, m, right := corpus.Attacks(o), confusion{}, 0
+	c, m, right := corpus.Attacks(o), corpus.Confusion{}, 0
 	got := labels(t, c, o)
 	for n := range c.Instances {
 		i := &c.Instances[n]
 		e := got[key(eventTarget(i), i.Direction)]
-		m.add(i.Class, e.Label)
+		m.Add(i.Class, e.Label)
 		if e.Label == i.Label {
 			right++
 		} else {
@@ -82,12 +57,12 @@ func TestCorpusLabels(t *testing.T) {
 	if float64(right) < 0.95*float64(len(c.Instances)) {
 		t.Errorf("%d of %d attacks are labelled right, want 95 %%", right, len(c.Instances))
 	}
-	c, m = corpus.Ordinary(o, 2, 9*time.Second), confusion{}
+	c, m = corpus.Ordinary(o, 2, 9*time.Second), corpus.Confusion{}
 	got = labels(t, c, o)
 	for n := range c.Instances {
 		i := &c.Instances[n]
 		e := got[key(eventTarget(i), i.Direction)]
-		m.add(i.Class, e.Label)
+		m.Add(i.Class, e.Label)
 		bad := strings.HasSuffix(e.Label, "_reflection")
 		for _, p := range e.Evidence.Parts {
 			bad = bad || e.Label == "mixed" && strings.HasSuffix(p.Label, "_reflection")

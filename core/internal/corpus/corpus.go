@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
@@ -76,12 +77,7 @@ func Label(kind gen.Kind) string {
 	if kind == gen.FragmentFlood {
 		return "fragmentation"
 	}
-	const amplification = "_amplification"
-	name := string(kind)
-	if n := len(name) - len(amplification); n > 0 && name[n:] == amplification {
-		return name[:n] + "_reflection"
-	}
-	return name
+	return strings.Replace(string(kind), "_amplification", "_reflection", 1)
 }
 
 // maker makes one corpus.

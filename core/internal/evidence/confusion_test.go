@@ -2,32 +2,19 @@ package evidence
 
 import (
 	"bytes"
-	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/corpus"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 var networks = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("2001:db8::/64")}
-
-// labelOf is what each kind of attack should be called.
-func labelOf(kind gen.Kind) string {
-	switch kind {
-	case gen.FragmentFlood:
-		return labelFragments
-	case gen.Mixed:
-		return labelMixed
-	}
-	return strings.Replace(string(kind), "_amplification", "_reflection", 1)
-}
 
 // seen is how a capture sees an attack.
 type seen string
@@ -162,29 +149,6 @@ func sample(r *traffic.Record, frame []byte, at time.Time) sdk.Sample {
 	}
 }
 
-// matrix counts labels by what was there.
-type matrix map[string]map[string]int
-
-func (m matrix) add(was, label string) {
-	if m[was] == nil {
-		m[was] = map[string]int{}
-	}
-	m[was][label]++
-}
-
-// text prints the matrix, a row each.
-func (m matrix) text() string {
-	var b strings.Builder
-	for _, was := range slices.Sorted(maps.Keys(m)) {
-		fmt.Fprintf(&b, "%-28s", was)
-		for _, label := range slices.Sorted(maps.Keys(m[was])) {
-			fmt.Fprintf(&b, "  %s %d", label, m[was][label])
-		}
-		b.WriteByte('\n')
-	}
-	return b.String()
-}
-
 // instances are the attacks of the corpus: every kind, both families and
 // directions, at twice a limit of 2,000 packets a second, among a host's
 // ordinary traffic of 0.3 of it.
@@ -206,7 +170,7 @@ func instances(yield func(kind gen.Kind, target netip.Addr, direction gen.Direct
 // TestConfusion labels the whole corpus, as packets, samples and flow records,
 // and prints what became of it.
 func TestConfusion(t *testing.T) {
-	results, right, all := map[seen]matrix{}, map[seen]int{}, 0
+	results, right, all := map[seen]corpus.Confusion{}, map[seen]int{}, 0
 	instances(func(kind gen.Kind, target netip.Addr, direction gen.Direction, s *gen.Scenario) {
 		if kind == gen.Carpet {
 			return // it is told of a prefix
@@ -215,10 +179,10 @@ func TestConfusion(t *testing.T) {
 		for as, in := range observe(t, s, target, string(direction), 1300*time.Millisecond) {
 			f := Analyse(in)
 			if results[as] == nil {
-				results[as] = matrix{}
+				results[as] = corpus.Confusion{}
 			}
-			results[as].add(string(kind), f.Label)
-			if f.Label == labelOf(kind) {
+			results[as].Add(string(kind), f.Label)
+			if f.Label == corpus.Label(kind) {
 				right[as]++
 			} else if f.Report != nil {
 				t.Logf("%s %v %s as %s: %s, %v", kind, target, direction, as, f.Label, f.Report.Reasons)
@@ -226,7 +190,7 @@ func TestConfusion(t *testing.T) {
 		}
 	})
 	for as, m := range results {
-		t.Logf("%s: %d of %d right\n%s", as, right[as], all, m.text())
+		t.Logf("%s: %d of %d right\n%s", as, right[as], all, m.String())
 		if float64(right[as]) < 0.95*float64(all) {
 			t.Errorf("%s: %d of %d attacks are labelled right, want 95 %%", as, right[as], all)
 		}
@@ -263,7 +227,7 @@ func TestCarpet(t *testing.T) {
 // TestBenign holds ordinary loads at twice a limit against the labels: none is
 // a reflection.
 func TestBenign(t *testing.T) {
-	results := map[seen]matrix{}
+	results := map[seen]corpus.Confusion{}
 	for n, use := range gen.Uses() {
 		for _, target := range []string{"203.0.113.1", "2001:db8::1"} {
 			for _, direction := range []gen.Direction{gen.Incoming, gen.Outgoing} {
@@ -275,9 +239,9 @@ func TestBenign(t *testing.T) {
 				for as, in := range observe(t, s, addr, string(direction), 1300*time.Millisecond) {
 					f := Analyse(in)
 					if results[as] == nil {
-						results[as] = matrix{}
+						results[as] = corpus.Confusion{}
 					}
-					results[as].add(string(use.Use), f.Label)
+					results[as].Add(string(use.Use), f.Label)
 					if reflects(f) {
 						t.Errorf("%s %v %s as %s is called %s: %v", use.Use, addr, direction, as, f.Label, f.Report.Reasons)
 					}
@@ -286,7 +250,7 @@ func TestBenign(t *testing.T) {
 		}
 	}
 	for as, m := range results {
-		t.Logf("%s\n%s", as, m.text())
+		t.Logf("%s\n%s", as, m.String())
 	}
 }
 

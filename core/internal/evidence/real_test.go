@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastnetmon-go/fastnetmon/core/internal/corpus"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
@@ -16,7 +17,7 @@ import (
 // TestRealCaptures labels attacks that were recorded, by the first hundred
 // packets to their target.
 func TestRealCaptures(t *testing.T) {
-	dir, m := sdktest.Fixtures(t, "attacks"), matrix{}
+	dir, m := sdktest.Fixtures(t, "attacks"), corpus.Confusion{}
 	for file, want := range map[string]string{
 		"amp.UDP.isakmp.pcap": "isakmp_reflection", "amp.UDP.snmp.src161.pcapng": "snmp_reflection",
 		"amp.dns.RRSIG.fragmented.pcap": "dns_reflection", "pkt.TCP.synflood.spoofed.pcap": "syn_flood",
@@ -26,12 +27,12 @@ func TestRealCaptures(t *testing.T) {
 		e.Target = netip.MustParsePrefix("10.10.10.10/32")
 		e.Incoming = []sdk.CounterRate{{Counter: "total", PPS: 1000, BPS: 1e6}, {Counter: "udp", PPS: 1000, BPS: 1e6}}
 		f := Analyse(&Input{Event: e, Samples: all[:min(100, len(all))]})
-		m.add(file, f.Label)
+		m.Add(file, f.Label)
 		if f.Label != want {
 			t.Errorf("%s: %s, want %s: %v", file, f.Label, want, f.Report.Reasons)
 		}
 	}
-	t.Logf("\n%s", m.text())
+	t.Logf("\n%s", m.String())
 }
 
 // toTarget are the packets to the target of a capture file.
