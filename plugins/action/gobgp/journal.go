@@ -1,18 +1,11 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net"
-	"os"
 	"slices"
 	"strings"
-
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
@@ -61,40 +54,4 @@ func (j *journal) save(ours map[routeKey]*route) error {
 	}
 	j.last = texts
 	return nil
-}
-
-// credentials are how gobgpd is spoken to.
-func (s *settings) credentials() (credentials.TransportCredentials, error) {
-	if s.APICA == "" {
-		return insecure.NewCredentials(), nil
-	}
-	c, err := s.tls()
-	if err != nil {
-		return nil, err
-	}
-	return credentials.NewTLS(c), nil
-}
-
-func (s *settings) tls() (*tls.Config, error) {
-	pem, err := os.ReadFile(s.APICA)
-	if err != nil {
-		return nil, err
-	}
-	c := &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12, ServerName: s.APIName}
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate in PEM form", s.APICA)
-	}
-	if c.ServerName == "" {
-		if c.ServerName, _, err = net.SplitHostPort(s.API); err != nil {
-			return nil, err
-		}
-	}
-	if s.APICert != "" {
-		pair, err := tls.LoadX509KeyPair(s.APICert, s.APIKey)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }

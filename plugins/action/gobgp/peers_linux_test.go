@@ -30,7 +30,8 @@ type peer struct {
 	dir     string
 	argv    []string
 	env     []string
-	api     string // of gobgpd
+	api     string   // of gobgpd
+	client  []string // gobgpd's client and how it is reached
 	cmd     *exec.Cmd
 	done    chan struct{}
 	list    func(p *peer, family string) []string // routes of a family, one text each
@@ -52,10 +53,11 @@ type peerOptions struct {
 	password      string
 	restart       bool // graceful restart
 	noFlowSpec    bool
-	connect       bool // it connects to us, on port 179
-	near1         bool // TTL security of one hop
-	passiveTo     int  // gobgpd: the AS of its neighbour, where that is not ours
-	flood         int  // so many routes it has to tell us
+	connect       bool   // it connects to us, on port 179
+	near1         bool   // TTL security of one hop
+	passiveTo     int    // gobgpd: the AS of its neighbour, where that is not ours
+	flood         int    // so many routes it has to tell us
+	cert, key     string // gobgpd: TLS for its API
 }
 
 func (o *peerOptions) complete() {
@@ -309,27 +311,30 @@ func gobgpd(t *testing.T, o peerOptions) *peer {
 		    restart-time = 60
 		  %s
 	`, o.as, newAddress(), o.address, o.near, o.passiveTo, o.password, o.address, !o.connect, o.restart, families.String()))
-	port := sdktest.FreePort(t)
+	port := strconv.Itoa(sdktest.FreePort(t))
 	p := &peer{
-		t: t, name: "gobgpd", address: o.address, near: o.near, dir: dir, list: gobgpRoutes(port), api: "127.0.0.1:" + strconv.Itoa(port),
-		argv: []string{sdktest.Program(t, "gobgpd"), "-f", dir + "/gobgpd.toml", "--api-hosts", "127.0.0.1:" + strconv.Itoa(port), "--pprof-disable"},
+		t: t, name: "gobgpd", address: o.address, near: o.near, dir: dir, list: gobgpRoutes, api: "127.0.0.1:" + port,
+		argv:   []string{sdktest.Program(t, "gobgpd"), "-f", dir + "/gobgpd.toml", "--api-hosts", "127.0.0.1:" + port, "--pprof-disable"},
+		client: []string{sdktest.Program(t, "gobgp"), "-u", "127.0.0.1", "-p", port},
+	}
+	if o.cert != "" {
+		p.argv = append(p.argv, "--tls", "--tls-cert-file", o.cert, "--tls-key-file", o.key)
+		p.client = append(p.client, "--tls", "--tls-ca-file", o.cert)
 	}
 	return p.start()
 }
 
-func gobgpRoutes(port int) func(*peer, string) []string {
-	return func(p *peer, family string) []string {
-		text := p.ask("gobgp", "-u", "127.0.0.1", "-p", strconv.Itoa(port), "-j", "global", "rib", "-a", family)
-		var rib map[string][]json.RawMessage
-		if json.Unmarshal([]byte(text), &rib) != nil {
-			return nil
-		}
-		var out []string
-		for prefix, paths := range rib {
-			for _, x := range paths {
-				out = append(out, prefix+" "+string(x))
-			}
-		}
-		return out
+func gobgpRoutes(p *peer, family string) []string {
+	text := p.ask(append(slices.Clone(p.client), "-j", "global", "rib", "-a", family)...)
+	var rib map[string][]json.RawMessage
+	if json.Unmarshal([]byte(text), &rib) != nil {
+		return nil
 	}
+	var out []string
+	for prefix, paths := range rib {
+		for _, x := range paths {
+			out = append(out, prefix+" "+string(x))
+		}
+	}
+	return out
 }

@@ -157,7 +157,7 @@ func (r *remote) reach(err error) {
 		if st, ok := status.FromError(err); ok {
 			text = st.Message()
 		}
-		text = fmt.Sprintf("gobgpd at %s: %s", r.address, text)
+		text = fmt.Sprintf("gobgpd at %s: %s", r.address, unreached(text))
 	}
 	r.mu.Lock()
 	r.cause = text

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -15,9 +16,16 @@ func drive(p *peer) string { return fmt.Sprintf("api = %q\n%s", p.api, profiles)
 // gobgp runs a command of gobgpd's client.
 func (p *peer) gobgp(args ...string) {
 	p.t.Helper()
-	argv := append([]string{"-u", "127.0.0.1", "-p", p.api[len("127.0.0.1:"):]}, args...)
-	if out, err := exec.Command("gobgp", argv...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(p.client[0], append(slices.Clone(p.client[1:]), args...)...).CombinedOutput(); err != nil {
 		p.t.Fatalf("gobgp %v: %v: %s", args, err, out)
+	}
+}
+
+// answers waits until gobgpd does.
+func (p *peer) answers() {
+	p.t.Helper()
+	if !eventually(patience, func() bool { return p.ask(append(slices.Clone(p.client), "global")...) != "" }) {
+		p.t.Fatal("gobgpd does not answer")
 	}
 }
 
@@ -31,11 +39,7 @@ func TestDrive(t *testing.T) {
 	o.complete()
 	far := bird(t, o)
 	daemon := gobgpd(t, peerOptions{address: o.near, near: o.address, as: ourAS, passiveTo: theirAS})
-	if !eventually(patience, func() bool {
-		return daemon.ask("gobgp", "-u", "127.0.0.1", "-p", daemon.api[len("127.0.0.1:"):], "global") != ""
-	}) {
-		t.Fatal("gobgpd does not answer")
-	}
+	daemon.answers()
 	foreign := func() {
 		daemon.gobgp("global", "rib", "add", "198.51.100.7/32", "nexthop", "192.0.2.1")
 		daemon.gobgp("global", "rib", "add", "203.0.113.9/32", "nexthop", "192.0.2.1")
