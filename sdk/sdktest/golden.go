@@ -5,8 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // Golden compares what a test got with what a file says; with update, which is
@@ -14,7 +12,7 @@ import (
 func Golden(t testing.TB, path, got string, update bool) {
 	t.Helper()
 	if want := goldenFile(t, path, got, update); got != want {
-		t.Errorf("%s differs; run the test with -update and look at the difference (-file +got):\n%s", path, cmp.Diff(want, got))
+		t.Errorf("%s differs; run the test with -update and look at the difference.\ngot:\n%s\nwant:\n%s", path, got, want)
 	}
 }
 
