@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/inprocess"
 	"github.com/fastnetmon-go/fastnetmon/sdk/internal/stdio"
@@ -147,7 +148,7 @@ func (s *server) serveConfig() *plugin.ServeConfig {
 	}
 }
 
-// options limits messages and guards the author's methods. go-plugin takes
+// options limits messages, mends their text and guards the author's methods. go-plugin takes
 // over standard output and error after the handshake; the first call comes
 // after that and puts them right again.
 func (s *server) options() []grpc.ServerOption {
@@ -155,17 +156,34 @@ func (s *server) options() []grpc.ServerOption {
 	unary := func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (resp any, err error) {
 		first.Do(stdio.AfterHandshake)
 		defer s.recovered(info.FullMethod, &err)
-		return next(ctx, req)
+		resp, err = next(ctx, req)
+		mend(resp)
+		return resp, err
 	}
 	streaming := func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
 		first.Do(stdio.AfterHandshake)
 		defer s.recovered(info.FullMethod, &err)
-		return next(srv, stream)
+		return next(srv, mendingStream{stream})
 	}
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
 		grpc.UnaryInterceptor(unary), grpc.StreamInterceptor(streaming),
 	}
+}
+
+// mend makes what a method says fit for the way to the core.
+func mend(message any) {
+	if m, ok := message.(proto.Message); ok {
+		wire.Mend(m.ProtoReflect())
+	}
+}
+
+// mendingStream does so with all that a stream says.
+type mendingStream struct{ grpc.ServerStream }
+
+func (s mendingStream) SendMsg(m any) error {
+	mend(m)
+	return s.ServerStream.SendMsg(m)
 }
 
 func init() {

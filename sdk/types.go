@@ -251,7 +251,7 @@ type Metric struct {
 
 // Finding is what an Inspector found.
 type Finding struct {
-	Label      string
+	Label      string  // small letters, digits, - and _, at most 64: the core makes such a word of any other
 	Confidence float64 // 0 … 1
 	Detail     string
 }

@@ -149,7 +149,7 @@ func writeTable(w io.Writer, columns []column, rows [][]string) error {
 // printable keeps what others have written from steering the terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || !unicode.IsPrint(r) && !unicode.IsSpace(r) {
+		if !unicode.IsPrint(r) { // which no space is but the usual one
 			return ' '
 		}
 		return r

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +79,35 @@ func TestEvidenceOfFiftyVictims(t *testing.T) {
 	l.stop(t)
 }
 
+// checkEvidence wants a file with many of the target's packets and a report
+// beside it.
 func checkEvidence(t *testing.T, path string, target netip.Addr) {
+	t.Helper()
+	if n := checkPacketsTo(t, path, target); n < 50 || n > 100 {
+		t.Errorf("%s has %d packets", path, n)
+	}
+	report, err := os.ReadFile(strings.TrimSuffix(path, ".pcap") + ".txt")
+	labelled := strings.Contains(string(report), "label       ntp_reflection")
+	if err == nil && (!labelled || !strings.Contains(string(report), "\nAttack traffic dump\n")) {
+		t.Errorf("the report beside %s:\n%s", path, report)
+	}
+}
+
+// longestDelay is the longest time from a decision to the line in the log.
+func longestDelay(t *testing.T, l *live, decided map[string]time.Time) (longest time.Duration) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^(\S+) .*attack started: .* target=([0-9.]+)/32 `).FindAllStringSubmatch(l.stderr.String(), -1) {
+		at, err := time.Parse(time.RFC3339, m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, at.Sub(decided[m[2]]))
+	}
+	return longest
+}
+
+// checkPacketsTo wants a file with packets to a target only, and says how many.
+func checkPacketsTo(t *testing.T, path string, target netip.Addr) (n int) {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,47 +119,106 @@ func checkEvidence(t *testing.T, path string, target netip.Addr) {
 		t.Fatal(err)
 	}
 	var parser parse.Parser
-	n := 0
 	for ; ; n++ {
 		data, info, err := r.ReadPacketData()
 		if err != nil {
-			break
+			return n
 		}
 		var p parse.Record
 		if parser.Ethernet(&p, data, info.Length) != parse.OK || p.DstAddr() != target {
 			t.Fatalf("%s: packet %d is to %v", path, n, p.DstAddr())
 		}
 	}
-	if n < 50 || n > 100 {
-		t.Errorf("%s has %d packets", path, n)
-	}
-	report, err := os.ReadFile(strings.TrimSuffix(path, ".pcap") + ".txt")
-	labelled := strings.Contains(string(report), "label       ntp_reflection")
-	if err == nil && (!labelled || !strings.Contains(string(report), "\nAttack traffic dump\n")) {
-		t.Errorf("the report beside %s:\n%s", path, report)
+}
+
+// At one sample in a thousand, fifty victims at once are each told of before
+// anything of their evidence is there; it follows, of each one alone and no more
+// than was asked for. How soon both are is logged.
+func TestEvidenceOfFiftySampledVictims(t *testing.T) {
+	for _, protocol := range []string{"sflow", "ipfix"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			fiftySampled(t, protocol, map[string]string{"sflow": "sflow", "ipfix": "netflow"}[protocol])
+		})
 	}
 }
 
-// At one sample in a thousand the attack is told as soon as it is seen; its
-// evidence, sampled headers, follows. How soon is logged: it is to be less than
-// five seconds.
-func TestEvidenceOfSamples(t *testing.T) {
+func fiftySampled(t *testing.T, protocol, capture string) {
+	const victims, packets = 50, 100
 	dir, port := t.TempDir(), freeUDP(t)
-	block := fmt.Sprintf("capture \"sflow\" \"in\" {\n  listen = [\"127.0.0.1:%d\"]\n}", port)
-	config := write(t, "samples.hcl", fmt.Sprintf(evidenceConfig, dir, 20000, block, "sflow"))
-	l := start(t, "run", "--config", config)
+	told := filepath.Join(dir, "told.jsonl")
+	block := fmt.Sprintf("capture %q \"in\" {\n  listen = [\"127.0.0.1:%d\"]\n}\nexport \"file\" \"told\" {\n  path      = %q\n  snapshots = false\n}", capture, port, told)
+	text := fmt.Sprintf(evidenceConfig, dir, 10000, block, capture)
+	text = strings.Replace(text, "captures = [", "exports  = [export.file.told]\n  captures = [", 1)
+	l := start(t, "run", "--config", write(t, "sampled.hcl", text))
 	l.waitLog(t, "running: captures")
-	began := time.Now()
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		run(t, "traffic", "--send", "sflow", "--to", fmt.Sprintf("127.0.0.1:%d", port), "--sampling", "1000", "--duration", "8s", "--network", "203.0.113.0/24",
-			"--attack", "dns_amplification,target=203.0.113.7,pps=60000")
-	}()
-	l.waitLog(t, "attack started")
-	started := time.Now()
-	l.waitLog(t, "label=dns_reflection")
-	t.Logf("told after %s, labelled %s later", started.Sub(began), time.Since(started))
-	<-sent
+	args := []string{
+		"traffic", "--send", protocol, "--to", fmt.Sprintf("127.0.0.1:%d", port), "--sampling", "1000", "--active", "1s", "--inactive", "500ms",
+		"--duration", "12s", "--network", "203.0.113.0/24", "--hosts", "5", "--pps", "50", "--ipv6", "0",
+	}
+	for i := range victims {
+		args = append(args, "--attack", fmt.Sprintf("dns_amplification,target=203.0.113.%d,pps=60000,start=1s", i+1))
+	}
+	sender := start(t, args...)
+	started, labelled := map[string]time.Time{}, map[string]time.Time{}
+	var evidence time.Duration // from an event to the evidence, the longest
+	limit := time.Now().Add(time.Minute)
+	for read := 0; len(labelled) < victims; time.Sleep(20 * time.Millisecond) {
+		text, _ := os.ReadFile(told) // it may not be there yet
+		lines := bytes.Split(text, []byte("\n"))
+		if time.Now().After(limit) {
+			t.Fatalf("%d of %d victims told of, %d with evidence\n%s", len(started), victims, len(labelled), l.stderr)
+		}
+		for ; read < len(lines)-1; read++ {
+			var e struct {
+				Event, Target, Label string
+				Time                 time.Time
+				Evidence             *struct {
+					Samples, Frames, Flows int
+					Tops                   map[string]struct{ Rows []struct{ Value string } }
+				}
+			}
+			if err := json.Unmarshal(lines[read], &e); err != nil {
+				t.Fatalf("%v: %s", err, lines[read])
+			}
+			switch began, ok := started[e.Target]; {
+			case e.Event == "attack.started":
+				if ok || e.Evidence != nil {
+					t.Errorf("%s: started twice, or only with its evidence", e.Target)
+				}
+				started[e.Target] = e.Time
+			case e.Evidence == nil:
+			case !ok:
+				t.Errorf("%s: evidence of an attack that was not told of", e.Target)
+			default:
+				if e.Evidence.Frames > packets || e.Evidence.Samples > 8*packets || e.Evidence.Samples == 0 || e.Label != "dns_reflection" {
+					t.Errorf("%s, %s: %d samples, %d frames, %d flows", e.Target, e.Label, e.Evidence.Samples, e.Evidence.Frames, e.Evidence.Flows)
+				}
+				if to := e.Evidence.Tops["destinations"].Rows; len(to) != 1 || to[0].Value != e.Target {
+					t.Errorf("the evidence of %s is of %v", e.Target, to)
+				}
+				if _, ok := labelled[e.Target]; !ok {
+					labelled[e.Target] = e.Time
+					evidence = max(evidence, e.Time.Sub(began))
+				}
+			}
+		}
+	}
+	t.Logf("logged %s after the decision at the latest, with evidence %s later", longestDelay(t, l, started), evidence)
+	if protocol == "sflow" {
+		files, err := filepath.Glob(filepath.Join(dir, "state", "evidence", "*.pcap"))
+		if err != nil || len(files) != victims {
+			t.Errorf("%d capture files: %v", len(files), err)
+		}
+		for _, path := range files {
+			target := netip.MustParseAddr(strings.Split(filepath.Base(path), "_")[1])
+			if n := checkPacketsTo(t, path, target); n == 0 || n > packets {
+				t.Errorf("%s has %d packets", path, n)
+			}
+		}
+	}
+	if err := sender.cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
 	l.stop(t)
 }

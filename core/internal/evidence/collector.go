@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -274,13 +275,36 @@ func (x *collection) analyse(complete bool) Finding {
 // inspected adds what inspectors have found. One that is surer than the rules
 // names the attack.
 func (f *Finding) inspected(findings []sdk.Finding) {
-	f.Report.Findings = findings
-	for _, x := range findings {
+	f.Report.Findings = make([]sdk.Finding, len(findings))
+	for i, x := range findings {
+		x.Label, x.Detail = word(x.Label), printable(x.Detail)
+		f.Report.Findings[i] = x
 		if x.Label != "" && x.Confidence > f.Confidence && x.Confidence <= 1 && x.Label != f.Label {
-			f.Report.Reasons = append(f.Report.Reasons, fmt.Sprintf("an inspector is surer than the rules, which say %s: %s", f.Label, printable(x.Detail)))
+			f.Report.Reasons = append(f.Report.Reasons, fmt.Sprintf("an inspector is surer than the rules, which say %s: %s", f.Label, x.Detail))
 			f.Label, f.Confidence = x.Label, x.Confidence
 		}
 	}
+}
+
+// maxLabel bounds a label in octets.
+const maxLabel = 64
+
+// word makes a label of what an inspector says: letters, digits, - and _, as
+// people search for it and programs compare it.
+func word(s string) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '_', r == '-':
+			b.WriteRune(r)
+		case b.Len() > 0 && !strings.HasSuffix(b.String(), "_"):
+			b.WriteByte('_')
+		}
+		if b.Len() == maxLabel {
+			break
+		}
+	}
+	return strings.Trim(b.String(), "_-")
 }
 
 // publish analyses, has inspectors look, writes the files and hands all that

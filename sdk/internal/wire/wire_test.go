@@ -142,3 +142,26 @@ func FuzzDescription(f *testing.F) {
 		}
 	})
 }
+
+// A message goes through whatever names are in it, and what was given to it
+// stays as it is.
+func TestMend(t *testing.T) {
+	cells := []string{"sound", "\xff"}
+	for _, m := range []proto.Message{
+		&pb.InspectResponse{Error: "a\xff", Findings: []*pb.Finding{{Label: "\xfe", Detail: "sound"}}},
+		&pb.TableResponse{Columns: []string{"\xff"}, Rows: []*pb.TableResponse_Row{{Cells: cells}, {}}},
+		&pb.WatchResponse{Message: "\xc3", Workers: []*pb.WorkerLedger{{Dropped: map[string]uint64{"\xff": 1, "sound": 2}}}},
+		&pb.SampleResponse{Sample: &pb.Sample{Exporter: "\xff", Data: []byte{0xff}}},
+	} {
+		if _, err := proto.Marshal(m); err == nil {
+			t.Errorf("%v needs no mending", m)
+		}
+		wire.Mend(m.ProtoReflect())
+		if b, err := proto.Marshal(m); err != nil || len(b) == 0 {
+			t.Errorf("mended: %v", err)
+		}
+	}
+	if cells[1] != "\xff" {
+		t.Error("the author's slice was changed")
+	}
+}
