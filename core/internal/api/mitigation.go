@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/api/apiv1"
@@ -154,6 +155,8 @@ func (q *BanQuery) check() error {
 		return fmt.Errorf("%w: a ban lasts from 1s to %s, not %s", ErrBadQuery, maxBan, q.For)
 	case len(q.Actions) > maxActions:
 		return fmt.Errorf("%w: %d actions: name at most %d", ErrBadQuery, len(q.Actions), maxActions)
+	case strings.TrimSpace(q.Reason) == "":
+		return fmt.Errorf("%w: a ban needs a reason, for those who find it later: say why with --reason", ErrBadQuery)
 	case q.Target.Addr().Is4In6():
 		return fmt.Errorf("%w: %v is an IPv4 address in IPv6: write it as IPv4", ErrBadQuery, q.Target)
 	}

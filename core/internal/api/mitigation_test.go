@@ -111,6 +111,7 @@ func TestBadMitigationQueries(t *testing.T) {
 		"no target":        {For: time.Hour},
 		"mapped":           {Target: netip.MustParsePrefix("::ffff:10.0.0.1/128"), For: time.Hour},
 		"direction":        {Target: target, For: time.Hour, Direction: "sideways"},
+		"no reason":        {Target: target, For: time.Hour, Reason: " "},
 		"a long reason":    {Target: target, For: time.Hour, Reason: strings.Repeat("x", 501)},
 		"too many actions": {Target: target, For: time.Hour, Actions: make([]string, 33)},
 	} {

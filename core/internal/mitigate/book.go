@@ -142,6 +142,7 @@ func (b *book) load() (left legacy, err error) {
 	_ = json.Unmarshal(rest["clock"], &left.last)      // without it all times are as if just written
 	_ = json.Unmarshal(rest["recur"], &left.recur)     // without it nothing is a recurrence
 	_ = json.Unmarshal(rest["refused"], &left.refused) // without it nothing is refused
+	_ = json.Unmarshal(rest["begun"], &left.begun)     // without it none has begun
 	return left, nil
 }
 
@@ -150,6 +151,7 @@ type legacy struct {
 	entries []*entry
 	recur   []storedRecurrence
 	refused []key
+	begun   []time.Duration // when the newest were let pass
 	last    tick
 }
 

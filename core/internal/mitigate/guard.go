@@ -156,18 +156,26 @@ func (t *tally) remove(announced []sdk.Announcement) {
 	}
 }
 
-// crowded says which count has no room for one more, "" where all have.
-func (g *Guard) crowded(t *tally, now time.Duration) string {
-	if t.active >= g.limits.MaxActive {
-		return fmt.Sprintf("%d mitigations are in force, which is max_active", t.active)
+// crowded says which count has no room for so many more, "" where all have.
+func (g *Guard) crowded(t *tally, now time.Duration, more int) string {
+	if t.active+more > g.limits.MaxActive {
+		return fmt.Sprintf("%d mitigations are in force%s", t.active, beyond(more, g.limits.MaxActive, "max_active"))
 	}
 	for len(t.begun) > 0 && now-t.begun[0] >= time.Minute {
 		t.begun = t.begun[1:]
 	}
-	if len(t.begun) >= g.limits.MaxPerMinute {
-		return fmt.Sprintf("%d mitigations began in the last minute, which is max_new_per_minute", len(t.begun))
+	if len(t.begun)+more > g.limits.MaxPerMinute {
+		return fmt.Sprintf("%d mitigations began in the last minute%s", len(t.begun), beyond(more, g.limits.MaxPerMinute, "max_new_per_minute"))
 	}
 	return ""
+}
+
+// beyond says how a count is exceeded by so many more.
+func beyond(more, limit int, name string) string {
+	if more == 1 {
+		return ", which is " + name
+	}
+	return fmt.Sprintf(", and the attack is on %d prefixes: together more than %s, %d", more, name, limit)
 }
 
 // share says of which family too much would be announced, "" of none. One prefix

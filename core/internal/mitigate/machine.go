@@ -43,11 +43,14 @@ type Machine struct {
 	recur    map[key]recurrence
 	earlier  map[key]time.Duration // refused under an earlier daemon; until when an attack is taken for the same
 	refusals bool                  // what is refused has changed
+	begun    bool                  // more have begun
 	tally    tally
 	plugins  map[string]*pluginState // by block
 	changed  []Change
 	dirty    map[string]bool
 	past     []sdk.MitigationReport
+	awaited  string // actions that have not said yet what they protect
+	awaits   time.Duration
 	lost     uint64 // requests that found no room
 	conns    uint64 // that there have been
 }
@@ -91,9 +94,23 @@ func (m *Machine) Attack(a *Attack) {
 		m.attacks[id] = c
 	}
 	wanted := map[key]bool{}
+	for _, part := range a.parts() {
+		m.want(&part, c, wanted)
+	}
+	for k := range c.keys {
+		if !wanted[k] {
+			delete(c.keys, k)
+			m.disown(m.byKey[k], id, &a.Event, "the attack calls the action no more")
+		}
+	}
+}
+
+// want takes what an attack wants done, to all of its target or to a part of it.
+func (m *Machine) want(a *Attack, c *calling, wanted map[key]bool) {
+	id := a.Event.ID
 	for i := range a.Wants {
 		w := &a.Wants[i]
-		k := key{w.Action.String(), a.Event.Target, a.Event.Direction}
+		k := keyOf(w.Action, a)
 		e := m.byKey[k]
 		switch {
 		case w.Do == Drop:
@@ -114,12 +131,6 @@ func (m *Machine) Attack(a *Attack) {
 			c.keys[k] = m.adopt(e, a, w)
 		}
 	}
-	for k := range c.keys {
-		if !wanted[k] {
-			delete(c.keys, k)
-			m.disown(m.byKey[k], id, &a.Event, "the attack calls the action no more")
-		}
-	}
 }
 
 func (e *entry) drop(attack string) { delete(e.attacks, attack) }
@@ -132,10 +143,16 @@ func (m *Machine) request(k key, a *Attack, w *Want, c *calling) {
 	}
 	c.keys[k] = true
 	e := &entry{
-		ID: m.newID(), Action: w.Action, Target: a.Event.Target, Direction: a.Event.Direction, AttackID: a.Event.ID,
+		ID: m.newID(), Action: w.Action, Target: k.Target, Direction: a.Event.Direction, AttackID: a.Event.ID, Whole: k.Whole,
 		Event: a.Event, Subnet: a.Subnet, Rules: w.Rules, Requested: m.now.Wall, attacks: map[string]bool{a.Event.ID: true},
 	}
+	if len(a.Parts) > 1 {
+		e.Group = a.Event.ID + " " + k.Action
+	}
 	m.begin(e)
+	if a.TooMuch != "" {
+		m.hold(e, a.TooMuch, true)
+	}
 }
 
 // begin files a new entry.
@@ -224,7 +241,9 @@ func (m *Machine) disown(e *entry, attack string, last *sdk.Event, cause string)
 		return
 	}
 	e.drop(attack)
-	m.learn(e, last)
+	event := *last
+	event.Target = e.Target // of a target of several prefixes, one
+	m.learn(e, &event)
 	m.dirty[e.ID] = true
 	if len(e.attacks) == 0 && !e.Manual && !e.Desired && e.State != sdk.MitigationReleasing {
 		m.finish(e, cause+" before it was announced")

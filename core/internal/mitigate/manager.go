@@ -192,7 +192,10 @@ func (m *Manager) restore() {
 	}
 	for _, r := range left.recur {
 		r.Until += shift
-		m.machine.recur[key{r.Action, r.Target, r.Direction}] = r.recurrence
+		m.machine.recur[key{Action: r.Action, Target: r.Target, Direction: r.Direction}] = r.recurrence
+	}
+	for _, at := range left.begun {
+		m.machine.tally.begun = append(m.machine.tally.begun, at+shift)
 	}
 	for _, k := range left.refused {
 		m.machine.earlier[k] = m.machine.now.Boot + restartGrace
@@ -237,11 +240,14 @@ func (m *Manager) Down(block string, p Plugin) {
 	m.nudge()
 }
 
-// Reconfigure puts another guard and configuration in force.
-func (m *Manager) Reconfigure(guard *Guard, judge Judge) {
+// Reconfigure puts another guard and configuration in force. Actions that have not
+// said yet what they protect are awaited, for a while, before anything new is
+// announced.
+func (m *Manager) Reconfigure(guard *Guard, judge Judge, awaited []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.machine.now = m.opt.Clock()
+	m.machine.Await(awaited)
 	m.machine.Reconfigure(guard, judge)
 	m.nudge()
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -13,7 +14,7 @@ import (
 // Ban takes what a person asks for. What is there already for the same target
 // and action is theirs from then on, too.
 func (m *Machine) Ban(b *Ban) (id string, err error) {
-	k := key{b.Action.String(), b.Target, b.Direction}
+	k := key{Action: b.Action.String(), Target: b.Target, Direction: b.Direction}
 	until := m.now.Boot + b.For
 	if e := m.byKey[k]; e != nil {
 		if e.State == sdk.MitigationReleasing && !m.recall(e) {
@@ -85,9 +86,26 @@ func (m *Machine) Free(id, who string) error {
 	case e.Hard:
 		return fmt.Errorf("mitigation %s cannot be released: %s; only the configuration can allow that", id, e.Cause)
 	}
-	e.Freed, e.preview, e.tryAt = who, true, 0
-	m.set(e, sdk.MitigationRequested, m.plugin(e.Action.Block).absence("let pass by "+who))
+	for _, e := range m.heldWith(e) {
+		e.Freed, e.preview, e.tryAt = who, true, 0
+		m.set(e, sdk.MitigationRequested, m.plugin(e.Action.Block).absence("let pass by "+who))
+	}
 	return nil
+}
+
+// heldWith lists what is held for the same reason: all prefixes of one attack were
+// judged by their sum, and a person decides about all of them.
+func (m *Machine) heldWith(e *entry) []*entry {
+	out := []*entry{e}
+	if e.Group == "" || e.Hard {
+		return out
+	}
+	for _, o := range m.of(e.Action.Block) {
+		if o != e && o.Group == e.Group && o.State == sdk.MitigationHeld && !o.Hard {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // Refuse gives up something that is held, for as long as its attacks last.
@@ -99,8 +117,10 @@ func (m *Machine) Refuse(id, who string) error {
 	case e.State != sdk.MitigationHeld:
 		return fmt.Errorf("mitigation %s is not held: it is %s", id, e.State)
 	}
-	m.refuse(e)
-	m.finish(e, "refused by "+who)
+	for _, e := range m.heldWith(e) {
+		m.refuse(e)
+		m.finish(e, "refused by "+who)
+	}
 	return nil
 }
 
@@ -143,8 +163,29 @@ func (m *Machine) Reconfigure(guard *Guard, judge Judge) {
 	}
 }
 
+const (
+	// awaitTime is how long nothing new is announced while some action has not
+	// said what it protects; one that does not run keeps the others from
+	// acting no longer.
+	awaitTime  = 10 * time.Second
+	awaitPause = 50 * time.Millisecond
+)
+
+// Await names the actions that have not said yet what nothing may be done
+// against.
+func (m *Machine) Await(blocks []string) {
+	names := strings.Join(blocks, ", ")
+	if len(names) > len(m.awaited) {
+		m.awaits = m.now.Boot + awaitTime
+	}
+	m.awaited = names
+}
+
 // rejudge previews something anew.
 func (m *Machine) rejudge(e *entry) {
+	if !e.Target.IsValid() {
+		return // nothing of it is announced, whatever is configured
+	}
 	e.review()
 	if e.State == sdk.MitigationHeld {
 		if !e.Hard {

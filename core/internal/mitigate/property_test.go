@@ -143,7 +143,7 @@ func (w *world) restart() {
 	}
 	for _, r := range w.recur {
 		r.Until += shift
-		w.m.recur[key{r.Action, r.Target, r.Direction}] = r.recurrence
+		w.m.recur[key{Action: r.Action, Target: r.Target, Direction: r.Direction}] = r.recurrence
 	}
 	w.attacks = map[string]sdk.Event{}
 	w.m.Reconfigure(w.guard, func(*sdk.MitigationReport, *sdk.Event, bool) Verdict { return Verdict{} })

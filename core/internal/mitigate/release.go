@@ -52,6 +52,11 @@ func (m *Machine) Tick(now Moment) {
 			}
 		}
 	}
+	for _, e := range m.byID {
+		if e.judged && !e.Desired {
+			m.judgeGroup(e.Group) // one that it waited for may have gone
+		}
+	}
 	for k, until := range m.earlier {
 		if now.Boot >= until {
 			delete(m.earlier, k)

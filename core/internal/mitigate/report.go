@@ -118,11 +118,11 @@ func (m *Machine) Previews(block string, most int) []Job {
 	}
 	var out []Job
 	for _, e := range m.of(block) {
-		if !e.preview || m.now.Boot < e.tryAt {
+		if !e.due(m.now.Boot) {
 			continue
 		}
-		if !e.Desired && e.Freed == "" {
-			if why := m.guard.crowded(&m.tally, m.now.Boot); why != "" {
+		if !e.Desired && e.Freed == "" && e.Group == "" {
+			if why := m.guard.crowded(&m.tally, m.now.Boot, 1); why != "" {
 				m.hold(e, why, false)
 				continue
 			}
@@ -162,7 +162,13 @@ func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
 		e.anew = e.anew && e.pending == nil // else the pending one is asked about next
 		if !e.Desired {
 			m.set(e, sdk.MitigationRequested, err.Error())
+			m.judgeGroup(e.Group)
 		}
+		return
+	}
+	if m.awaited != "" && m.now.Boot < m.awaits && !e.Desired && e.Freed == "" {
+		e.tryAt = m.now.Boot + awaitPause
+		m.set(e, sdk.MitigationRequested, "it waits to hear what is protected by "+m.awaited)
 		return
 	}
 	e.preview, e.anew, e.tries = e.pending != nil && e.pending != j.event, false, 0
@@ -177,10 +183,22 @@ func (m *Machine) Previewed(j Job, announced []sdk.Announcement, err error) {
 			return
 		}
 		m.hold(e, why, true)
+		m.judgeGroup(e.Group)
 		return
 	}
+	if e.Desired && e.Freed == "" {
+		if why := m.widened(e, announced); why != "" {
+			m.keepBack(e, j.event == &e.Event, announced, why)
+			return
+		}
+	}
 	if !e.Desired && e.Freed == "" {
-		if why := cmp.Or(m.guard.crowded(&m.tally, m.now.Boot), m.guard.share(&m.tally, announced)); why != "" {
+		if e.Group != "" {
+			e.Announced, e.judged = announced, true
+			m.judgeGroup(e.Group)
+			return
+		}
+		if why := cmp.Or(m.guard.crowded(&m.tally, m.now.Boot, 1), m.guard.share(&m.tally, announced)); why != "" {
 			e.Announced = announced
 			m.hold(e, why, false)
 			return
@@ -194,7 +212,7 @@ func (m *Machine) pass(e *entry, event *sdk.Event, announced []sdk.Announcement)
 	if e.Desired {
 		m.tally.remove(e.Announced)
 	}
-	e.Announced = announced
+	e.Announced, e.Kept = announced, ""
 	m.tally.add(announced)
 	if e.pending == event {
 		e.Event, e.pending = *event, nil
@@ -206,13 +224,14 @@ func (m *Machine) pass(e *entry, event *sdk.Event, announced []sdk.Announcement)
 	}
 	e.Desired = true
 	m.tally.begun = append(m.tally.begun, m.now.Boot)
+	m.begun = true
 	m.startHold(e)
 	m.set(e, sdk.MitigationRequested, "told to the plugin")
 }
 
 // hold keeps a mitigation back.
 func (m *Machine) hold(e *entry, why string, hard bool) {
-	e.preview, e.Hard = false, hard
+	e.preview, e.judged, e.Hard = false, false, hard
 	m.set(e, sdk.MitigationHeld, why)
 }
 

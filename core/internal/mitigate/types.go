@@ -68,7 +68,29 @@ type Attack struct {
 	Event  sdk.Event
 	Over   bool
 	Subnet netip.Prefix
-	Wants  []Want
+	// Parts are the prefixes of a target that has several, each of which has a
+	// mitigation of its own; nil: Event.Target is what is acted on.
+	Parts []Part
+	// Whole names a target of several prefixes, and TooMuch says why it cannot be
+	// acted on, if it cannot.
+	Whole, TooMuch string
+	Wants          []Want
+}
+
+// Part is one prefix of a target.
+type Part struct{ Target, Subnet netip.Prefix }
+
+// parts are what an attack is to be acted on, each as if it were all of it.
+func (a *Attack) parts() []Attack {
+	if a.TooMuch != "" || len(a.Parts) == 0 {
+		return []Attack{*a}
+	}
+	out := make([]Attack, len(a.Parts))
+	for i, p := range a.Parts {
+		out[i] = *a
+		out[i].Event.Target, out[i].Subnet = p.Target, p.Subnet
+	}
+	return out
 }
 
 // Ban is what a person asks for.
@@ -108,6 +130,16 @@ type key struct {
 	Action    string
 	Target    netip.Prefix
 	Direction string
+	Whole     string `json:",omitempty"` // of what has no single prefix: its name
+}
+
+// keyOf is that of an action for an attack, or for a part of it.
+func keyOf(action Action, a *Attack) key {
+	k := key{Action: action.String(), Target: a.Event.Target, Direction: a.Event.Direction}
+	if a.TooMuch != "" {
+		k.Target, k.Whole = netip.Prefix{}, a.Whole
+	}
+	return k
 }
 
 // entry is a mitigation. Times are of Moment.Boot; 0 is never.
@@ -122,7 +154,9 @@ type entry struct {
 	Rules     Rules
 	By        string
 	Reason    string
-	Manual    bool // a person wants it, until Until
+	Group     string // it is one of several that one attack has with one action
+	Whole     string // what it is on, where that has no single prefix
+	Manual    bool   // a person wants it, until Until
 	Until     time.Duration
 
 	State     sdk.MitigationState
@@ -138,10 +172,12 @@ type entry struct {
 	Synced    bool          // its plugin may have it
 	Freed     string        // the person who let it pass the guards' counts
 	Hard      bool          // held, and not for a person to release
+	Kept      string        // why it has not come to what its newest event asks for
 	Announced []sdk.Announcement
 
 	attacks  map[string]bool // open ones that want it
 	preview  bool            // to be previewed
+	judged   bool            // the guards have seen what it comes to, and wait for the rest of its group
 	anew     bool            // it is in force, and what that comes to may be another now
 	tryAt    time.Duration   // not before
 	tries    int
@@ -153,7 +189,10 @@ type entry struct {
 	since    time.Duration // of the state
 }
 
-func (e *entry) key() key { return key{e.Action.String(), e.Target, e.Direction} }
+func (e *entry) key() key { return key{e.Action.String(), e.Target, e.Direction, e.Whole} }
+
+// due tells whether it is to be previewed now.
+func (e *entry) due(now time.Duration) bool { return e.preview && now >= e.tryAt && e.Target.IsValid() }
 
 // mitigation is what the plugin gets, for one event or the other.
 func (e *entry) mitigation(event *sdk.Event) sdk.Mitigation {
@@ -168,6 +207,9 @@ func (e *entry) report(now Moment) sdk.MitigationReport {
 	out := sdk.MitigationReport{
 		ID: e.ID, AttackID: e.AttackID, Target: e.Target, Direction: e.Direction, HostGroup: e.Event.HostGroup, Action: e.Action.String(),
 		State: e.State, Cause: e.Cause, Time: e.Since, Requested: e.Requested, By: e.By, Reason: e.Reason, Peers: e.peers,
+	}
+	if e.Kept != "" {
+		out.Cause += "; " + e.Kept
 	}
 	for i := range e.Announced {
 		out.Announcements = append(out.Announcements, e.Announced[i].Text)

@@ -16,7 +16,7 @@ import (
 // previewDue tells whether a plugin is to be asked something.
 func (m *Machine) previewDue(block string) bool {
 	for _, e := range m.byID {
-		if e.preview && e.Action.Block == block && m.now.Boot >= e.tryAt {
+		if e.Action.Block == block && e.due(m.now.Boot) {
 			return true
 		}
 	}
@@ -55,13 +55,13 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	now := m.opt.Clock()
 	past, audit = x.past, m.audit
 	stale := len(x.byID) > 0 && (m.marked == 0 || now.Boot-m.marked >= markEvery)
-	if len(x.dirty)+len(past)+len(audit) == 0 && !stale && !x.refusals {
+	if len(x.dirty)+len(past)+len(audit) == 0 && !stale && !x.refusals && !x.begun {
 		return nil, nil, nil
 	}
 	c = &store.JournalChange{Open: map[string][]byte{}, Rest: map[string][]byte{}}
 	for id := range x.dirty {
 		c.Open[id] = nil
-		if e := x.byID[id]; e != nil {
+		if e := x.byID[id]; e != nil && e.Target.IsValid() {
 			r := e.record()
 			c.Open[id] = r.encode()
 		}
@@ -83,6 +83,10 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	if x.refusals {
 		x.refusals = false
 		c.Rest["refused"] = encode(x.refused())
+	}
+	if x.begun {
+		x.begun = false
+		c.Rest["begun"] = encode(lastOf(x.tally.begun, maxEntries))
 	}
 	c.Rest["clock"] = encode(tick{m.opt.Boot, now.Boot})
 	m.marked = max(now.Boot, 1)
@@ -108,8 +112,10 @@ func (m *Manager) everything() map[string][]byte {
 	defer m.mu.Unlock()
 	out := map[string][]byte{}
 	for id, e := range m.machine.byID {
-		r := e.record()
-		out[id] = r.encode()
+		if e.Target.IsValid() {
+			r := e.record()
+			out[id] = r.encode()
+		}
 	}
 	return out
 }
@@ -344,7 +350,7 @@ func (m *Manager) Ask(ctx context.Context, block string, x sdk.Mitigation) (anno
 	defer m.mu.Unlock()
 	g, t := m.machine.guard, &m.machine.tally
 	if guard = g.forbidden(x.Target, announced); guard == "" {
-		if guard = g.crowded(t, m.opt.Clock().Boot); guard == "" {
+		if guard = g.crowded(t, m.opt.Clock().Boot, 1); guard == "" {
 			guard = g.share(t, announced)
 		}
 	}

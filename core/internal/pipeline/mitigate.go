@@ -15,6 +15,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/detect"
+	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/mitigate"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/plugin"
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -36,13 +37,14 @@ type mitigation struct {
 	cfg       *config.Config
 	targets   map[string][]string       // by action in use: its profiles; nil: it has none
 	protected map[string][]netip.Prefix // by action: what its plugin protects
+	heard     map[string]bool           // actions that have said so
 
 	paged []time.Time // when notifiers were last told, oldest first
 }
 
 func newMitigation(d *Daemon) *mitigation {
 	cfg := d.opt.Config
-	m := &mitigation{d: d, cfg: cfg, protected: map[string][]netip.Prefix{}, over: make(chan struct{})}
+	m := &mitigation{d: d, cfg: cfg, protected: map[string][]netip.Prefix{}, heard: map[string]bool{}, over: make(chan struct{})}
 	m.Manager = mitigate.New(mitigate.Options{
 		Log: d.sys.log, Journal: filepath.Join(cfg.Daemon.StateDir, journalName), Boot: mitigate.BootID(),
 		Guard: m.guard(), Changed: m.changed,
@@ -129,9 +131,9 @@ func (m *mitigation) up(a *action, proc *plugin.Process) {
 	}
 	block := blockName(a.block)
 	m.mu.Lock()
-	if protects := a.setup.Protected; !slices.Equal(m.protected[block], protects) {
-		m.protected[block] = protects
-		m.Reconfigure(m.guard(), m.judge)
+	if protects := a.setup.Protected; !m.heard[block] || !slices.Equal(m.protected[block], protects) {
+		m.protected[block], m.heard[block] = protects, true
+		m.Reconfigure(m.guard(), m.judge, m.awaited())
 	}
 	m.mu.Unlock()
 	m.Up(block, proc.Host(), a.block.Process.Timeout, a.about.Has(host.FeaturePreview))
@@ -159,9 +161,22 @@ func (m *mitigation) reconfigure(cfg *config.Config, s *set) {
 	for block := range m.protected {
 		if _, used := m.targets[block]; !used {
 			delete(m.protected, block)
+			delete(m.heard, block)
 		}
 	}
-	m.Reconfigure(m.guard(), m.judge)
+	m.Reconfigure(m.guard(), m.judge, m.awaited())
+}
+
+// awaited are the actions whose plugins have not said yet what they protect; the
+// lock is held.
+func (m *mitigation) awaited() (out []string) {
+	for block := range m.targets {
+		if !m.heard[block] {
+			out = append(out, block)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // actionOf takes an action's name apart.
@@ -292,7 +307,7 @@ func (m *mitigation) withdraw(ctx context.Context, parts []part) {
 // mitigate tells the mitigations of an attack, whose actions are these; the
 // loop's goroutine calls it, and it waits for nothing.
 func (d *Daemon) mitigate(e *detect.Event, seen *sdk.Event, calls []call) {
-	if d.sys.mitigation == nil || !e.Attack.Target.IsValid() {
+	if d.sys.mitigation == nil {
 		return
 	}
 	a := mitigate.Attack{Event: *seen, Over: e.Type == detect.Ended}
@@ -318,7 +333,7 @@ func (d *Daemon) mitigate(e *detect.Event, seen *sdk.Event, calls []call) {
 	if len(a.Wants) == 0 && !d.mitigated[seen.ID] {
 		return
 	}
-	a.Subnet, _ = d.own.LookupPrefixLPM(e.Attack.Target)
+	d.divide(&a)
 	if d.mitigated == nil {
 		d.mitigated = map[string]bool{}
 	}
@@ -326,6 +341,34 @@ func (d *Daemon) mitigate(e *detect.Event, seen *sdk.Event, calls []call) {
 		delete(d.mitigated, seen.ID)
 	}
 	d.sys.mitigation.Offer(a)
+}
+
+// maxParts is how many prefixes of a hostgroup or network are acted on for one
+// attack. Beyond it the guards' counts, and routers' tables, are no place for it.
+const maxParts = 64
+
+// divide names the prefixes of an attack's target: what has no single one has a
+// mitigation for each of them.
+func (d *Daemon) divide(a *mitigate.Attack) {
+	if a.Event.Target.IsValid() {
+		a.Subnet, _ = d.own.LookupPrefixLPM(a.Event.Target)
+		return
+	}
+	a.Whole = logTarget(&a.Event)
+	of := d.places.ofGroup[a.Event.HostGroup]
+	if a.Event.Scope == engine.ScopeNetwork.String() {
+		of = d.places.ofNetwork[a.Event.Network]
+	}
+	switch n := len(of); {
+	case n == 0:
+		a.TooMuch = a.Whole + " has no prefixes to act on any more"
+	case n > maxParts:
+		a.TooMuch = fmt.Sprintf("%s has %d prefixes, and one attack is acted on with at most %d: name the action in a threshold of scope \"host\" or \"prefix\"", a.Whole, n, maxParts)
+	}
+	for _, p := range of[:min(len(of), maxParts)] {
+		subnet, _ := d.own.LookupPrefixLPM(p)
+		a.Parts = append(a.Parts, mitigate.Part{Target: p, Subnet: subnet})
+	}
 }
 
 // remitigate tells of all open attacks as the configuration has it now; the

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -234,18 +235,45 @@ func (db *DB) version(b *bbolt.DB) (version uint64, err error) {
 
 // putAside gives a damaged file a name with the time.
 func (db *DB) putAside() error {
-	name := db.path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
+	name := db.path + asideMark + time.Now().UTC().Format("20060102T150405Z")
 	for i := 1; ; i++ {
 		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
 			break
 		}
-		name = fmt.Sprintf("%s.damaged-%s-%d", db.path, time.Now().UTC().Format("20060102T150405Z"), i)
+		name = fmt.Sprintf("%s%s%s-%d", db.path, asideMark, time.Now().UTC().Format("20060102T150405Z"), i)
 	}
 	if err := os.Rename(db.path, name); err != nil {
 		return fmt.Errorf("%w, and cannot be set aside: %w", ErrCorrupt, err)
 	}
 	db.aside = name
+	db.thinOut()
 	return nil
+}
+
+// asideMark stands between a damaged file's name and the time.
+const asideMark = ".damaged-"
+
+// keptAside is how many damaged files are kept: the newest ones, since a disk that
+// damages files would be filled by what it has damaged.
+const keptAside = 3
+
+// thinOut removes the oldest of the damaged files. What cannot be removed stays.
+func (db *DB) thinOut() {
+	entries, err := os.ReadDir(filepath.Dir(db.path))
+	if err != nil {
+		return
+	}
+	var kept []string // by name, and so by the time that it was set aside
+	for _, e := range entries {
+		if e.Type().IsRegular() && strings.HasPrefix(e.Name(), filepath.Base(db.path)+asideMark) {
+			kept = append(kept, e.Name())
+		}
+	}
+	for _, name := range kept[:max(0, len(kept)-keptAside)] {
+		if path := filepath.Join(filepath.Dir(db.path), name); path != db.aside { // the clock may have gone back
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // guard runs f and turns what bbolt makes of a damaged file into an error: a

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -280,5 +281,38 @@ func TestAFileTakenAway(t *testing.T) {
 	db.end(t)
 	if err := db.View(func(*bbolt.Tx) error { return nil }); err == nil {
 		t.Error("a closed file could be read")
+	}
+}
+
+// A disk that damages files again and again is not filled by their copies.
+func TestDamagedFilesAreBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	other := filepath.Join(filepath.Dir(path), "y.db.damaged-20200101T000000Z")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * keptAside {
+		old := fmt.Sprintf("%s.damaged-2020010%dT000000Z", path, i+1)
+		if i < 2*keptAside {
+			if err := os.WriteFile(old, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.WriteFile(path, fmt.Appendf(nil, "damaged %d", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		db := open(t, path, Options{}, makeThings)
+		names := asides(t, path)
+		if len(names) > keptAside || !slices.Contains(names, db.SetAside()) {
+			t.Errorf("round %d: there are %q, and %s is new", i, names, db.SetAside())
+		}
+		if kept, err := os.ReadFile(db.SetAside()); err != nil || string(kept) != fmt.Sprintf("damaged %d", i) {
+			t.Errorf("round %d: %q, %v", i, kept, err)
+		}
+		db.end(t)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error("another file's copy was removed:", err)
 	}
 }
