@@ -58,6 +58,7 @@ type peerOptions struct {
 	passiveTo     int    // gobgpd: the AS of its neighbour, where that is not ours
 	flood         int    // so many routes it has to tell us
 	cert, key     string // gobgpd: TLS for its API
+	trace         bool   // BIRD: its log has every route that it is told
 }
 
 func (o *peerOptions) complete() {
@@ -210,6 +211,9 @@ func bird(t *testing.T, o peerOptions) *peer {
 			fmt.Fprintf(&b, "route 20.%d.%d.%d/32 blackhole;\n", i>>16, i>>8&0xff, i&0xff)
 		}
 		export, static = "all", "protocol static { ipv4 { table flood; };\n"+b.String()+"}\n"
+	}
+	if o.trace {
+		options += " debug { routes };"
 	}
 	channels := "ipv4 { import all; export " + export + "; }; ipv6 { import all; export none; };"
 	if !o.noFlowSpec {
