@@ -75,9 +75,10 @@ type coming struct {
 // candidate is the first row that the index gives for a tag. It may be
 // another's: the keys decide.
 type candidate struct {
-	row  *row // nil: none
-	no   uint32
-	wide uint16 // what may be the number + 1 of the sum of its prefix: see wider
+	row   *row // nil: none
+	no    uint32
+	wide  uint16 // what may be the number + 1 of the sum of its prefix: see wider
+	keyed uint8  // where the key of that sum stands + 1, if row is the right one; 0: nowhere
 }
 
 // applyRun takes deltas one after the other: while one is applied, the rows of
@@ -96,7 +97,7 @@ func (e *Engine) applyRun(r *ringState, ds []ring.Delta) {
 			n = e.look(&c, int(k), &ds[k], &lines, n)
 		}
 		if k := uint(i - ahead - ahead/2); k < uint(len(ds)) && e.cur.wide {
-			n = e.reach(&c.rows[k%window], &ds[k], &lines, n)
+			n = e.reach(&c, int(k), &ds[k], &lines, n)
 		}
 		cache.Prefetch(lines[:n])
 		if k := uint(i - 2*ahead); k < uint(len(ds)) {
@@ -127,34 +128,11 @@ func (e *Engine) look(c *coming, i int, d *ring.Delta, lines *[7]uintptr, n int)
 		return n
 	}
 	w := e.row(no - 1)
-	c.rows[i%window] = candidate{w, no - 1, 0}
+	c.rows[i%window] = candidate{w, no - 1, 0, 0}
 	s := &w.dir[d.Direction&1]
 	lines[n] = uintptr(unsafe.Pointer(w))
 	lines[n+1] = uintptr(unsafe.Pointer(s))
 	lines[n+2] = uintptr(unsafe.Pointer(&s.sums))
-	return n + 3
-}
-
-// reach asks for the sum that a delta is for.
-func (e *Engine) reach(c *candidate, d *ring.Delta, lines *[7]uintptr, n int) int {
-	w := c.row
-	if w == nil || w.gen != e.cur.gen || isScoped(w.kind) {
-		return n
-	}
-	sc := e.cur.entries[w.entry].scopes
-	if sc == nil || d.Kind == ring.KindCounter {
-		return n
-	}
-	key, at := sc[family(d)].key(d, 0)
-	if at < 0 {
-		return n
-	}
-	x := &e.wider
-	if c.wide = x.slots[x.home(&key)]; c.wide == 0 {
-		return n
-	}
-	sum := uintptr(unsafe.Pointer(unsafe.SliceData(x.items))) + uintptr(c.wide-1)*unsafe.Sizeof(wide{})
-	lines[n], lines[n+1], lines[n+2] = sum, sum+cache.Line, sum+2*cache.Line
 	return n + 3
 }
 
@@ -295,7 +273,7 @@ func (e *Engine) applyRow(r *ringState, d *ring.Delta, tag uint32, c candidate) 
 	}
 	now := e.entryOfDelta(d, w)
 	counted := ent.cell[family(d)]
-	if now.scopes == nil || !e.widen(r, d, &now.scopes[family(d)], 0, c.wide, counted) {
+	if now.scopes == nil || !e.widen(r, d, &now.scopes[family(d)], 0, c, w, counted) {
 		e.addCell(counted, laneOf(d.Direction, d.Flags), d)
 	}
 	if w == nil {
@@ -405,7 +383,7 @@ func (e *Engine) applyCounter(r *ringState, d *ring.Delta, tag uint32, c candida
 	v.Bytes += d.Bytes
 	now := e.entryOfDelta(d, w)
 	if now.scopes != nil {
-		e.widen(r, d, &now.scopes[family(d)], FirstUser+id, 0, nil)
+		e.widen(r, d, &now.scopes[family(d)], FirstUser+id, candidate{}, w, nil)
 	}
 	if w == nil {
 		return

@@ -63,6 +63,11 @@ type chain struct {
 	no   uint32
 	cell *cell
 	refs []scopeRef
+	// Of the narrowest row, for reach: mask, key.where, and how long an address's
+	// prefix must be for it; all are too short where there is none.
+	mask  [2]uint64
+	where uint64
+	plen  uint16
 }
 
 // scopeID numbers what wider rows have in common, for the engine's lifetime: a
@@ -232,6 +237,10 @@ func refsOf(no int, ent *entry, all []scopeOf, refs map[scopeKey]scopeRef) *scop
 		})
 		for i := len(c.refs) - 2; i >= 0; i-- {
 			c.refs[i].user = c.refs[i].user || c.refs[i+1].user
+		}
+		c.where, c.plen = placeOf(c.no, 0), 256
+		if len(c.refs) > 0 {
+			c.mask, c.plen = c.refs[0].mask, uint16(c.refs[0].plen)
 		}
 	}
 	if out[0].refs == nil && out[1].refs == nil {

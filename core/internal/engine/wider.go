@@ -20,6 +20,7 @@ type wider struct {
 	items []wide
 	slots []uint16 // number + 1 in items
 	seed  [2]uint64
+	keys  [window]wideKey // of the deltas on their way through applyRun
 
 	deepest uint8 // place in a chain among the items
 	spare   wide
@@ -40,12 +41,19 @@ type wide struct {
 	_              uint64
 }
 
+// wideKey is of whole words only: one that is written in halves and compared as a
+// whole has to wait for both.
 type wideKey struct {
-	k0, k1  uint64 // masked address
-	place   uint32 // number of the chain and place in it
-	counter uint32 // of a user counter; 0: the built-in ones
-	what    uint64 // direction, span, smeared or not; of the narrowest row also internal or not, and apart
+	k0, k1 uint64 // masked address
+	where  uint64 // number of the chain and place in it, times 2³², and of a user counter; 0: the built-in ones
+	what   uint64 // direction, span, smeared or not; of the narrowest row also internal or not, and apart
 }
+
+// placeOf is where the built-in counters of a row of a chain are summed up.
+func placeOf(chain uint32, at int) uint64 { return uint64(chain*maxChain+uint32(at)) << 32 }
+
+func (k *wideKey) at() uint8       { return uint8(k.where >> 32 % maxChain) }
+func (k *wideKey) counter() uint32 { return uint32(k.where) }
 
 const (
 	keptFlags = ring.FlagSmeared | ring.FlagInternalRow
@@ -83,27 +91,64 @@ func (c *chain) key(d *ring.Delta, counter uint32) (wideKey, int) {
 	}
 	k0, k1 := words(&d.Addr)
 	mask := &c.refs[at].mask
-	return wideKey{
-		k0: k0 & mask[0], k1: k1 & mask[1], place: c.no*maxChain + uint32(at), counter: counter,
-		what: uint64(d.Direction) | uint64(d.Flags&keptFlags)<<1 | uint64(d.SpanMs)<<16,
-	}, at
+	return wideKey{k0 & mask[0], k1 & mask[1], placeOf(c.no, at) | uint64(counter), whatOf(d)}, at
 }
 
-// widen adds a delta to its sum, of which hint may be the number + 1, and sees to
-// it that it counts for its cell: with the sum where that is of the narrowest row,
-// which many deltas share. It is false where there is no sum for it.
-func (e *Engine) widen(r *ringState, d *ring.Delta, c *chain, counter uint32, hint uint16, cell *cell) bool {
-	key, at := c.key(d, counter)
-	if at < 0 {
-		return false
+func whatOf(d *ring.Delta) uint64 {
+	return uint64(d.Direction) | uint64(d.Flags&keptFlags)<<1 | uint64(d.SpanMs)<<16
+}
+
+// reach asks for the sum that a delta is for, and keeps its key.
+func (e *Engine) reach(c *coming, i int, d *ring.Delta, lines *[7]uintptr, n int) int {
+	w := c.rows[i%window].row
+	if w == nil || w.gen != e.cur.gen || isScoped(w.kind) || d.Kind == ring.KindCounter {
+		return n
 	}
-	if counter == 0 && (at > 0 || cell != c.cell) {
+	sc := e.cur.entries[w.entry].scopes
+	if sc == nil {
+		return n
+	}
+	ch := &sc[family(d)]
+	if uint16(d.PrefixLen) < ch.plen {
+		return n
+	}
+	x := &e.wider
+	k := &x.keys[i%window]
+	k0, k1 := words(&d.Addr)
+	k.k0, k.k1, k.where, k.what = k0&ch.mask[0], k1&ch.mask[1], ch.where, whatOf(d)
+	c.rows[i%window].keyed = uint8(i%window + 1)
+	no := x.slots[x.home(k)]
+	c.rows[i%window].wide = no
+	if no == 0 {
+		return n
+	}
+	sum := uintptr(unsafe.Pointer(unsafe.SliceData(x.items))) + uintptr(no-1)*unsafe.Sizeof(wide{})
+	lines[n], lines[n+1], lines[n+2] = sum, sum+cache.Line, sum+2*cache.Line
+	return n + 3
+}
+
+// widen adds a delta of a row, nil where it has none, to its sum, and sees to it
+// that it counts for its cell: with the sum where that is of the narrowest row,
+// which many deltas share. It is false where there is no sum for it.
+func (e *Engine) widen(r *ringState, d *ring.Delta, c *chain, counter uint32, at candidate, of *row, cell *cell) bool {
+	x := &e.wider
+	var key wideKey
+	narrowest := true
+	if at.keyed != 0 && at.row == of && counter == 0 {
+		key = x.keys[at.keyed-1]
+	} else {
+		var place int
+		if key, place = c.key(d, counter); place < 0 {
+			return false
+		}
+		narrowest = place == 0
+	}
+	if counter == 0 && (!narrowest || cell != c.cell) {
 		e.addCell(cell, laneOf(d.Direction, d.Flags), d)
 		key.what |= apart
 	}
-	x := &e.wider
 	var w *wide
-	if i := int(hint) - 1; uint(i) < uint(len(x.items)) && x.items[i].wideKey == key {
+	if i := int(at.wide) - 1; uint(i) < uint(len(x.items)) && x.items[i].wideKey == key {
 		w = &x.items[i]
 	} else if w = x.find(&key, c); w == nil {
 		e.foldWider()
@@ -126,7 +171,7 @@ func (e *Engine) widen(r *ringState, d *ring.Delta, c *chain, counter uint32, hi
 
 // home is the first slot in which a sum may stand.
 func (x *wider) home(key *wideKey) uint32 {
-	hi, lo := bits.Mul64(key.k0^key.what<<20^x.seed[0], key.k1^uint64(key.place)<<32^uint64(key.counter)^x.seed[1])
+	hi, lo := bits.Mul64(key.k0^key.what<<20^x.seed[0], key.k1^key.where^x.seed[1])
 	return uint32((hi^lo)>>32) & uint32(len(x.slots)-1)
 }
 
@@ -147,7 +192,7 @@ func (x *wider) find(key *wideKey, c *chain) *wide {
 	x.items = x.items[:n+1]
 	x.slots[at] = uint16(n + 1)
 	w := &x.items[n]
-	*w = wide{wideKey: *key, chain: c, at: uint8(key.place % maxChain), slot: uint16(at)}
+	*w = wide{wideKey: *key, chain: c, at: key.at(), slot: uint16(at)}
 	x.deepest = max(x.deepest, w.at)
 	return w
 }
@@ -197,7 +242,7 @@ func (e *Engine) foldGroup(items []wide, at uint8) {
 		if items[i].at != at {
 			continue
 		}
-		if w := &items[i]; at == 0 && w.counter == 0 && w.what&apart == 0 {
+		if w := &items[i]; at == 0 && w.counter() == 0 && w.what&apart == 0 {
 			e.addSum(w.chain.cell, laneOf(w.direction(), w.flags()), w)
 		}
 		e.foldWide(e.wider.ring, &items[i], tags[i])
@@ -211,11 +256,11 @@ func (e *Engine) foldGroup(items []wide, at uint8) {
 // one it returns what is to be folded by itself.
 func (e *Engine) foldUp(w *wide) *wide {
 	next := int(w.at) + 1
-	if next >= len(w.chain.refs) || w.counter != 0 && !w.chain.refs[next].user {
+	if next >= len(w.chain.refs) || w.counter() != 0 && !w.chain.refs[next].user {
 		return nil
 	}
 	key, mask := w.wideKey, &w.chain.refs[next].mask
-	key.k0, key.k1, key.place = key.k0&mask[0], key.k1&mask[1], key.place+1
+	key.k0, key.k1, key.where = key.k0&mask[0], key.k1&mask[1], key.where+1<<32
 	key.what &^= joined
 	to := e.wider.find(&key, w.chain)
 	if to == nil {
@@ -248,8 +293,8 @@ func (e *Engine) foldWide(r *ringState, w *wide, tag uint32) {
 		Kind: ring.KindHost, Direction: w.direction(), Flags: w.flags(), SpanMs: w.spanMs(),
 		Sampling: w.sampling, Packets: w.packets, Bytes: w.bytes,
 	}
-	if w.counter != 0 {
-		e.gainUser(r, to, no, g, &d, w.counter)
+	if w.counter() != 0 {
+		e.gainUser(r, to, no, g, &d, w.counter())
 		return
 	}
 	// A sum may be more than a delta has room for.
