@@ -32,7 +32,7 @@ func TestProgram(t *testing.T) {
 	filter := Program{{Code: 40, K: 12}, {Code: 0x15, JT: 0, JF: 1, K: 0x800}, {Code: 6, K: 99}, {Code: 6}}
 	for _, o := range []Options{{}, {Filter: filter}, {Direction: Transmit, Filter: filter}, {Sampling: 100}, {Direction: Transmit, Sampling: 7, Filter: filter}} {
 		o.normal()
-		p := o.program()
+		p := o.program(traffic.LinkEthernet)
 		if err := p.Check(); err != nil {
 			t.Errorf("%+v: %v", o, err)
 		}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 // Instruction is one instruction of a classic BPF program (bpf(4)).
@@ -109,7 +111,7 @@ var dropAll = Program{{Code: retK}}
 
 // program is what a socket's frames pass in the kernel: direction, sampling,
 // then the configured filter, and at last the snap length.
-func (o *Options) program() Program {
+func (o *Options) program(link traffic.LinkType) Program {
 	var p Program
 	drop := Instruction{Code: retK}
 	if o.Direction == Transmit {
@@ -119,14 +121,27 @@ func (o *Options) program() Program {
 		p = append(p, Instruction{Code: loadAbs, K: adRandom}, Instruction{Code: modK, K: o.Sampling}, Instruction{Code: jumpEqual, JT: 1}, drop)
 	}
 	keep := Instruction{Code: retK, K: uint32(o.SnapLength)}
-	if o.Filter == nil {
+	filter := o.filter(link)
+	if filter == nil {
 		return append(p, keep)
 	}
-	for _, in := range o.Filter {
+	for _, in := range filter {
 		if in.Code == retK && in.K > 0 {
 			in = keep
 		}
 		p = append(p, in)
+	}
+	return p
+}
+
+// filter is the configured filter, as far as the kernel can judge by it.
+func (o *Options) filter(link traffic.LinkType) Program {
+	if o.Expression == nil {
+		return o.Filter
+	}
+	var p Program
+	for _, in := range o.Expression.Kernel(link) {
+		p = append(p, Instruction(in))
 	}
 	return p
 }

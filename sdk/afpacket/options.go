@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/fastnetmon-go/fastnetmon/sdk/pcapfilter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -27,8 +28,11 @@ type Options struct {
 	RingSize    int           // octets of each ring; 0 means DefaultRingSize
 	Delay       time.Duration // how long a frame may wait for company; 0 means DefaultDelay
 	Filter      Program       // which frames the kernel hands over; nil: all
-	Sampling    uint32        // the kernel hands over one frame in so many, at random; 0 and 1: all
-	Mirrored    uint32        // the switch mirrors one frame in so many; 0 and 1: all
+	// Expression says which frames count, by the packet outside all tunnels; nil:
+	// all. The kernel judges as much of it as it can, in place of Filter.
+	Expression *pcapfilter.Program
+	Sampling   uint32 // the kernel hands over one frame in so many, at random; 0 and 1: all
+	Mirrored   uint32 // the switch mirrors one frame in so many; 0 and 1: all
 	// SampleOverload skips frames at random while the ring is more than half
 	// full, and scales those it takes: less is known then, and nothing is lost.
 	SampleOverload bool

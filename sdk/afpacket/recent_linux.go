@@ -80,7 +80,8 @@ func (k *worker) findIn(b []byte, req *sdk.SampleRequest) (found []sdk.Sample) {
 			continue
 		}
 		var r traffic.Record
-		if k.parser.Frame(&r, k.s.link, b[from:from+size:from+size], wire) != traffic.OK {
+		frame := b[from : from+size : from+size]
+		if k.parser.Frame(&r, k.s.link, frame, wire) != traffic.OK || k.o.Expression != nil && !k.wanted(&r, frame, wire, &superFrame{}) {
 			continue
 		}
 		in, out := req.Target.Contains(r.DstAddr()), req.Target.Contains(r.SrcAddr())

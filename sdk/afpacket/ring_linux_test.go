@@ -2,11 +2,13 @@ package afpacket
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/pcapfilter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -111,6 +113,48 @@ func TestRestoreTag(t *testing.T) {
 	}
 	if w.packets != uint64(2*each) || w.octets != 64*w.packets || w.records[0].VLAN != 101 {
 		t.Errorf("%d packets of %d, %d octets, VLAN %d", w.packets, 2*each, w.octets, w.records[0].VLAN)
+	}
+}
+
+// An expression is about the packet outside, whichever counts, and holds for
+// samples too.
+func TestExpressionOutside(t *testing.T) {
+	inner := udpFrame()
+	frame := append(inner[:14:14], 0x45, 0, 0, 66, 0, 1, 0, 0, 64, 4, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2)
+	frame = append(frame, inner[14:]...)
+	for _, c := range []struct {
+		expression string
+		how        traffic.Decapsulation
+		packets    uint64 // of each frame
+		octets     uint64
+	}{
+		{"host 192.0.2.1", traffic.Outer, 1, 66},
+		{"host 192.0.2.1", traffic.Inner, 1, 46},
+		{"host 192.0.2.1", traffic.Both, 2, 66 + 46},
+		{"udp", traffic.Outer, 0, 0},
+		{"udp", traffic.Inner, 0, 0},
+		{"udp", traffic.Both, 0, 0},
+	} {
+		p, err := pcapfilter.Compile(c.expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := Options{Expression: p}
+		o.Parser.Decapsulate(traffic.TunnelIPIP, c.how)
+		s, each := filled(2, frame, nil)
+		var w sink
+		k := over(s, o, &w)
+		for k.round() {
+		}
+		if n := uint64(2 * each); w.packets != c.packets*n || w.octets != c.octets*n {
+			t.Errorf("%s, %v counts: %d packets and %d octets of %d frames", c.expression, c.how, w.packets, w.octets, n)
+		}
+		for _, host := range []string{"192.0.2.2/32", "203.0.113.7/32"} {
+			found := k.findIn(s.block(0), &sdk.SampleRequest{Target: netip.MustParsePrefix(host)})
+			if want := c.packets > 0 && (host[0] == '1') == (c.how != traffic.Inner); (len(found) > 0) != want {
+				t.Errorf("%s, %v counts: %d samples of %s", c.expression, c.how, len(found), host)
+			}
+		}
 	}
 }
 

@@ -329,6 +329,9 @@ func (k *worker) one(b, h []byte, off, base int) {
 	if super.size != 0 {
 		k.segments(r, &super, wire)
 	}
+	if k.o.Expression != nil && !k.wanted(r, frame, wire, &super) {
+		return
+	}
 	if rate := k.rate * k.every; rate > 1 {
 		r.Packets *= uint64(rate)
 		r.Bytes *= uint64(rate)
@@ -340,6 +343,23 @@ func (k *worker) one(b, h []byte, off, base int) {
 	if k.parser.Several() {
 		k.inside(r, frame, k.slots[k.n-1], &super)
 	}
+}
+
+// wanted reports whether the expression holds for a frame: for the packet
+// outside all tunnels, of which r may be another.
+func (k *worker) wanted(r *traffic.Record, frame []byte, wire int, super *superFrame) bool {
+	if !k.parser.Decapsulates() {
+		return k.o.Expression.Match(r)
+	}
+	outer := traffic.Parser{LengthFromFrame: k.parser.LengthFromFrame}
+	var carrier traffic.Record
+	if outer.Frame(&carrier, k.s.link, frame, wire) != traffic.OK {
+		return false
+	}
+	if super.size != 0 {
+		super.apply(&carrier, wire, outer.LengthFromFrame)
+	}
+	return k.o.Expression.Match(&carrier)
 }
 
 // inside adds the packets inside a frame that count besides the one of its

@@ -11,8 +11,11 @@
 package pcapfilter
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 )
 
 // Limits of an expression.
@@ -65,4 +68,15 @@ func (e *Error) Marked() string {
 	}
 	return "  " + string(before) + string(fault) + string(after) + "\n  " +
 		strings.Repeat(" ", len(before)) + strings.Repeat("^", max(1, len(fault)))
+}
+
+// Complaint shows what Compile has said of the expression at a place of a
+// configuration, with its fault marked.
+func Complaint(err error, at diag.Path) diag.Diagnostic {
+	var e *Error
+	if !errors.As(err, &e) {
+		return diag.Errorf(at, "Invalid expression", "%v.", err)
+	}
+	detail := "Column " + e.Error()[len("column "):] + "\n\n" + e.Marked()
+	return diag.Diagnostic{Severity: diag.Error, Summary: "Invalid expression", Detail: detail, Path: at}
 }

@@ -95,6 +95,10 @@ func (p *Parser) DecapsulateBy(names map[string]string) (key string, err error) 
 // others.
 func (p *Parser) Several() bool { return p.both != 0 }
 
+// Decapsulates reports whether a frame may give the record of a packet inside
+// a tunnel.
+func (p *Parser) Decapsulates() bool { return p.into != 0 }
+
 // more collects inner packets.
 type more struct {
 	to []Record

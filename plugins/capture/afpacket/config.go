@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/afpacket"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/pcapfilter"
 )
 
 const (
@@ -38,7 +40,7 @@ type config struct {
 	RingSize       sdk.Size          `hcl:"ring_size,optional" doc:"octets of each worker's ring; 64MiB unless set"`
 	SnapLength     int               `hcl:"snap_length,optional" doc:"octets of a frame that are copied; 2048 unless set"`
 	Delay          time.Duration     `hcl:"delay,optional" doc:"how long a frame waits for company at most; 20ms unless set"`
-	Filter         string            `hcl:"filter,optional" doc:"BPF program that chooses frames in the kernel, as tcpdump -ddd prints it"`
+	Filter         string            `hcl:"filter,optional" doc:"expression of tcpdump, or BPF program as tcpdump -ddd prints it, that chooses frames in the kernel"`
 	Sampling       uint32            `hcl:"sampling,optional" doc:"take one frame in so many, at random, in the kernel"`
 	MirrorSampling uint32            `hcl:"mirror_sampling,optional" doc:"the switch mirrors one frame in so many"`
 	Overload       string            `hcl:"overload,optional" doc:"when frames come faster than they are counted: drop (unless set) or sample"`
@@ -51,6 +53,9 @@ func defaults() config {
 		Sampling: 1, MirrorSampling: 1, Overload: overloadDrop,
 	}
 }
+
+// isProgram tells programs from expressions: they begin with their length.
+var isProgram = regexp.MustCompile(`^\s*\d+\s*[,\n]`)
 
 // options are those of the capture; complaints are about what cannot be read.
 func (c *config) options() (o afpacket.Options, ds diag.Diagnostics) {
@@ -65,11 +70,15 @@ func (c *config) options() (o afpacket.Options, ds diag.Diagnostics) {
 	fault("direction", "Unknown direction")
 	o.Fanout, err = afpacket.ParseFanout(c.Fanout)
 	fault("fanout", "Unknown way to spread frames")
-	if c.Filter != "" {
-		o.Filter, err = afpacket.ParseProgram(c.Filter)
-		if err != nil {
+	switch {
+	case isProgram.MatchString(c.Filter):
+		if o.Filter, err = afpacket.ParseProgram(c.Filter); err != nil {
 			ds = append(ds, diag.Errorf(root.Attr("filter"), "Not a BPF program",
-				"%v. Programs are made of an expression with: tcpdump -y EN10MB -ddd 'udp port 53'. Expressions themselves are read by the capture pcap.", err))
+				"%v. Programs are made of an expression with: tcpdump -y EN10MB -ddd 'udp port 53'. Or write the expression itself.", err))
+		}
+	case c.Filter != "":
+		if o.Expression, err = pcapfilter.Compile(c.Filter); err != nil {
+			ds = append(ds, pcapfilter.Complaint(err, root.Attr("filter")))
 		}
 	}
 	o.Interfaces, o.Workers, o.CPUs = c.Interfaces, c.Workers, c.CPUs

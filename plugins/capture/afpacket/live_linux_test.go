@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/host"
+	"github.com/fastnetmon-go/fastnetmon/sdk/pcapfilter"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 )
 
 // What tcpreplay puts on the wire is counted to the packet and the octet, by
@@ -48,6 +50,55 @@ func TestExact(t *testing.T) {
 			t.Errorf("%d packets, %d octets; sent were %d and %d", got.packets, got.octets, want.packets, want.octets)
 		}
 	})
+}
+
+// What an expression lets through, in the kernel as far as that can judge, is
+// what it lets through of the records of all packets.
+func TestExpressions(t *testing.T) {
+	if !sdktest.InNamespace(t, "tcpreplay") {
+		return
+	}
+	cable(t, place{}, "out", place{}, "in")
+	const packets = 8000
+	file, all, _ := mixed(t, packets)
+	for _, c := range []struct{ expression, more string }{
+		{"vlan and not udp", ""},
+		{"udp and src port 123 or tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn", "workers = 2"},
+		{"ip6 and not host 2001:db8::7 or less 200", "snap_length = 128"},
+		{"not (ip and net 203.0.113.0/25)", "direction = \"both\"\nsampling = 4"},
+	} {
+		t.Run(c.expression, func(t *testing.T) {
+			p, err := pcapfilter.Compile(c.expression)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want count
+			if err := mixture(packets).Packets(func(x *gen.Packet) bool {
+				if p.Match(&x.Record) {
+					want.packets++
+					want.octets += x.Record.Bytes
+				}
+				return true
+			}); err != nil {
+				t.Fatal(err)
+			}
+			if want.packets == 0 || want.packets == all.packets {
+				t.Fatalf("it holds for %d of %d packets", want.packets, all.packets)
+			}
+			h := sdktest.New(t, plugin(), fmt.Sprintf("interfaces = [\"in\"]\nfilter = %q\n%s", c.expression, c.more))
+			col := running(t, h)
+			command(t, "tcpreplay", "-q", "-i", "out", "--pps", "20000", file)
+			got := settled(t, col)
+			exact := got.packets == want.packets && got.octets == want.octets
+			if strings.Contains(c.more, "sampling") { // within five standard deviations
+				diff := float64(got.packets) - float64(want.packets)
+				exact = got.packets%4 == 0 && diff*diff < 25*4*float64(want.packets)
+			}
+			if !exact || len(got.lost) != 0 {
+				t.Errorf("%d packets, %d octets, lost %v; %d with %d octets match", got.packets, got.octets, got.lost, want.packets, want.octets)
+			}
+		})
+	}
 }
 
 // trafgen's packets are counted at a rate that fills many blocks.

@@ -213,16 +213,9 @@ func settled(t *testing.T, c *sdktest.Collection) (got count) {
 // families, with and without tags, and says what is in it.
 func mixed(t *testing.T, packets int) (file string, want count, wire uint64) {
 	t.Helper()
-	s := gen.Scenario{
-		Seed: 7, Duration: time.Second, Networks: []netip.Prefix{netip.MustParsePrefix(our4), netip.MustParsePrefix(our6)},
-		Benign: gen.Benign{PPS: float64(packets) / 2, IPv6: 0.4, VLAN: 0.3},
-		Attacks: []gen.Attack{
-			{Kind: gen.NTPAmplification, Target: netip.MustParseAddr("203.0.113.7"), PPS: float64(packets) / 4},
-			{Kind: gen.SYNFlood, Target: netip.MustParseAddr("2001:db8::7"), PPS: float64(packets) / 4},
-		},
-	}
+	s := mixture(packets)
 	var b bytes.Buffer
-	if _, err := gen.WritePcap(&b, &s); err != nil {
+	if _, err := gen.WritePcap(&b, s); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Packets(func(p *gen.Packet) bool {
@@ -238,4 +231,16 @@ func mixed(t *testing.T, packets int) (file string, want count, wire uint64) {
 		t.Fatal(err)
 	}
 	return file, want, wire
+}
+
+// mixture is the scenario of such a file.
+func mixture(packets int) *gen.Scenario {
+	return &gen.Scenario{
+		Seed: 7, Duration: time.Second, Networks: []netip.Prefix{netip.MustParsePrefix(our4), netip.MustParsePrefix(our6)},
+		Benign: gen.Benign{PPS: float64(packets) / 2, IPv6: 0.4, VLAN: 0.3},
+		Attacks: []gen.Attack{
+			{Kind: gen.NTPAmplification, Target: netip.MustParseAddr("203.0.113.7"), PPS: float64(packets) / 4},
+			{Kind: gen.SYNFlood, Target: netip.MustParseAddr("2001:db8::7"), PPS: float64(packets) / 4},
+		},
+	}
 }

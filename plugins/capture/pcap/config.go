@@ -28,7 +28,7 @@ type config struct {
 	Length      string            `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
 	Decapsulate map[string]string `hcl:"decapsulate,optional" doc:"which packet of a tunnel counts, by kind: outer (unless set), inner or both"`
 
-	Filter      string        `hcl:"filter,optional" doc:"interface: expression of tcpdump that chooses frames (libpcap)"`
+	Filter      string        `hcl:"filter,optional" doc:"interface: expression of tcpdump that chooses frames"`
 	Direction   string        `hcl:"direction,optional" doc:"interface: rx (what comes in, unless set), tx (what goes out) or both"`
 	Promiscuous bool          `hcl:"promiscuous,optional" doc:"interface: take frames for other machines; true unless set"`
 	SnapLength  int           `hcl:"snap_length,optional" doc:"interface: octets of a frame that are copied; 2048 unless set"`

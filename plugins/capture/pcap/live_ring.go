@@ -9,6 +9,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/afpacket"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	"github.com/fastnetmon-go/fastnetmon/sdk/pcapfilter"
 )
 
 // liveName says how frames are taken.
@@ -19,9 +20,14 @@ type kernelRing struct{ *afpacket.Capture }
 
 func newLive(c *capture) live {
 	direction, _ := afpacket.ParseDirection(c.cfg.Direction) // Validate complains
+	var expression *pcapfilter.Program
+	if c.cfg.Filter != "" {
+		expression, _ = pcapfilter.Compile(c.cfg.Filter) // likewise
+	}
 	return kernelRing{afpacket.New(afpacket.Options{
 		Interfaces: []string{c.cfg.Interface}, Direction: direction, Promiscuous: c.cfg.Promiscuous,
 		SnapLength: c.cfg.SnapLength, RingSize: int(c.cfg.Buffer), Delay: c.cfg.Delay, Parser: c.cfg.parser(), Logger: c.log,
+		Expression: expression,
 	})}
 }
 
@@ -51,8 +57,11 @@ func checkLibrary(c *config) (ds diag.Diagnostics) {
 		ds = append(ds, diag.Errorf(root.Attr("interface"), "No libpcap", "Interfaces cannot be captured here: %s.", how))
 	}
 	if c.Filter != "" {
-		ds = append(ds, diag.Errorf(root.Attr("filter"), "No libpcap", "Expressions are compiled by libpcap, and %s. "+
-			"The capture afpacket takes what tcpdump -ddd prints; the filter bpf reads expressions over records.", how))
+		if _, err := pcapfilter.Compile(c.Filter); err != nil {
+			bad := pcapfilter.Complaint(err, root.Attr("filter"))
+			bad.Detail += "\n\nMore expressions are read with libpcap, and " + how + "."
+			ds = append(ds, bad)
+		}
 	}
 	if c.Timestamps != "" {
 		ds = append(ds, diag.Errorf(root.Attr("timestamps"), "No libpcap", "Only libpcap lets choose the clock, and %s.", how))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strings"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -36,7 +35,7 @@ func newFilter(c config, _ sdk.Env) (*filter, error) {
 	ds := c.check()
 	program, err := pcapfilter.Compile(c.Expression)
 	if err != nil {
-		ds = append(ds, complaint(err))
+		ds = append(ds, pcapfilter.Complaint(err, diag.Path{}.Attr("expression")))
 	}
 	if ds.HasErrors() {
 		return nil, ds
@@ -72,16 +71,6 @@ func (c *config) check() (ds diag.Diagnostics) {
 		ds = append(ds, diag.Errorf(attr("class"), "Invalid class", "%d is no class; there are 0 to %d.", *c.Class, maxClasses-1))
 	}
 	return ds
-}
-
-// complaint shows the expression with its fault marked.
-func complaint(err error) diag.Diagnostic {
-	var e *pcapfilter.Error
-	if !errors.As(err, &e) {
-		return diag.Errorf(diag.Path{}.Attr("expression"), "Invalid expression", "%v.", err)
-	}
-	detail := "Column " + e.Error()[len("column "):] + "\n\n" + e.Marked()
-	return diag.Diagnostic{Severity: diag.Error, Summary: "Invalid expression", Detail: detail, Path: diag.Path{}.Attr("expression")}
 }
 
 // NewWorker makes the judge of one capture worker.
