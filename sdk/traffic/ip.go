@@ -1,6 +1,9 @@
 package traffic
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 const (
 	ipv4Header    = 20
@@ -78,6 +81,40 @@ func (p *Parser) ipv4(r *Record, frame []byte, off, wire int, vlan uint16, w *wa
 		}
 	}
 	return OK
+}
+
+// plainMost is how much of a packet plain reads.
+const plainMost = ipv4Header + transportMost
+
+// plain reads a packet of the kind that most are: IPv4 without options, no
+// fragment, with transportMost octets behind its header. false: it is another,
+// or there may be a tunnel to look into.
+func (p *Parser) plain(r *Record, h *[plainMost]byte, wire int, vlan uint16) bool {
+	length := binary.BigEndian.Uint16(h[2:])
+	if h[0] != 0x45 || binary.BigEndian.Uint16(h[6:])&0x3fff != 0 || length < plainMost || p.into != 0 {
+		return false
+	}
+	*r = Record{}
+	binary.LittleEndian.PutUint64(r.Src[8:], mapped|uint64(binary.LittleEndian.Uint32(h[12:]))<<32)
+	binary.LittleEndian.PutUint64(r.Dst[8:], mapped|uint64(binary.LittleEndian.Uint32(h[16:]))<<32)
+	r.Packets, r.Sampling = 1, 1
+	r.Bytes = uint64(length)
+	if p.LengthFromFrame {
+		r.Bytes = uint64(wire)
+	}
+	protocol := h[9]
+	r.Protocol, r.TTL, r.ToS, r.VLAN = protocol, h[8], h[1], vlan
+	switch protocol {
+	case ProtoTCP:
+		r.TCPFlags = h[ipv4Header+13]
+	case ProtoUDP:
+	default:
+		transport(r, h[ipv4Header:])
+		return true
+	}
+	ports := bits.RotateLeft32(binary.BigEndian.Uint32(h[ipv4Header:]), 16)
+	r.SrcPort, r.DstPort = uint16(ports), uint16(ports>>16) // one store
+	return true
 }
 
 // ipv6 parses the IPv6 header at off (RFC 8200).

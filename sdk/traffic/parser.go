@@ -168,8 +168,15 @@ func (p *Parser) ethernet(r *Record, frame []byte, wire int) Outcome {
 		return Truncated
 	}
 	kind := binary.BigEndian.Uint16(frame[12:])
-	if kind == etherIPv6 {
+	switch kind {
+	case etherIPv6:
 		return p.ipv6(r, frame, etherHeader, max(wire, len(frame)), 0, nil)
+	case etherVLAN:
+		const tag = etherHeader + 4
+		if len(frame) >= tag+plainMost && binary.BigEndian.Uint16(frame[tag-2:]) == etherIPv4 &&
+			p.plain(r, (*[plainMost]byte)(frame[tag:]), max(wire, len(frame)), binary.BigEndian.Uint16(frame[etherHeader:])&0x0fff) {
+			return OK
+		}
 	}
 	return p.ether(r, frame, etherHeader, max(wire, len(frame)), kind, nil)
 }
@@ -237,6 +244,10 @@ func (p *Parser) mpls(r *Record, frame []byte, off, wire int, vlan uint16, w *wa
 		bottom := frame[off+2]&1 != 0
 		off += 4
 		if bottom {
+			if len(frame) >= off+plainMost && int(binary.BigEndian.Uint16(frame[off+2:])) <= wire-off &&
+				p.plain(r, (*[plainMost]byte)(frame[off:]), wire, vlan) {
+				return OK
+			}
 			return p.pseudowire(r, frame, off, wire, vlan, w)
 		}
 	}
