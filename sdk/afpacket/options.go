@@ -22,6 +22,8 @@ type Options struct {
 	Interfaces  []string
 	Workers     int // rings for each interface; 0 means 1
 	Fanout      Fanout
+	Spread      Program // with FanoutCBPF: what it returns is the worker, modulo their number
+	SpreadFile  string  // with FanoutEBPF: a program that is pinned there (bpf(2), BPF_OBJ_PIN)
 	Direction   Direction
 	Promiscuous bool
 	SnapLength  int           // octets of a frame that the kernel copies; 0 means DefaultSnapLength
@@ -97,9 +99,11 @@ const (
 	FanoutRollover                   // the next one when a ring is full
 	FanoutRandom                     // at random
 	FanoutQueueMapping               // by the card's receive queue
+	FanoutCBPF                       // as a classic BPF program says
+	FanoutEBPF                       // as an extended one says
 )
 
-var fanouts = []string{"hash", "lb", "cpu", "rollover", "random", "queue_mapping"}
+var fanouts = []string{"hash", "lb", "cpu", "rollover", "random", "queue_mapping", "cbpf", "ebpf"}
 
 func (f Fanout) String() string { return fanouts[f] }
 
@@ -114,9 +118,13 @@ func ParseFanout(s string) (Fanout, error) {
 
 // SplitsFlows reports whether frames of one flow reach several workers, each of
 // which then counts it as a flow of its own. With cpu and queue_mapping a card
-// decides, which keeps flows together.
+// decides, which keeps flows together; of programs nobody knows.
 func (f Fanout) SplitsFlows() bool {
-	return f == FanoutLoadBalance || f == FanoutRollover || f == FanoutRandom
+	switch f {
+	case FanoutLoadBalance, FanoutRollover, FanoutRandom, FanoutCBPF, FanoutEBPF:
+		return true
+	}
+	return false
 }
 
 // CheckName says what is wrong with the name of an interface, whether there is

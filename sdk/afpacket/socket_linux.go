@@ -168,11 +168,16 @@ func (s *socket) makeRing(delay time.Duration) error {
 
 // filter attaches a program, in place of the one before.
 func (s *socket) filter(p Program) error {
+	return attach(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, p)
+}
+
+// attach hands a program to the kernel, as an option of a socket.
+func attach(fd, level, option int, p Program) error {
 	filter := make([]unix.SockFilter, len(p))
 	for i, in := range p {
 		filter[i] = unix.SockFilter{Code: in.Code, Jt: in.JT, Jf: in.JF, K: in.K}
 	}
-	return unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+	return unix.SetsockoptSockFprog(fd, level, option, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
 // failure is what has gone wrong with the socket since it was asked last.

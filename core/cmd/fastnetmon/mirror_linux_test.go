@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -207,7 +208,7 @@ func packetsOf(tb testing.TB, path string, target netip.Prefix, direction string
 	}
 	for parser := new(parse.Parser); ; n++ {
 		data, info, err := r.ReadPacketData()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n
 		}
 		var p parse.Record

@@ -144,3 +144,36 @@ func packetsCounted(t *testing.T, config, prefix string, host int) int {
 	}
 	return 0
 }
+
+// Limits in flows are refused beside a fanout that splits flows over workers,
+// where it stands, and beside nothing else.
+func TestCheckFlowsOverWorkers(t *testing.T) {
+	t.Parallel()
+	for settings, refused := range map[string]bool{
+		"workers = 2": false, "fanout = \"lb\"": false, "workers = 2\nfanout = \"lb\"": true,
+		"workers = 2\nfanout = \"cbpf\"\nfanout_program = \"1,6 0 0 1\"": true,
+	} {
+		config := write(t, "flows.hcl", fmt.Sprintf(`
+network "ours" {
+  prefixes = ["203.0.113.0/24"]
+}
+hostgroup "default" {
+  networks = [network.ours]
+  threshold "flood" {
+    fps = 1000
+  }
+}
+capture "afpacket" "mirror" {
+  interfaces = ["lo"]
+%s
+}
+pipeline "main" {
+  captures = [capture.afpacket.mirror]
+}
+`, settings))
+		r := run(t, "check", "--config", config)
+		if told := strings.Contains(r.stdout+r.stderr, "Flows are split over workers") && strings.Contains(r.stdout+r.stderr, "flows.hcl line 11"); told != refused || (r.code != 0) != refused {
+			t.Errorf("%s: exit status %d\n%s%s", settings, r.code, r.stdout, r.stderr)
+		}
+	}
+}

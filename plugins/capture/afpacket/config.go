@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
@@ -35,7 +36,8 @@ type config struct {
 	Length         string            `hcl:"length,optional" doc:"octets that count: ip (the IP header's length, unless set) or frame"`
 	Decapsulate    map[string]string `hcl:"decapsulate,optional" doc:"which packet of a tunnel counts, by kind: outer (unless set), inner or both"`
 	Workers        int               `hcl:"workers,optional" doc:"rings, each with a thread of its own, for each interface; 1 unless set"`
-	Fanout         string            `hcl:"fanout,optional" doc:"how frames are spread over workers: hash (unless set), cpu, queue_mapping, lb, rollover or random"`
+	Fanout         string            `hcl:"fanout,optional" doc:"how frames are spread over workers: hash (unless set), cpu, queue_mapping, lb, rollover, random, cbpf or ebpf"`
+	FanoutProgram  string            `hcl:"fanout_program,optional" doc:"cbpf: BPF program as tcpdump -ddd prints them, which returns the worker; ebpf: file of a pinned one"`
 	CPUs           []int             `hcl:"cpus,optional" doc:"processors that the workers are tied to, in turn; those of the interface's NUMA node unless set"`
 	RingSize       sdk.Size          `hcl:"ring_size,optional" doc:"octets of each worker's ring; 64MiB unless set"`
 	SnapLength     int               `hcl:"snap_length,optional" doc:"octets of a frame that are copied; 2048 unless set"`
@@ -70,6 +72,9 @@ func (c *config) options() (o afpacket.Options, ds diag.Diagnostics) {
 	fault("direction", "Unknown direction")
 	o.Fanout, err = afpacket.ParseFanout(c.Fanout)
 	fault("fanout", "Unknown way to spread frames")
+	if err == nil {
+		ds = append(ds, c.spread(&o)...)
+	}
 	switch {
 	case isProgram.MatchString(c.Filter):
 		if o.Filter, err = afpacket.ParseProgram(c.Filter); err != nil {
@@ -89,6 +94,27 @@ func (c *config) options() (o afpacket.Options, ds diag.Diagnostics) {
 		ds = append(ds, diag.Errorf(root.Attr("decapsulate").Key(key), "Unknown decapsulation", "%v.", err))
 	}
 	return o, ds
+}
+
+// spread reads the program of the fanout modes that have one.
+func (c *config) spread(o *afpacket.Options) (ds diag.Diagnostics) {
+	at := diag.Path{}.Attr("fanout_program")
+	switch o.Fanout {
+	case afpacket.FanoutCBPF:
+		var err error
+		if o.Spread, err = afpacket.ParseProgram(c.FanoutProgram); err != nil {
+			ds = append(ds, diag.Errorf(at, "Not a BPF program", "%v. With fanout = \"cbpf\" a program says which worker gets a frame.", err))
+		}
+	case afpacket.FanoutEBPF:
+		if o.SpreadFile = c.FanoutProgram; !filepath.IsAbs(o.SpreadFile) {
+			ds = append(ds, diag.Errorf(at, "Not a pinned program", "%q is no absolute path. With fanout = \"ebpf\" it is that of a program which is pinned, such as /sys/fs/bpf/spread.", o.SpreadFile))
+		}
+	default:
+		if c.FanoutProgram != "" {
+			ds = append(ds, diag.Errorf(at, "Program without effect", "With fanout = %q no program is asked. Write \"cbpf\" or \"ebpf\", or remove fanout_program.", c.Fanout))
+		}
+	}
+	return ds
 }
 
 // Validate checks what the schema cannot.

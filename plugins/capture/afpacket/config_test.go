@@ -11,6 +11,25 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 )
 
+// Only modes that keep flows whole can tell how many there are.
+func TestSplitsFlows(t *testing.T) {
+	for fanout, splits := range map[string]bool{
+		"hash": false, "cpu": false, "queue_mapping": false, "lb": true, "random": true, "rollover": true, "cbpf": true, "ebpf": true,
+	} {
+		for _, workers := range []int{1, 2} {
+			cfg := defaults()
+			cfg.Interfaces, cfg.Fanout, cfg.Workers = []string{"lo"}, fanout, workers
+			k, err := newCapture(cfg, sdk.Env{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := k.SplitsFlows(); got != (splits && workers > 1) {
+				t.Errorf("%s over %d workers: %v", fanout, workers, got)
+			}
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("packet sockets are Linux's")
@@ -34,6 +53,11 @@ func TestValidate(t *testing.T) {
 		"not there":        {func(c *config) { c.Interfaces = []string{"lo1"} }, "interfaces[0]", `did you mean "lo"`},
 		"direction":        {func(c *config) { c.Direction = "in" }, "direction", `"rx"`},
 		"fanout":           {func(c *config) { c.Fanout = "rss" }, "fanout", "queue_mapping"},
+		"spread by BPF":    {func(c *config) { c.Fanout, c.FanoutProgram = "cbpf", "1,6 0 0 1" }, "", ""},
+		"spread by eBPF":   {func(c *config) { c.Fanout, c.FanoutProgram = "ebpf", "/sys/fs/bpf/spread" }, "", ""},
+		"no BPF":           {func(c *config) { c.Fanout = "cbpf" }, "fanout_program", "which worker"},
+		"no eBPF":          {func(c *config) { c.Fanout, c.FanoutProgram = "ebpf", "spread" }, "fanout_program", "absolute path"},
+		"program unused":   {func(c *config) { c.FanoutProgram = "1,6 0 0 1" }, "fanout_program", "\"cbpf\""},
 		"length":           {func(c *config) { c.Length = "wire" }, "length", `"frame"`},
 		"overload":         {func(c *config) { c.Overload = "block" }, "overload", `"sample"`},
 		"no worker":        {func(c *config) { c.Workers = 0 }, "workers", "1 to 64"},
