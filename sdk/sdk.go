@@ -75,7 +75,8 @@ type Mitigator interface {
 // Previewer is a Mitigator that can tell what a mitigation would come to. The
 // core asks before it syncs and when the mitigation's event has changed, and
 // keeps back what a guard forbids. One without it is taken to drop all traffic
-// to the target and nothing else. An error means that it cannot be done.
+// to the target and nothing else. An error means that it cannot be done. It may
+// be called before Start, of a plugin that is only asked.
 type Previewer interface {
 	Preview(ctx context.Context, m Mitigation) ([]Announcement, error)
 }

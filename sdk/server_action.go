@@ -46,7 +46,7 @@ type mitigatorServer struct {
 }
 
 func (m mitigatorServer) Preview(ctx context.Context, req *pb.PreviewRequest) (*pb.PreviewResponse, error) {
-	inst, done, err := m.s.use("Preview")
+	inst, done, err := m.s.useConfigured("Preview")
 	if err != nil {
 		return nil, err
 	}

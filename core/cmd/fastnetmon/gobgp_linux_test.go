@@ -239,7 +239,27 @@ func TestAttackToRouter(t *testing.T) {
 	r.awaitRoutes("2001:db8::9/128")
 	mustRun(t, "unban", "--all", "--config", r.config)
 	r.awaitRoutes()
+	tried := func() {
+		t.Helper()
+		got := run(t, "action", "test", "gobgp.edge.blackhole", "--config", r.config, "--announce", "203.0.113.11", "--for", "0s")
+		if got.code != 0 || !strings.Contains(got.stdout, "10.77.0.2: active") || !strings.Contains(got.stdout, "taken back") {
+			t.Errorf("status %d: %s%s", got.code, got.stdout, got.stderr)
+		}
+		r.awaitRoutes()
+	}
+	tried()
 	r.daemon.stop(t)
+	if got := mustRun(t, "action", "test", "gobgp.edge.blackhole", "--config", r.config, "--target", "203.0.113.11").stdout; !strings.Contains(got, "203.0.113.11/32 next hop 192.0.2.66") {
+		t.Errorf("asked alone: %s", got)
+	}
+	tried() // by the plugin alone
+	log, err := os.ReadFile(filepath.Join(r.dir, "bird.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(log), "added [best] 203.0.113.11/32"); n != 2 {
+		t.Errorf("the router had the route %d times, not twice", n)
+	}
 }
 
 // BenchmarkAttackToRoute measures from attack.started to the route in the

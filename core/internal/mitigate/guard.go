@@ -1,6 +1,7 @@
 package mitigate
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
@@ -74,6 +75,16 @@ func family(p netip.Prefix) int {
 func addresses(p netip.Prefix) float64 { return math.Ldexp(1, p.Addr().BitLen()-p.Bits()) }
 
 var familyNames = [2]string{"IPv4", "IPv6"}
+
+// Judge says what would keep back something that is announced alone, "" nothing.
+func (g *Guard) Judge(target netip.Prefix, announced []sdk.Announcement) string {
+	return g.judge(&tally{}, 0, target, announced)
+}
+
+// judge says what would keep back one more.
+func (g *Guard) judge(t *tally, now time.Duration, target netip.Prefix, announced []sdk.Announcement) string {
+	return cmp.Or(g.forbidden(target, announced), g.crowded(t, now, 1), g.share(t, announced))
+}
 
 // forbidden says why something is never announced, "" where it may be. It is
 // for the configuration to change, not for a person to pass by.

@@ -348,11 +348,5 @@ func (m *Manager) Ask(ctx context.Context, block string, x sdk.Mitigation) (anno
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	g, t := m.machine.guard, &m.machine.tally
-	if guard = g.forbidden(x.Target, announced); guard == "" {
-		if guard = g.crowded(t, m.opt.Clock().Boot, 1); guard == "" {
-			guard = g.share(t, announced)
-		}
-	}
-	return announced, guard, nil
+	return announced, m.machine.guard.judge(&m.machine.tally, m.opt.Clock().Boot, x.Target, announced), nil
 }

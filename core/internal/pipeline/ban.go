@@ -154,14 +154,18 @@ func (d *Daemon) actionNamed(name string) (config.Reference, *action, error) {
 
 // decided waits, for as long as a person does, until it is decided what becomes
 // of mitigations.
-func (d *Daemon) decided(ctx context.Context, ids []string) (out []sdk.MitigationReport) {
+func (d *Daemon) decided(ctx context.Context, ids []string) []sdk.MitigationReport {
+	return decidedBy(ctx, d.sys.mitigation.Manager, ids)
+}
+
+func decidedBy(ctx context.Context, m *mitigate.Manager, ids []string) (out []sdk.MitigationReport) {
 	ctx, cancel := context.WithTimeout(ctx, decideTime)
 	defer cancel()
 	for {
 		var open []string
 		var waiting []sdk.MitigationReport
 		for _, id := range ids {
-			r, ok := d.sys.mitigation.Report(id)
+			r, ok := m.Report(id)
 			switch {
 			case !ok:
 			case r.State == sdk.MitigationRequested || r.State == sdk.MitigationReleasing:
@@ -240,22 +244,25 @@ func (d *Daemon) TestAction(ctx context.Context, name string, target netip.Prefi
 	if !a.holds() {
 		return lines, failed, nil
 	}
-	refs := []config.Reference{ref}
-	if ref.Target == "" {
-		for _, label := range a.block.Targets(a.about.TargetBlock) {
-			one := ref
-			one.Target = label
-			refs = append(refs[:len(refs):len(refs)], one)
-		}
-		if len(refs) > 1 {
-			refs = refs[1:]
-		}
-	}
-	for _, one := range refs {
+	for _, one := range a.profilesOf(ref) {
 		more, bad := d.wouldDo(ctx, one, &e, subnet)
 		lines, failed = append(lines, more...), failed || bad
 	}
 	return lines, failed, nil
+}
+
+// profilesOf are a reference with each of the profiles that it may mean.
+func (p *prepared) profilesOf(ref config.Reference) []config.Reference {
+	labels := p.block.Targets(p.about.TargetBlock)
+	if ref.Target != "" || len(labels) == 0 {
+		return []config.Reference{ref}
+	}
+	out := make([]config.Reference, len(labels))
+	for i, label := range labels {
+		out[i] = ref
+		out[i].Target = label
+	}
+	return out
 }
 
 // answered puts into words how an action took an event.
@@ -277,14 +284,19 @@ func (d *Daemon) wouldDo(ctx context.Context, ref config.Reference, e *sdk.Event
 		ID: testAttack, AttackID: e.ID, Target: e.Target, Direction: e.Direction, Profile: ref.Target, Event: *e, Requested: e.Time,
 		Subnet: subnet, Attributes: rules.Attributes,
 	})
+	return wouldAnnounce(ref, e.Target, announced, guard, err)
+}
+
+// wouldAnnounce puts into words what an action would do.
+func wouldAnnounce(ref config.Reference, target netip.Prefix, announced []sdk.Announcement, guard string, err error) (lines []string, failed bool) {
 	if err != nil {
-		return []string{fmt.Sprintf("%s for %s: nothing: %v", ref, sdk.TargetText(e.Target), err)}, true
+		return []string{fmt.Sprintf("%s for %s: nothing: %v", ref, sdk.TargetText(target), err)}, true
 	}
 	for _, a := range announced {
-		lines = append(lines, fmt.Sprintf("%s for %s: %s", ref, sdk.TargetText(e.Target), a.Text))
+		lines = append(lines, fmt.Sprintf("%s for %s: %s", ref, sdk.TargetText(target), a.Text))
 	}
 	if guard != "" {
-		lines = append(lines, fmt.Sprintf("%s for %s: a guard would hold it: %s", ref, sdk.TargetText(e.Target), guard))
+		lines = append(lines, fmt.Sprintf("%s for %s: a guard would hold it: %s", ref, sdk.TargetText(target), guard))
 	}
 	return lines, false
 }
