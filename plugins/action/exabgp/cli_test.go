@@ -101,7 +101,7 @@ func TestProtected(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"198.51.100.1/32", "192.0.2.66/32", "2001:db8:ffff::1/128"}
+	want := []string{"198.51.100.1/32", "192.0.2.66/32", "2001:db8:ffff::1/128", "192.0.2.99/32"}
 	got := a.Protected()
 	for i, p := range got {
 		if len(got) != len(want) || p.String() != want[i] {
@@ -135,7 +135,7 @@ func TestMistakes(t *testing.T) {
 		{func(c *config) { c.Timeout = 0 }, "timeout", "100ms"},
 		{func(c *config) { c.Neighbors = []netip.Addr{netip.IPv4Unspecified()} }, "neighbors[0]", "nobody"},
 		{func(c *config) { c.Announce = nil }, "", "announce"},
-		{func(c *config) { c.Announce = append(c.Announce, c.Announce[0]) }, "announce[8]", "two announce blocks"},
+		{func(c *config) { c.Announce = append(c.Announce, c.Announce[0]) }, "announce[9]", "two announce blocks"},
 		{one(func(a *announce.Block) { a.Prefix = "all" }), "announce[0].prefix", `"subnet"`},
 		{one(func(a *announce.Block) { a.PrefixLength = []int{24} }), "announce[0].prefix_length", "[24, 48]"},
 		{one(func(a *announce.Block) { a.PrefixLength = []int{24, 200} }), "announce[0].prefix_length[1]", "128"},

@@ -161,7 +161,9 @@ func everything() []sdk.Mitigation {
 		mitigation("six", "2001:db8::5/128", "blackhole"),
 		labelled(mitigation("ntp", "203.0.113.7/32", "discard"), "ntp_reflection"), labelled(mitigation("syn", "203.0.113.8/32", "limit"), "syn_flood"),
 		labelled(mitigation("frag", "203.0.113.9/32", "mark"), "fragmentation"), labelled(mitigation("vrf", "203.0.113.10/32", "divert"), "ack_flood"),
-		labelled(mitigation("icmp6", "2001:db8::6/128", "discard"), "icmp_flood"),
+		labelled(mitigation("icmp6", "2001:db8::6/128", "discard"), "icmp_flood"), labelled(mitigation("syn6", "2001:db8::7/128", "limit"), "syn_flood"),
+		labelled(mitigation("gre6", "2001:db8::8/128", "mark"), "gre_flood"), labelled(mitigation("vrf6", "2001:db8::9/128", "divert"), "udp_flood"),
+		labelled(mitigation("scrub", "203.0.113.11/32", "scrubber"), "udp_flood"),
 	}
 }
 
@@ -174,8 +176,13 @@ func (l *lab) wantEverything() {
 		[]string{"[destination: 203.0.113.7/32][protocol: ==udp][source-port: ==123]", "[discard]"},
 		[]string{"[destination: 203.0.113.8/32][protocol: ==tcp][tcp-flags: S&!A]", "[rate: 125000"},
 		[]string{"[destination: 203.0.113.9/32][fragment: is-fragment first-fragment last-fragment]", "[remark: 10]"},
-		[]string{"[destination: 203.0.113.10/32][protocol: ==tcp][tcp-flags: !F&!S&!R&!P&A][packet-length: <=400]", "[redirect: 65001:100]"})
-	l.want("ipv6-flowspec", []string{"[destination: 2001:db8::6/128/0]", "58", "[discard]"})
+		[]string{"[destination: 203.0.113.10/32][protocol: ==tcp][tcp-flags: !F&!S&!R&!P&A][packet-length: <=400]", "[redirect: 65001:100]"},
+		[]string{"[destination: 203.0.113.11/32][protocol: ==udp]", "Extcomms"}) // it leads there by its next hop, which gobgpd drops
+	l.want("ipv6-flowspec",
+		[]string{"[destination: 2001:db8::6/128/0]", "58", "[discard]"},
+		[]string{"[destination: 2001:db8::7/128/0]", "tcp", "[tcp-flags: S&!A]", "[rate: 125000"},
+		[]string{"[destination: 2001:db8::8/128/0]", "gre", "[remark: 10]"},
+		[]string{"[destination: 2001:db8::9/128/0]", "udp", "[redirect: 65001:100]"})
 }
 
 func (l *lab) wantNothing() {

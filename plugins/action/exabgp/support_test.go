@@ -135,6 +135,7 @@ func profiles() []announce.Block {
 		{Name: "limit", Prefix: announce.PrefixHost, Then: announce.RateLimit, BytesPerSecond: &limit},
 		{Name: "mark", Prefix: announce.PrefixHost, Then: announce.Mark, DSCP: &dscp},
 		{Name: "divert", Prefix: announce.PrefixHost, Then: announce.Redirect, Redirect: "65001:100"},
+		{Name: "scrubber", Prefix: announce.PrefixHost, Then: announce.Redirect, Redirect: "192.0.2.99"},
 	}
 }
 

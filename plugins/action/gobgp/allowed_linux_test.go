@@ -200,7 +200,7 @@ func TestNothingElseLeaves(t *testing.T) {
 	}
 	rounds, syncs, seed := 4, 12, uint64(7)
 	if os.Getenv("FASTNETMON_SOAK") == "1" {
-		rounds, syncs, seed = 100, 50, uint64(time.Now().UnixNano())
+		rounds, syncs, seed = 30, 40, uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))

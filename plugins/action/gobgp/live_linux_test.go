@@ -136,16 +136,19 @@ func TestAllRules(t *testing.T) {
 		}
 		n4, n6 = n4+1, n6+1
 	}
-	for profile, six := range map[string]bool{"limit": false, "vrf": false, "scrubber": false, "scrubber6": true, "mark": false} {
-		target := "198.51.100.1/32"
-		if six {
-			target = "2001:db8:2::1/128"
+	for _, x := range []struct{ profile, target, label string }{
+		{"limit", "198.51.100.1/32", "syn_flood"}, {"limit", "2001:db8:2::1/128", "syn_flood"},
+		{"vrf", "198.51.100.1/32", "udp_flood"}, {"vrf", "2001:db8:2::1/128", "udp_flood"},
+		{"mark", "198.51.100.1/32", "gre_flood"}, {"mark", "2001:db8:2::1/128", "gre_flood"},
+		{"scrubber", "198.51.100.1/32", "icmp_flood"}, {"scrubber6", "2001:db8:2::1/128", "icmp_flood"},
+	} {
+		if strings.Contains(x.target, ":") {
 			n6++
 		} else {
 			n4++
 		}
-		m := mitigate(profile, target, profile)
-		m.Event.Label = map[string]string{"limit": "syn_flood", "vrf": "udp_flood", "scrubber": "icmp_flood", "scrubber6": "icmp_flood", "mark": "gre_flood"}[profile]
+		m := mitigate(x.profile+x.target, x.target, x.profile)
+		m.Event.Label = x.label
 		all = append(all, m)
 	}
 	all = append(all, mitigate("rich", "203.0.113.200/32", "rich"), mitigate("rich too", "203.0.113.201/32", "rich"))
@@ -159,14 +162,23 @@ func TestAllRules(t *testing.T) {
 				t.Errorf("%s has %d rules of %s, want %d: %q", p.name, len(p.routes(family)), family, n, p.routes(family))
 			}
 		}
-		rules := strings.Join(p.routes("ipv4-flowspec"), "\n")
-		for _, want := range map[string][]string{
-			"bird":   {"0x80060000, 0x47f42400", "(generic, 0x8008fde9, 0x64)", "0x80090000, 0x8", "0x10c, 192.0.2.99"},
-			"gobgpd": {`"rate":125000`, `"subtype":8`, `"subtype":9`, "192.0.2.99"},
-			"frr":    {"125000", "65001:100", "192.0.2.99", "8"},
-		}[p.name] {
-			if !strings.Contains(rules, want) {
-				t.Errorf("%s: %s is missing in\n%s", p.name, want, rules)
+		for family, wants := range map[string]map[string][]string{
+			"ipv4-flowspec": {
+				"bird":   {"0x80060000, 0x47f42400", "(generic, 0x8008fde9, 0x64)", "0x80090000, 0x8", "0x10c, 192.0.2.99"},
+				"gobgpd": {`"rate":125000`, `"subtype":8`, `"subtype":9`, "192.0.2.99"},
+				"frr":    {"FS:rate 125000", "redirect VRF RT:65001:100", "192.0.2.99", "FS:marking 8"},
+			},
+			"ipv6-flowspec": {
+				"bird":   {"0x80060000, 0x47f42400", "(generic, 0x8008fde9, 0x64)", "0x80090000, 0x8"},
+				"gobgpd": {`"rate":125000`, `"subtype":8`, `"subtype":9`, "2001:db8::99"},
+				"frr":    {"FS:rate 125000", "redirect VRF RT:65001:100", "FS:marking 8", "UNK:0, 12"}, // redirection to an IPv6 address
+			},
+		} {
+			rules := strings.Join(p.routes(family), "\n")
+			for _, want := range wants[p.name] {
+				if !strings.Contains(rules, want) {
+					t.Errorf("%s: %s is missing in\n%s", p.name, want, rules)
+				}
 			}
 		}
 		p.wantRoutes("ipv4", map[string]string{
