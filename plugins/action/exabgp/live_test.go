@@ -247,6 +247,7 @@ func TestLiveCLI(t *testing.T) {
 	b.until("six", sdk.MitigationActive, "")
 	l.kill("gobgpd")
 	b.sync(everything()[:4]...)
+	b.until("six", sdk.MitigationPending, "the session is down")
 	l.gobgpd()
 	l.want("ipv6", []string{"2001:db8::5/128"})
 	b.until("six", sdk.MitigationActive, "")

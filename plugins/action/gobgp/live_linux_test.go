@@ -137,10 +137,14 @@ func TestAllRules(t *testing.T) {
 		n4, n6 = n4+1, n6+1
 	}
 	for _, x := range []struct{ profile, target, label string }{
-		{"limit", "198.51.100.1/32", "syn_flood"}, {"limit", "2001:db8:2::1/128", "syn_flood"},
-		{"vrf", "198.51.100.1/32", "udp_flood"}, {"vrf", "2001:db8:2::1/128", "udp_flood"},
-		{"mark", "198.51.100.1/32", "gre_flood"}, {"mark", "2001:db8:2::1/128", "gre_flood"},
-		{"scrubber", "198.51.100.1/32", "icmp_flood"}, {"scrubber6", "2001:db8:2::1/128", "icmp_flood"},
+		{"limit", "198.51.100.1/32", "syn_flood"},
+		{"limit", "2001:db8:2::1/128", "syn_flood"},
+		{"vrf", "198.51.100.1/32", "udp_flood"},
+		{"vrf", "2001:db8:2::1/128", "udp_flood"},
+		{"mark", "198.51.100.1/32", "gre_flood"},
+		{"mark", "2001:db8:2::1/128", "gre_flood"},
+		{"scrubber", "198.51.100.1/32", "icmp_flood"},
+		{"scrubber6", "2001:db8:2::1/128", "icmp_flood"},
 	} {
 		if strings.Contains(x.target, ":") {
 			n6++

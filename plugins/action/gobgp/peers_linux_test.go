@@ -59,6 +59,7 @@ type peerOptions struct {
 	flood         int    // so many routes it has to tell us
 	cert, key     string // gobgpd: TLS for its API
 	trace         bool   // BIRD: its log has every route that it is told
+	limit         int    // BIRD: with more IPv4 routes than these it ends the session for good
 }
 
 func (o *peerOptions) complete() {
@@ -215,7 +216,11 @@ func bird(t *testing.T, o peerOptions) *peer {
 	if o.trace {
 		options += " debug { routes };"
 	}
-	channels := "ipv4 { import all; export " + export + "; }; ipv6 { import all; export none; };"
+	limit := ""
+	if o.limit > 0 {
+		limit = fmt.Sprintf("receive limit %d action disable; ", o.limit)
+	}
+	channels := "ipv4 { import all; " + limit + "export " + export + "; }; ipv6 { import all; export none; };"
 	if !o.noFlowSpec {
 		channels += " flow4 { import all; export none; }; flow6 { import all; export none; };"
 	}

@@ -29,8 +29,9 @@ type relay struct {
 	outer, inner net.Conn
 	in           *bufio.Reader // what the neighbour says; our OPEN is with it already
 
-	mu    sync.Mutex
-	cause error // why it ended: the first that was found
+	mu          sync.Mutex
+	cause       error // why it ended: the first that was found
+	heard, said bool  // the neighbour's first KEEPALIVE, and gobgp's
 }
 
 // notified is the end of a session by a NOTIFICATION.
@@ -47,6 +48,19 @@ func (r *relay) run() error {
 	both.Go(func() { r.end(r.outward()) })
 	both.Wait()
 	return r.cause
+}
+
+// agreed notes that a side has taken the other one's OPEN. With both the session
+// is established.
+func (r *relay) agreed(side *bool) {
+	r.mu.Lock()
+	before := r.heard && r.said
+	*side = true
+	now := r.heard && r.said
+	r.mu.Unlock()
+	if now && !before {
+		r.s.established()
+	}
 }
 
 // end closes both sides. A NOTIFICATION says more than the end that follows.
@@ -100,7 +114,7 @@ func (r *relay) inward() error {
 		case bgp.BGP_MSG_KEEPALIVE:
 			if opened && !established {
 				established = true
-				r.s.established()
+				r.agreed(&r.heard)
 			}
 		case bgp.BGP_MSG_NOTIFICATION:
 			_ = r.toInner(msg)
@@ -156,6 +170,8 @@ func (r *relay) outward() error {
 			return broken(err)
 		}
 		switch msg[18] {
+		case bgp.BGP_MSG_KEEPALIVE:
+			r.agreed(&r.said)
 		case bgp.BGP_MSG_UPDATE:
 			m, err := bgp.ParseBGPMessage(msg)
 			if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -99,6 +101,66 @@ func TestTrouble(t *testing.T) {
 		came.wantRoutes("ipv4-flowspec", "203.0.113.5/32")
 	}
 	plain.wantRoutes("ipv4", "203.0.113.5/32")
+}
+
+// birdc runs a command of BIRD's client.
+func (p *peer) birdc(words ...string) {
+	p.t.Helper()
+	if out := p.ask(append([]string{"birdc", "-s", p.dir + "/ctl"}, words...)...); out == "" {
+		p.t.Fatalf("birdc %q failed", words)
+	}
+}
+
+// A neighbour that refuses says why, and has everything once its fault is
+// mended: another AS number in its configuration, an operator who shut the
+// session down, more routes than it takes.
+func TestRefusalsHeal(t *testing.T) {
+	if !inNamespace(t, "bird", "gobgpd") {
+		return
+	}
+	wrong, shut, full := gobgpd(t, peerOptions{as: 65099}), bird(t, peerOptions{}), bird(t, peerOptions{limit: 2})
+	h := sdktest.New(t, plugin(), self()+neighborBlock(wrong, "")+neighborBlock(shut, "")+neighborBlock(full, ""))
+	w := watch(t, h)
+	var all []sdk.Mitigation
+	for i := range 3 {
+		all = append(all, mitigate(fmt.Sprint(i), fmt.Sprintf("203.0.113.%d/32", i), "blackhole"))
+	}
+	sync1(t, h, all[:2]...)
+	w.wantPeer("0", wrong.address, sdk.MitigationPending, "bad peer as")
+	w.wantPeer("1", full.address, sdk.MitigationActive, "")
+	w.wantPeer("1", shut.address, sdk.MitigationActive, "")
+
+	for range 2 {
+		shut.birdc("disable", "fnm", `"maintenance"`)
+		w.wantPeer("1", shut.address, sdk.MitigationPending, "administrative shutdown")
+		shut.birdc("enable", "fnm")
+		w.wantPeer("1", shut.address, sdk.MitigationActive, "")
+		shut.wantRoutes("ipv4", "203.0.113.0/32", "203.0.113.1/32")
+	}
+
+	sync1(t, h, all...)
+	w.wantPeer("2", full.address, sdk.MitigationPending, "maximum number of prefixes")
+	w.wantPeer("2", shut.address, sdk.MitigationActive, "")
+	w.want("2", sdk.MitigationActive, full.address+": no session")
+	sync1(t, h, all[1:]...)
+	full.birdc("enable", "fnm")
+	w.wantPeer("2", full.address, sdk.MitigationActive, "")
+	full.wantRoutes("ipv4", "203.0.113.1/32", "203.0.113.2/32")
+
+	path := filepath.Join(wrong.dir, "gobgpd.toml")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong.kill()
+	writeFile(t, path, strings.Replace(string(text), "as = 65099", fmt.Sprintf("as = %d", theirAS), 1))
+	wrong.start()
+	w.wantPeer("2", wrong.address, sdk.MitigationActive, "")
+	wrong.wantRoutes("ipv4", "203.0.113.1/32", "203.0.113.2/32")
+	if !eventually(patience, func() bool { return h.Health().Message == "" }) {
+		t.Errorf("health: %q", h.Health().Message)
+	}
+	w.want("2", sdk.MitigationActive, "")
 }
 
 // Passwords are on the wire, IPv6 carries sessions too, and a neighbour with
