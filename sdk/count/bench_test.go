@@ -229,3 +229,41 @@ func benchAdd(b *testing.B, hosts uint64) {
 		b.Fatalf("%d packets", got)
 	}
 }
+
+// BenchmarkSteady is a moderate rate over many hosts: 10,000 records in each window
+// of 50 ms, of 100,000 hosts alike, so that most rows wait for their 200 ms.
+func BenchmarkSteady(b *testing.B) {
+	const perFlush, batch, hosts = 10_000, 50, 100_000
+	rng := rand.New(rand.NewPCG(7, 7))
+	table := NewTable(mustCompile(b, benchPlan(false)))
+	sink := &nullSink{}
+	records := make([]traffic.Record, 1<<18/batch*batch)
+	for i := range records {
+		records[i] = traffic.Record{
+			Packets: 1, Bytes: 500, Protocol: 6, Src: outsideAddr(rng, false).As16(), Dst: hostAddr(rng.Uint64N(hosts), false).As16(),
+		}
+	}
+	now, n := int64(1e9), 0
+	run := func() {
+		at := n % len(records)
+		table.Add(records[at:at+batch], now)
+		if n += batch; n%perFlush == 0 {
+			now += tickNanos
+			table.Flush(sink, Window{End: now})
+		}
+	}
+	for n < 2*len(records) {
+		run()
+	}
+	start, used := n, processor(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		run()
+	}
+	used = processor(b) - used
+	b.ReportMetric(float64(used.Nanoseconds())/float64(n-start), "cpu-ns/record")
+	table.Flush(sink, Window{End: now + tickNanos, All: true})
+	if sink.packets != uint64(n) {
+		b.Fatalf("%d records in, %d out", n, sink.packets)
+	}
+}

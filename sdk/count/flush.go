@@ -43,6 +43,7 @@ type flushScratch struct {
 	chosen   []uint32
 	rest     []uint32
 	looks    []look  // at the dirty rows
+	known    int     // looks that are of an earlier flush: right where the row was not touched since
 	byHeat   [66]int // rows
 	costHeat [66]int // deltas
 	samples  uint64  // raw ones in what the flush takes
@@ -183,15 +184,16 @@ func (t *Table) choose(end uint32, all bool, room int) (chosen []uint32, cost in
 			}
 		}
 		if !due || heat < fit {
-			s.rest = append(s.rest, n)
 			s.held += uint64(l.samples)
+			s.looks[len(s.rest)] = *l // which is no earlier one
+			s.rest = append(s.rest, n)
 			continue
 		}
 		s.chosen = append(s.chosen, n)
 		s.samples += uint64(l.samples)
 		cost += c
 	}
-	t.dirty, s.rest = s.rest, t.dirty
+	t.dirty, s.rest, s.known = s.rest, t.dirty, len(s.rest)
 	return s.chosen, cost
 }
 
@@ -208,32 +210,51 @@ func cut(byHeat *[66]int, budget int) (heat, left int) {
 	return -1, left
 }
 
-// lookAtDirty reads every dirty row once: what is far from the processor is
-// asked for in time.
+// lookAtDirty reads every dirty row that has gained something since the last look:
+// what is far from the processor is asked for in time.
 func (t *Table) lookAtDirty() {
 	s := &t.scratch
-	s.looks = slices.Grow(s.looks[:0], len(t.dirty))[:len(t.dirty)]
+	s.looks = slices.Grow(s.looks[:s.known], len(t.dirty)-s.known)[:len(t.dirty)]
+	var group, next [groupSize]uint32 // places in dirty: of rows that have been asked for, and that will be
 	var lines [groupSize]uintptr
-	for from := 0; from < len(t.dirty); from += groupSize {
-		next := t.dirty[min(from+groupSize, len(t.dirty)):min(from+2*groupSize, len(t.dirty))]
-		for i, n := range next {
-			lines[i&(groupSize-1)] = uintptr(unsafe.Pointer(&t.rows[n]))
+	asked, n := 0, 0
+	for i, no := range t.dirty {
+		touched, bit := &t.touched[no/64], uint64(1)<<(no%64)
+		if i < s.known && *touched&bit == 0 {
+			continue
 		}
-		cache.Prefetch(lines[:len(next)])
-		for i, n := range t.dirty[from:min(from+groupSize, len(t.dirty))] {
-			r := &t.rows[n]
-			p := &t.plan.places[r.place]
-			l := look{samples: r.samples, first: r.first, cost: uint16(t.cost(n, r)), heat: uint8(r.heat())}
-			switch {
-			case r.packets > p.hotPackets || r.bytes > p.hotBytes || r.flows > p.hotFlows:
-				l.heat = heatLimit
-			default:
-				l.warm = r.packets > p.hotPackets/warmShare || r.bytes > p.hotBytes/warmShare || r.flows > p.hotFlows/warmShare
-			}
-			s.looks[from+i] = l
-			s.byHeat[l.heat]++
-			s.costHeat[l.heat] += int(l.cost)
+		*touched &^= bit
+		next[n], lines[n] = uint32(i), uintptr(unsafe.Pointer(&t.rows[no]))
+		if n++; n == groupSize {
+			cache.Prefetch(lines[:n])
+			t.look(group[:asked])
+			group, asked, n = next, n, 0
 		}
+	}
+	cache.Prefetch(lines[:n])
+	t.look(group[:asked])
+	t.look(next[:n])
+	for i := range s.looks {
+		l := &s.looks[i]
+		s.byHeat[l.heat]++
+		s.costHeat[l.heat] += int(l.cost)
+	}
+}
+
+// look reads dirty rows, given by their places in the list.
+func (t *Table) look(places []uint32) {
+	for _, i := range places {
+		n := t.dirty[i]
+		r := &t.rows[n]
+		p := &t.plan.places[r.place]
+		l := look{samples: r.samples, first: r.first, cost: uint16(t.cost(n, r)), heat: uint8(r.heat())}
+		switch {
+		case r.packets > p.hotPackets || r.bytes > p.hotBytes || r.flows > p.hotFlows:
+			l.heat = heatLimit
+		default:
+			l.warm = r.packets > p.hotPackets/warmShare || r.bytes > p.hotBytes/warmShare || r.flows > p.hotFlows/warmShare
+		}
+		t.scratch.looks[i] = l
 	}
 }
 

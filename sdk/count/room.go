@@ -147,7 +147,7 @@ func (t *Table) rebuild(change func(*row)) {
 	users, beyond := t.users, t.wide
 	t.users, t.wide = userTable{limit: users.limit}, wideTotals(beyond)
 	clear(t.index)
-	t.used, t.dirty = 0, t.dirty[:0]
+	t.used, t.dirty, t.scratch.known = 0, t.dirty[:0], 0
 	for i := range from {
 		r := t.rows[i]
 		if r.first == 0 {

@@ -36,6 +36,7 @@ func settle(t *testing.T, table *Table, sink *memorySink, from int64) int64 {
 		if ticks > 300*20 {
 			t.Fatal("flow records count for ever")
 		}
+		checkLooks(t, table)
 		table.Flush(sink, Window{End: from})
 		from += tickNanos
 	}

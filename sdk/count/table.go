@@ -39,6 +39,7 @@ type Table struct {
 	crowded uint32 // the value of now at which folding found no more room
 	wall    int64  // seconds since the epoch, for exemptions that end
 	dirty   []uint32
+	touched []uint64 // rows that gained something since Flush last looked, a bit each
 
 	ledger  Ledger
 	lost    [256]uint64 // records dropped, by cause, not yet told
@@ -79,10 +80,11 @@ func (t *Table) use(c *Compiled) {
 	if len(t.rows) != want {
 		t.slab = newSlab[row](want)
 		t.rows = t.slab.all
+		t.touched = make([]uint64, (want+63)/64)
 	}
 	sameSeed := t.plan != nil && t.plan.seed == c.seed
 	t.plan = c
-	t.used, t.dirty, t.crowded = 0, t.dirty[:0], 0
+	t.used, t.dirty, t.crowded, t.scratch.known = 0, t.dirty[:0], 0, 0
 	t.users, t.wide = userTable{limit: 2 * c.rows}, wideTotals(t.wide)
 	t.setIndex(1 << 12)
 	t.seed = [2]uint64{mix(c.seed, 0x9e3779b97f4a7c15), mix(c.seed^0xd1b54a32d192ed03, 0x8bb84b93962eacc9)}
@@ -182,9 +184,7 @@ func (t *Table) addHost(r *traffic.Record, host addr, at uint32, d ring.Directio
 // addRow counts a record for a row.
 func (t *Table) addRow(r *traffic.Record, n uint32, d ring.Direction, flows, flags uint32) {
 	row := &t.rows[n]
-	if row.first == 0 {
-		t.wake(n)
-	}
+	t.wake(n)
 	if t.plan.exempt != nil {
 		if user, exempt := t.plan.exempted(r, d, t.wall); exempt {
 			t.addExempt(n, row, r)
@@ -212,8 +212,9 @@ func (t *Table) hostKey(r *traffic.Record, host addr, at uint32, d ring.Directio
 	return addr{host.hi & p.hostHi, host.lo & p.hostLo}, makeKey(d, p.hostLen, 6)
 }
 
-// wake marks a row as having something to tell.
+// wake marks a row as having something to tell, and more than at the last look.
 func (t *Table) wake(n uint32) {
+	t.touched[n/64] |= 1 << (n % 64)
 	if r := &t.rows[n]; r.first == 0 {
 		r.first = t.now
 		t.dirty = append(t.dirty, n)
@@ -265,7 +266,7 @@ func (t *Table) advance(now int64) {
 // rebase counts ticks anew after a jump of years, which only a recording
 // makes: row.first holds 32 bits.
 func (t *Table) rebase() {
-	t.base = t.tick - 2
+	t.base, t.scratch.known = t.tick-2, 0
 	for _, n := range t.dirty {
 		t.rows[n].first = 1
 	}

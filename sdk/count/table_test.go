@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"reflect"
 	"testing"
 
@@ -158,6 +159,7 @@ func TestNothingLost(t *testing.T) {
 				}
 			}
 			table.Add(batch, now)
+			checkLooks(t, table)
 			now += tickNanos
 			sink.free = []int{0, 1, 7, 300, 5000}[rng.IntN(5)]
 			if table.Flush(sink, Window{End: now, All: tick%7 == 0}) {
@@ -203,6 +205,24 @@ func TestNothingLost(t *testing.T) {
 		if table.Dirty() != 0 || table.Ledger().Short != 0 {
 			t.Errorf("%d rows dirty, %d deltas refused at the end", table.Dirty(), table.Ledger().Short)
 		}
+	}
+}
+
+// checkLooks wants what a flush remembers of rows that were not touched since the
+// one before to be right still.
+func checkLooks(t *testing.T, table *Table) {
+	t.Helper()
+	s := &table.scratch
+	var same []uint32
+	for i, n := range table.dirty[:s.known] {
+		if table.touched[n/64]>>(n%64)&1 == 0 {
+			same = append(same, uint32(i))
+		}
+	}
+	before := slices.Clone(s.looks[:s.known])
+	table.look(same)
+	if !slices.Equal(before, s.looks[:s.known]) {
+		t.Fatal("a row has changed since it was looked at, and is not marked")
 	}
 }
 
