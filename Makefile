@@ -119,7 +119,7 @@ $(LINT):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
 
 .PHONY: generate
-generate: go-version ## regenerate the gRPC code of sdk and core (needs protoc)
+generate: go-version ## regenerate the code of .proto files (needs protoc)
 	@mkdir -p $(TOOLS)
 	cd .ci/tools && GOBIN=$(TOOLS) $(GO) install tool
 	PATH="$(TOOLS):$$PATH" protoc -I sdk/proto \
@@ -130,6 +130,9 @@ generate: go-version ## regenerate the gRPC code of sdk and core (needs protoc)
 		--go_out=. --go_opt=module=github.com/fastnetmon-go/fastnetmon \
 		--go-grpc_out=. --go-grpc_opt=module=github.com/fastnetmon-go/fastnetmon \
 		core/internal/api/proto/fastnetmon/api/v1/control.proto
+	PATH="$(TOOLS):$$PATH" protoc -I plugins/export/kafka/proto \
+		--go_out=. --go_opt=module=github.com/fastnetmon-go/fastnetmon \
+		plugins/export/kafka/proto/fastnetmon/export/v1/kafka.proto
 
 # go list -export compiles as go build does, and links nothing.
 .PHONY: cross

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -207,6 +208,9 @@ func (f *factory) features() []string {
 	add(wire.FeatureInspector, reflect.TypeFor[Inspector](), wire.KindAction)
 	add(wire.FeatureSampler, reflect.TypeFor[Sampler](), wire.KindCapture)
 	add(wire.FeatureTap, reflect.TypeFor[Tap](), wire.KindExport)
+	if !slices.Contains(out, wire.FeatureTap) {
+		add(wire.FeatureTap, reflect.TypeFor[TapMaker](), wire.KindExport)
+	}
 	add(wire.FeatureTable, reflect.TypeFor[Table](), all...)
 	add(wire.FeatureWorkers, reflect.TypeFor[Workers](), wire.KindCapture)
 	add(wire.FeatureHealth, reflect.TypeFor[Health](), all...)

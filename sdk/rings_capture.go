@@ -23,8 +23,8 @@ func (s *server) ringUser(inst *instance) ringUser {
 	case wire.KindFilter:
 		return filterRings(inst.value.(Filter))
 	case wire.KindExport:
-		if tap, ok := inst.value.(Tap); ok {
-			return tapRings(inst, tap)
+		if of := tapsOf(inst.value); of != nil {
+			return tapRings(inst, of)
 		}
 	}
 	return nil

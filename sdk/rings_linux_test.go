@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -105,11 +106,21 @@ type tapped struct {
 
 func (x *tapped) Export(context.Context, sdk.Snapshot) error { return nil }
 func (x *tapped) Events(context.Context, []sdk.Event) error  { return nil }
-func (x *tapped) Tap(_ context.Context, batch []traffic.Record) error {
+
+// NewTap makes it a TapMaker.
+func (x *tapped) NewTap(address func(uint32) netip.Addr) sdk.Tap { return ofRing{x, address} }
+
+// ofRing is the tap of one ring.
+type ofRing struct {
+	*tapped
+	address func(uint32) netip.Addr
+}
+
+func (x ofRing) Tap(_ context.Context, batch []traffic.Record) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := range batch {
-		if batch[i].Verdict != traffic.VerdictDrop {
+		if batch[i].Verdict != traffic.VerdictDrop && x.address(batch[i].Exporter) == teller(batch[i].Exporter) {
 			x.ports[batch[i].DstPort]++
 		}
 	}
@@ -118,11 +129,18 @@ func (x *tapped) Tap(_ context.Context, batch []traffic.Record) error {
 
 type alternating struct{}
 
+func (alternating) ExporterAddr(index uint32) netip.Addr { return teller(index) }
+
+// teller is the address of an exporter.
+func teller(index uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{192, 0, 2, byte(index)})
+}
+
 func (alternating) Run(_ context.Context, w *sdk.Writer) error {
 	for i := range 1000 {
 		w.Reserve(1)[0] = traffic.Record{
 			Src: netip.MustParseAddr("198.51.100.1").As16(), Dst: netip.MustParseAddr("10.0.0.1").As16(),
-			Packets: 1, Bytes: 100, Protocol: traffic.ProtoUDP, Sampling: 1, DstPort: 53 + uint16(i%2), Time: int64(i+1) * 1e6,
+			Packets: 1, Bytes: 100, Protocol: traffic.ProtoUDP, Sampling: 1, DstPort: 53 + uint16(i%2), Exporter: 1 + uint32(i/100), Time: int64(i+1) * 1e6,
 		}
 		w.Commit(1, nil)
 	}
@@ -165,6 +183,9 @@ func TestRecordRingThroughFilterAndTap(t *testing.T) {
 	}
 	filter.next(func(h host.Health) bool { return len(h.Workers) == 1 && h.Workers[0].Counted == 1000 })
 	export.next(func(h host.Health) bool { return len(h.Workers) == 1 && h.Workers[0].Received == 1000 })
+	export.next(func(h host.Health) bool {
+		return slices.Contains(h.Metrics, sdk.Metric{Name: "tap_records_total:result=given", Value: 1000})
+	})
 	var sum uint64
 	buf := make([]ring.Delta, 1<<12)
 	n, err := deltas.Read(buf)

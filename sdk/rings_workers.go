@@ -83,6 +83,7 @@ type ringWorkers struct {
 	stopped bool
 	token   uint64 // of the last set
 	rings   map[ringKey]*ringWork
+	past    feed.TapStats // of taps in rings that were given up
 }
 
 func newRingWorkers(prepare func(r *pb.Ring) (opener, error)) *ringWorkers {
@@ -113,14 +114,25 @@ func filterRings(v Filter) *ringWorkers {
 	})
 }
 
-func tapRings(inst *instance, v Tap) *ringWorkers {
+// tapsOf gives the Tap for a ring; nil for a value that takes no records.
+func tapsOf(value any) func(*ring.Tap) Tap {
+	switch v := value.(type) {
+	case TapMaker:
+		return func(t *ring.Tap) Tap { return v.NewTap(t.Exporter) }
+	case Tap:
+		return func(*ring.Tap) Tap { return v }
+	}
+	return nil
+}
+
+func tapRings(inst *instance, of func(*ring.Tap) Tap) *ringWorkers {
 	return newRingWorkers(func(r *pb.Ring) (opener, error) {
 		return func(f *os.File) (opened, error) {
 			tap, err := ring.OpenTap(f, int(min(r.GetStage(), 1<<16)))
 			if err != nil {
 				return opened{}, err
 			}
-			begin := func() ringWorker { return feed.StartTap(inst.streams, tap, v) }
+			begin := func() ringWorker { return feed.StartTap(inst.streams, tap, of(tap)) }
 			return opened{begin, tap.Close}, nil
 		}, nil
 	})
@@ -208,6 +220,33 @@ func (w *ringWorkers) giveUp(named map[ringKey]int) {
 	w.mu.Unlock()
 	for _, r := range old {
 		_ = r.stop() // why it ended concerns nobody any more
+		if tap, ok := r.worker.(*feed.TapRunner); ok {
+			w.mu.Lock()
+			w.past.Add(tap.Stats())
+			w.mu.Unlock()
+		}
+	}
+}
+
+// figures tells what became of the records of taps, nothing where there was
+// never a ring.
+func (w *ringWorkers) figures() []Metric {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	sum, taps := w.past, w.past != feed.TapStats{}
+	for _, r := range w.rings {
+		if tap, ok := r.worker.(*feed.TapRunner); ok {
+			taps = true
+			sum.Add(tap.Stats())
+		}
+	}
+	if !taps {
+		return nil
+	}
+	return []Metric{
+		{Name: "tap_records_total:result=given", Value: float64(sum.Given)},
+		{Name: "tap_records_total:result=failed", Value: float64(sum.Failed)},
+		{Name: "tap_records_total:result=passed_over", Value: float64(sum.Lost)},
 	}
 }
 

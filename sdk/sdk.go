@@ -167,9 +167,20 @@ type ExporterAddresses interface {
 	ExporterAddr(index uint32) netip.Addr
 }
 
-// Tap receives raw records, behind the filters, without holding anything up.
+// Tap receives raw records, behind the filters, without holding anything up: what
+// comes while it is called and does not fit into the ring is lost to it. The SDK
+// counts that in the figure tap_records_total, whose label result is given, failed
+// (an error) or passed_over. There is a goroutine for each record ring.
 type Tap interface {
 	Tap(ctx context.Context, batch []traffic.Record) error
+}
+
+// TapMaker is an exporter with a Tap of its own for each record ring, that is
+// for each worker of each capture: one goroutine uses it at a time. address gives
+// that of traffic.Record.Exporter, invalid where it is not known; it may be called
+// in Tap only. An exporter that is a TapMaker need not be a Tap itself.
+type TapMaker interface {
+	NewTap(address func(index uint32) netip.Addr) Tap
 }
 
 // Metrics gives figures of the plugin's own, once a second. The core shows them
@@ -182,7 +193,7 @@ type Metrics interface {
 	Metrics() []Metric
 }
 
-// TapChooser is a Tap that only wants records in some configurations: with
+// TapChooser is a Tap or TapMaker that only wants records in some configurations: with
 // records asked for, every one of them has to lie in shared memory first.
 type TapChooser interface {
 	WantsRecords() bool

@@ -34,6 +34,8 @@ func (s *server) Watch(req *pb.WatchRequest, stream grpc.ServerStreamingServer[p
 		due := time.Since(sent) >= interval
 		if due && m.State == pb.WatchResponse_STATE_RUNNING {
 			inst.askHealth(ctx, interval, m)
+		}
+		if due {
 			inst.askMetrics(m)
 		}
 		if due || changed(last, m.State) {
@@ -88,13 +90,19 @@ func (inst *instance) askHealth(ctx context.Context, interval time.Duration, m *
 	}
 }
 
-// askMetrics adds the author's own figures, if there are any.
+// askMetrics adds the figures of taps and the author's own, if there are any.
 func (inst *instance) askMetrics(m *pb.WatchResponse) {
-	v, ok := inst.value.(Metrics)
-	if !ok || !inst.running() {
+	if !inst.running() {
 		return
 	}
-	for _, x := range v.Metrics() {
+	var all []Metric
+	if r, ok := inst.rings.(*ringWorkers); ok {
+		all = r.figures()
+	}
+	if v, ok := inst.value.(Metrics); ok {
+		all = append(all, v.Metrics()...)
+	}
+	for _, x := range all {
 		m.Metrics = append(m.Metrics, &pb.Metric{Name: wire.Clean(x.Name, wire.MaxMetricName), Value: x.Value})
 	}
 	m.Metrics = m.Metrics[:min(len(m.Metrics), wire.MaxMetrics)]

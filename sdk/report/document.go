@@ -2,6 +2,8 @@ package report
 
 import (
 	"encoding/json"
+	"strconv"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
@@ -69,20 +71,22 @@ func group(name string) string {
 	return name
 }
 
-func documentPackets(samples []sdk.Sample) (out []object) {
+func documentPackets(samples []sdk.Sample) (out []json.RawMessage) {
 	for i := range samples {
 		r, ok := samples[i].Packet()
 		if !ok {
 			continue
 		}
-		out = append(out, documentPacket(&samples[i], &r))
+		out = append(out, AppendPacket(nil, &r, samples[i].Time, samples[i].Exporter))
 	}
 	return out
 }
 
-func documentPacket(s *sdk.Sample, r *traffic.Record) object {
-	o := object{}
-	version, protocol := "ipv4", "unknown"
+// AppendPacket appends a packet as the original's JSON documents and Kafka
+// messages have it: packets and octets as they were sampled. agent is who told of
+// it, "" where nobody did.
+func AppendPacket(b []byte, r *traffic.Record, at time.Time, agent string) []byte {
+	version, protocol, forwarding := "ipv4", "unknown", "unknown"
 	if r.DstAddr().Is6() {
 		version = "ipv6"
 	}
@@ -94,38 +98,44 @@ func documentPacket(s *sdk.Sample, r *traffic.Record) object {
 	case traffic.ProtoUDP:
 		protocol = "udp"
 	}
-	o.add("timestamp", s.Time.Unix())
-	o.add("ip_version", version)
-	o.add("source_ip", r.SrcAddr().String())
-	o.add("destination_ip", r.DstAddr().String())
-	o.add("source_asn", r.SrcAS)
-	o.add("destination_asn", r.DstAS)
-	o.add("source_country", "")
-	o.add("destination_country", "")
-	o.add("input_interface", r.InIf)
-	o.add("output_interface", r.OutIf)
-	if r.Protocol == traffic.ProtoTCP || r.Protocol == traffic.ProtoUDP {
-		o.add("source_port", r.SrcPort)
-		o.add("destination_port", r.DstPort)
-	}
-	o.add("agent_address", s.Exporter)
-	if r.Protocol == traffic.ProtoTCP {
-		o.add("tcp_flags", traffic.FlagNames(r.TCPFlags&^(traffic.FlagECE|traffic.FlagCWR)))
-	}
-	forwarding := "unknown"
 	if r.Marks&traffic.MarkDropped != 0 {
 		forwarding = "dropped"
 	}
-	packets, octets := unscaled(r)
-	o.add("forwarding_status", forwarding)
-	o.add("fragmentation", r.Marks&traffic.MarkFragment != 0)
-	o.add("packets", packets)
-	o.add("length", octets)
-	o.add("ip_length", octets)
-	o.add("ttl", r.TTL)
-	o.add("sample_ratio", max(1, r.Sampling))
-	o.add("protocol", protocol)
-	return o
+	text := func(name, value string) {
+		b = append(append(append(append(append(b, ",\""...), name...), "\":\""...), value...), '"')
+	}
+	number := func(name string, value uint64) {
+		b = strconv.AppendUint(append(append(append(b, ",\""...), name...), "\":"...), value, 10)
+	}
+	b = strconv.AppendInt(append(b, "{\"timestamp\":"...), at.Unix(), 10)
+	text("ip_version", version)
+	b = append(r.SrcAddr().AppendTo(append(b, ",\"source_ip\":\""...)), '"')
+	b = append(r.DstAddr().AppendTo(append(b, ",\"destination_ip\":\""...)), '"')
+	number("source_asn", uint64(r.SrcAS))
+	number("destination_asn", uint64(r.DstAS))
+	text("source_country", "")
+	text("destination_country", "")
+	number("input_interface", uint64(r.InIf))
+	number("output_interface", uint64(r.OutIf))
+	if r.Protocol == traffic.ProtoTCP || r.Protocol == traffic.ProtoUDP {
+		number("source_port", uint64(r.SrcPort))
+		number("destination_port", uint64(r.DstPort))
+	}
+	quoted, _ := json.Marshal(agent) // of a text it never fails
+	b = append(append(b, ",\"agent_address\":"...), quoted...)
+	if r.Protocol == traffic.ProtoTCP {
+		text("tcp_flags", traffic.FlagNames(r.TCPFlags&^(traffic.FlagECE|traffic.FlagCWR)))
+	}
+	packets, octets := Unscaled(r)
+	text("forwarding_status", forwarding)
+	b = strconv.AppendBool(append(b, ",\"fragmentation\":"...), r.Marks&traffic.MarkFragment != 0)
+	number("packets", packets)
+	number("length", octets)
+	number("ip_length", octets)
+	number("ttl", uint64(r.TTL))
+	number("sample_ratio", uint64(max(1, r.Sampling)))
+	text("protocol", protocol)
+	return append(b, '}')
 }
 
 // object is a JSON object that keeps the order of its fields.

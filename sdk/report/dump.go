@@ -37,7 +37,7 @@ func appendPacket(b []byte, s *sdk.Sample, r *traffic.Record) []byte {
 	if r.Marks&traffic.MarkFragment != 0 {
 		fragment = '1'
 	}
-	packets, octets := unscaled(r)
+	packets, octets := Unscaled(r)
 	b = append(append(b, " frag: "...), fragment)
 	b = strconv.AppendUint(append(b, "  packets: "...), packets, 10)
 	b = strconv.AppendUint(append(b, " size: "...), octets, 10)
@@ -50,8 +50,8 @@ func appendHost(b []byte, a netip.Addr, port uint16) []byte {
 	return strconv.AppendUint(append(a.AppendTo(b), ':'), uint64(port), 10)
 }
 
-// unscaled is what was sampled.
-func unscaled(r *traffic.Record) (packets, octets uint64) {
+// Unscaled are a record's packets and octets as they were sampled.
+func Unscaled(r *traffic.Record) (packets, octets uint64) {
 	n := uint64(max(r.Sampling, 1))
 	return r.Raw(), r.Bytes / n
 }
@@ -128,7 +128,7 @@ func (t *flowTable) add(r *traffic.Record, incoming bool) {
 	if !known {
 		t.order = append(t.order, f)
 	}
-	packets, octets := unscaled(r)
+	packets, octets := Unscaled(r)
 	t.sums[f] = [2]uint64{sum[0] + octets, sum[1] + packets}
 }
 

@@ -40,12 +40,12 @@ func (w *RecordWriter) SetExporter(index uint32, address netip.Addr) {
 
 // Exporter is the address of the exporter with an index, invalid where it is
 // not known.
-func (s *Stage) Exporter(index uint32) netip.Addr {
-	if index == 0 || !s.m.enter() {
+func (r *recordMap) Exporter(index uint32) netip.Addr {
+	if index == 0 || !r.m.enter() {
 		return netip.Addr{}
 	}
-	defer s.m.leave()
-	e := &s.exporters[index%exporterEntries]
+	defer r.m.leave()
+	e := &r.exporters[index%exporterEntries]
 	var a [16]byte
 	if e.index.Load() != uint64(index) {
 		return netip.Addr{}

@@ -46,6 +46,11 @@ type TapStats struct {
 	Errors uint64 // calls of Tap that failed
 }
 
+// Add adds what another runner has done.
+func (s *TapStats) Add(o TapStats) {
+	s.Given, s.Failed, s.Lost, s.Errors = s.Given+o.Given, s.Failed+o.Failed, s.Lost+o.Lost, s.Errors+o.Errors
+}
+
 // StartTap starts a runner, which owns tap from now on. The exporter's calls
 // get a context that ends with ctx or with Stop.
 func StartTap(ctx context.Context, tap *ring.Tap, to Tap) *TapRunner {
