@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
+	"os"
 	"os/exec"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +42,7 @@ hostgroup "default" {
 capture "afpacket" "primary" {
   interfaces = ["mirror1"]
   process {
+    user         = "nobody"
     capabilities = ["CAP_NET_RAW"]
   }
 }
@@ -61,9 +66,14 @@ pipeline "main" {
 func TestMirrorStandby(t *testing.T) {
 	t.Parallel()
 	ownNetwork(t, [2]string{"switch1", "mirror1"}, [2]string{"switch2", "mirror2"})
-	config := write(t, "standby.hcl", fmt.Sprintf(standbyConfig, shortDir(t)))
+	dir := shortDir(t)
+	config := filepath.Join(dir, "standby.hcl")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(config, fmt.Appendf(nil, standbyConfig, dir), 0o600)); err != nil { // whose user may enter
+		t.Fatal(err)
+	}
 	w := watch(t, config)
 	awaitInterface(t, w, config)
+	ownUserAlone(t, config)
 	first, second := newWire(t, "switch1"), newWire(t, "switch2")
 	const each = 50
 	// to sends packets to a host of each family.
@@ -100,14 +110,17 @@ func TestMirrorStandby(t *testing.T) {
 			t.Fatalf("ip link: %v: %s", err, out)
 		}
 	}
-	takesOver := func() bool { return len(w.log("a capture is silent: its standby counts")) > 0 }
+	turns := func() int { return len(w.log("a capture is silent: its standby counts")) }
 
+	// A first capture that is slow to start was silent, too.
+	w.await(t, latencyCeiling, "the first counts", func() bool { to(9, 1, first); v4, v6 := counted(9); return v4+v6 > 0 })
+	before := turns()
 	to(1, each, first, second)
 	expect("both see it, the first counts", 1, each)
 	link("down")
 	to(2, each, second)
-	early := !takesOver() // but on a machine that stood still for three seconds
-	w.await(t, latencyCeiling, "the standby takes over", takesOver)
+	early := turns() == before // but on a machine that stood still for three seconds
+	w.await(t, latencyCeiling, "the standby takes over", func() bool { return turns() > before })
 	if v4, v6 := counted(2); early && v4+v6 > 0 {
 		t.Errorf("%d and %d packets count before the first capture was silent for 3 s", v4, v6)
 	}
@@ -115,9 +128,10 @@ func TestMirrorStandby(t *testing.T) {
 	expect("the standby counts", 3, each)
 
 	link("up")
+	stops := len(w.log("a capture counts again: its standby stops"))
 	w.await(t, latencyCeiling, "the first counts again", func() bool {
 		to(4, 1, first)
-		return len(w.log("a capture counts again: its standby stops")) > 0
+		return len(w.log("a capture counts again: its standby stops")) > stops
 	})
 	to(5, each, second)
 	to(6, each, first, second)
@@ -126,6 +140,39 @@ func TestMirrorStandby(t *testing.T) {
 		t.Errorf("%d and %d packets count twice", v4, v6)
 	}
 	w.stop(t)
+}
+
+// ownUserAlone checks that the capture afpacket runs as the user that its block
+// names, with CAP_NET_RAW and nothing else.
+func ownUserAlone(t *testing.T, config string) {
+	t.Helper()
+	var list []struct {
+		Name string
+		PID  int
+	}
+	if err := json.Unmarshal([]byte(mustRun(t, "plugins", "--config", config, "--json").stdout), &list); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if p.Name != "afpacket" {
+			continue
+		}
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nobody, err := user.Lookup("nobody")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"\nUid:\t" + nobody.Uid + "\t" + nobody.Uid + "\t" + nobody.Uid, "\nCapPrm:\t0000000000002000\n", "\nCapEff:\t0000000000002000\n", "\nNoNewPrivs:\t1\n"} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("%q is not in\n%s", want, status)
+			}
+		}
+		return
+	}
+	t.Errorf("no capture afpacket among %+v", list)
 }
 
 // packetsCounted is how many packets a host was counted with, whose average is
