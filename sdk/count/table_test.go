@@ -4,8 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/ring"
