@@ -98,7 +98,7 @@ func ParseExtended(s string) (Extended, error) {
 			return out, nil
 		}
 	}
-	return Extended{}, fmt.Errorf("%q is no extended community that is known here: write rt:65001:100, rt:192.0.2.1:100, soo:65001:100 or color:100", s)
+	return Extended{}, fmt.Errorf("%q is no extended community that is known here: write rt:65001:100, rt:192.0.2.1:100 or soo:65001:100", s)
 }
 
 // administrated reads AS:value or address:value (RFC 4360, RFC 5668).

@@ -178,7 +178,7 @@ func (r *reader) flowSpec() {
 	r.p.Action.Then = b.Then
 	want, known := map[string]string{Discard: "", RateLimit: "bytes_per_second", Redirect: "redirect", Mark: "dscp"}[b.Then]
 	if !known {
-		r.fail(r.path.Attr("then"), "Unknown action", `%q is none of "discard", "rate-limit", "redirect" and "mark".`, b.Then)
+		r.fail(r.path.Attr("then"), "Unknown action", `%q is none of "discard" (which drops), "rate-limit", "redirect" and "mark".`, b.Then)
 		return
 	}
 	for _, x := range r.ofActions() {
@@ -186,7 +186,8 @@ func (r *reader) flowSpec() {
 		case x.set && x.attr != want:
 			r.fail(r.path.Attr(x.attr), "Does not fit", "%s says nothing with then = %q. Leave it out.", x.attr, b.Then)
 		case !x.set && x.attr == want:
-			r.fail(r.path.Attr(x.attr), "Missing", "then = %q needs %s.", b.Then, x.attr)
+			r.fail(r.path.Attr(x.attr), "Missing", "then = %q needs %s, such as %s = %s.", b.Then, x.attr, x.attr,
+				map[string]string{"bytes_per_second": `"1M"`, "redirect": `"65001:100"`, "dscp": "8"}[x.attr])
 			return
 		}
 	}
@@ -228,7 +229,10 @@ func (r *reader) action() {
 func (a *Action) redirect(s string) error {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		a.To = addr
-		return usable(addr)
+		if usable(addr) != nil {
+			return fmt.Errorf("traffic cannot be led to %s: it has to be an ordinary unicast address", addr)
+		}
+		return nil
 	}
 	target, ok := administrated(subtypeRedirect, s)
 	if !ok {

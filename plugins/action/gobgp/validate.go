@@ -177,8 +177,12 @@ func (r *reader) families(path diag.Path, s *settings, n neighbor) []bgp.RouteFa
 	var out []bgp.RouteFamily
 	for i, name := range n.Families {
 		f, ok := families[name]
-		if !ok || slices.Contains(out, f) {
-			r.fail(path.Attr("families").Index(i), "Unknown family", "%q is not an address family that can be spoken here, or it is there twice: they are %s.", name, strings.Join(familyNames, ", "))
+		if !ok {
+			r.fail(path.Attr("families").Index(i), "Unknown family", "%q is not an address family that can be spoken here: they are %s.", name, strings.Join(familyNames, ", "))
+			continue
+		}
+		if slices.Contains(out, f) {
+			r.fail(path.Attr("families").Index(i), "Family twice", "%q is in the list twice. Leave one out.", name)
 			continue
 		}
 		out = append(out, f)
