@@ -171,6 +171,7 @@ func TestLiveNative(t *testing.T) {
 	}
 	send(0)
 	b.check([]*rows{events})
+	b.dashboard()
 	b.server.Kill()
 	for n := range 30 {
 		send(n + 1)

@@ -94,11 +94,16 @@ DATABASES={'default':{'ENGINE':'django.db.backends.sqlite3','NAME':'%[1]s/graphi
 
 // points are the newest values of all paths, read through graphite-web.
 func (b *bed) points() (map[string]float64, error) {
-	out := map[string]float64{}
 	form := url.Values{"format": {"json"}, "from": {"-10min"}, "noCache": {"1"}}
 	for depth := 1; depth < 8; depth++ {
 		form.Add("target", "fastnetmon"+strings.Repeat(".*", depth))
 	}
+	return b.render(form)
+}
+
+// render asks graphite-web and returns the newest value of each series.
+func (b *bed) render(form url.Values) (map[string]float64, error) {
+	out := map[string]float64{}
 	resp, err := http.PostForm(b.web+"/render", form)
 	if err != nil {
 		return nil, err
@@ -175,6 +180,7 @@ func TestLive(t *testing.T) {
 		}
 		points := nativePoints("fastnetmon", &s)
 		b.want(points)
+		b.dashboard()
 		b.carbon.Kill()
 		s.Time = at.Add(10 * time.Second)
 		if err := h.Export(s); err != nil {

@@ -208,6 +208,9 @@ func TestLiveInfluxDB(t *testing.T) {
 				export(at, 20)
 			}
 			check()
+			if layout == delivery.LayoutNative {
+				dashboard(t, base)
+			}
 			server.Kill()
 			export(at.Add(time.Second), 10)
 			var events []sdk.Event
