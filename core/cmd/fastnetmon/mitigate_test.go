@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -256,6 +257,9 @@ func (b *bed) log() (out [][]string) {
 // kills is who is killed, and how often.
 func kills() int { return counts(1, 100) }
 
+// shortBan is the target of what is on its way when somebody is killed.
+const shortBan = "10.1.1.1"
+
 // A daemon, a plugin, or both are killed at any moment with a hundred mitigations
 // in force: within 5 s of being up the peer has what the journal has, what was
 // announced is not announced again, and what has expired is taken back.
@@ -275,10 +279,18 @@ guard {
 	b.await(attackTarget, "active")
 	b.flood(false)
 	b.awaitRoutes(100)
+	seed := uint64(time.Now().UnixNano())
+	t.Log("seed", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	for range kills() {
 		for _, who := range []string{"plugin", "daemon", "both"} {
-			short := b.ban("10.1.1.1", "--for", "1s")
 			plugin := pluginPID(t, b.config, "action", 0)
+			// It ends at any moment of a ban that is begun, and soon over.
+			short := exec.Command(program, "ban", shortBan, "--config", b.config, "--for", "1s", "--reason", "test")
+			if err := short.Start(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Duration(random.Int64N(int64(200 * time.Millisecond))))
 			if who != "daemon" {
 				_ = syscall.Kill(plugin, syscall.SIGKILL) // it is there
 			}
@@ -294,8 +306,9 @@ guard {
 			up := time.Now()
 			pluginPID(t, b.config, "action", plugin)
 			b.awaitRoutes(100)
+			_ = short.Wait() // it may have had no answer
 			for _, m := range b.list() {
-				if m.ID != short.ID && m.State != "active" {
+				if m.Target != shortBan && m.State != "active" {
 					b.await(m.Target, "active")
 				}
 			}
@@ -306,11 +319,14 @@ guard {
 	}
 	there := map[string]bool{}
 	for _, line := range b.log() {
+		if line[2] == shortBan+"/32" {
+			continue // the peer may have died between its table and its log
+		}
 		now := line[0] == "announce"
 		if there[line[1]] == now {
 			t.Errorf("told twice: %v", line)
 		}
-		if there[line[1]] = now; !now && line[2] != "10.1.1.1/32" {
+		if there[line[1]] = now; !now {
 			t.Errorf("withdrawn: %v", line)
 		}
 	}
