@@ -86,3 +86,28 @@ func Attack(at time.Time, n int) []sdk.Event {
 	end.Type, end.Seq, end.Time = sdk.AttackEnded, 3, at.Add(500*time.Millisecond)
 	return []sdk.Event{e, update, end}
 }
+
+// Mitigated is the life of the mitigation of the n-th attack of Attack:
+// requested, active, released.
+func Mitigated(at time.Time, n int) []sdk.Event {
+	e := Attack(at, n)[0]
+	e.Type = sdk.MitigationChanged
+	out := make([]sdk.Event, 3)
+	for i, state := range []sdk.MitigationState{sdk.MitigationRequested, sdk.MitigationActive, sdk.MitigationReleased} {
+		m := mitigation(at, &e)
+		m.State, m.Time = state, at.Add(time.Duration(i)*100*time.Millisecond)
+		out[i] = e
+		out[i].Time, out[i].Mitigation = m.Time, m
+	}
+	return out
+}
+
+// mitigation is one that is in force for an attack since a time.
+func mitigation(at time.Time, e *sdk.Event) *sdk.MitigationReport {
+	return &sdk.MitigationReport{
+		ID: "m-" + e.ID, AttackID: e.ID, Target: e.Target, Direction: e.Direction, HostGroup: e.HostGroup, Action: "action.gobgp.edge.blackhole",
+		State: sdk.MitigationActive, Cause: "the neighbour has it", Time: at, Requested: at, Expires: at.Add(10 * time.Minute),
+		Announcements: []string{e.Target.String() + " next hop 192.0.2.66"},
+		Peers:         []sdk.PeerStatus{{Peer: "192.0.2.254", State: sdk.MitigationActive}},
+	}
+}
