@@ -13,7 +13,7 @@ var counterNames = []string{"total", "tcp", "udp", "icmp", "tcp_syn", "fragmente
 
 // Snapshot makes a snapshot at a time with n hosts, every second one an IPv6
 // host, two networks (customers, of one prefix, and servers, of several), a
-// hostgroup, an attack and figures of the program. The same arguments give the
+// hostgroup, an attack with a mitigation, and figures of the program. The same arguments give the
 // same values, all different and whole, so that a test finds each of them.
 func Snapshot(at time.Time, n int) sdk.Snapshot {
 	v := 1000.0
@@ -62,6 +62,7 @@ func Snapshot(at time.Time, n int) sdk.Snapshot {
 	attack := Event()
 	attack.Type, attack.Seq, attack.Time = sdk.AttackUpdated, 2, at
 	s.Attacks = []sdk.Event{attack}
+	s.Mitigations = []sdk.MitigationReport{*mitigation(at, &attack)}
 	s.Ledger = []sdk.LedgerRow{{Input: "pcap.file", Received: 1000, Used: 990, InFlight: 3, Dropped: map[string]uint64{"truncated": 7}}}
 	s.System = []sdk.Metric{
 		{Name: "hosts", Value: float64(n)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -133,44 +134,49 @@ func (d *database) Snapshot(ctx context.Context, s *sdk.Snapshot) error {
 	return nil
 }
 
-// Events writes events; those that may be there already are looked for. The
+// Events writes events, and mitigations by themselves too; those that may be there
+// already are looked for. The
 // original has no table for them.
 func (d *database) Events(ctx context.Context, b delivery.Batch) error {
 	if d.cfg.Layout == delivery.LayoutFastNetMon {
 		return nil
 	}
-	var had map[string]bool
-	if b.Again {
-		var err error
-		if had, err = d.written(ctx, b.Events); err != nil {
+	all, err := eventRows(b.Events)
+	if err != nil {
+		return delivery.Refused(err)
+	}
+	for _, r := range all {
+		if b.Again {
+			had, err := d.written(ctx, r)
+			if err != nil {
+				return err
+			}
+			r.rows = slices.DeleteFunc(r.rows, func(values []any) bool { return had[eventID(values)] })
+		}
+		if err := d.write(ctx, r); err != nil {
 			return err
 		}
 	}
-	out := &rows{table: eventTable}
-	for i := range b.Events {
-		if had[delivery.EventID(&b.Events[i])] {
-			continue
-		}
-		values, err := eventValues(&b.Events[i])
-		if err != nil {
-			return delivery.Refused(err)
-		}
-		out.add(values...)
-	}
-	return d.write(ctx, out)
+	return nil
 }
+
+// eventID is the second column of what tells of events.
+func eventID(values []any) string { return values[1].(string) }
 
 // quote makes a text fit to stand in single quotes; the client's own way of
 // binding a list is not understood by old servers.
 var quote = strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 
-// written are those of events that are there.
-func (d *database) written(ctx context.Context, events []sdk.Event) (map[string]bool, error) {
-	ids := make([]string, len(events))
-	for i := range events {
-		ids[i] = "'" + quote.Replace(delivery.EventID(&events[i])) + "'"
+// written are those of events that are in their table.
+func (d *database) written(ctx context.Context, r *rows) (map[string]bool, error) {
+	if len(r.rows) == 0 {
+		return nil, nil
 	}
-	return d.texts(ctx, "SELECT event_id FROM "+d.cfg.Database+"."+eventTable.name+" WHERE event_id IN ("+strings.Join(ids, ",")+")")
+	ids := make([]string, len(r.rows))
+	for i, values := range r.rows {
+		ids[i] = "'" + quote.Replace(eventID(values)) + "'"
+	}
+	return d.texts(ctx, "SELECT event_id FROM "+d.cfg.Database+"."+r.table.name+" WHERE event_id IN ("+strings.Join(ids, ",")+")")
 }
 
 // write writes rows in one block.

@@ -74,14 +74,43 @@ func eventValues(e *sdk.Event) ([]any, error) {
 	if m := e.Mitigation; e.Type == sdk.MitigationChanged && m != nil {
 		at, target, direction, group, state = m.Time, sdk.TargetText(m.Target), m.Direction, m.HostGroup, "mitigation."+string(m.State)
 	}
-	started := e.Started
-	if started.IsZero() {
-		started = time.Unix(0, 0)
-	}
 	return []any{
 		at, delivery.EventID(e), uint32(at.Nanosecond()), state, e.ID, e.Seq, target, direction, group, e.Network, e.Mode,
-		e.Threshold, e.Counter, e.Unit, e.Value, e.Limit, e.PeakPPS, e.AttackType, e.Label, started, string(text),
+		e.Threshold, e.Counter, e.Unit, e.Value, e.Limit, e.PeakPPS, e.AttackType, e.Label, dateTime(e.Started), string(text),
 	}, nil
+}
+
+// mitigationValues are the row of a mitigation that has come to another state.
+func mitigationValues(e *sdk.Event) []any {
+	m := e.Mitigation
+	return []any{
+		m.Time, delivery.EventID(e), uint32(m.Time.Nanosecond()), m.ID, m.AttackID, sdk.TargetText(m.Target), m.Direction, m.HostGroup, m.Action, string(m.State), m.Cause,
+		dateTime(m.Requested), dateTime(m.Expires), m.By, m.Reason,
+	}
+}
+
+// dateTime is a time that a column can have; 1970 where it is not set.
+func dateTime(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Unix(0, 0)
+	}
+	return t
+}
+
+// eventRows are events in our own tables.
+func eventRows(list []sdk.Event) ([]*rows, error) {
+	events, mitigations := &rows{table: eventTable}, &rows{table: mitigationTable}
+	for i := range list {
+		values, err := eventValues(&list[i])
+		if err != nil {
+			return nil, err
+		}
+		events.add(values...)
+		if list[i].Type == sdk.MitigationChanged && list[i].Mitigation != nil {
+			mitigations.add(mitigationValues(&list[i])...)
+		}
+	}
+	return []*rows{events, mitigations}, nil
 }
 
 // number is a rate as the original writes it.

@@ -84,7 +84,12 @@ var (
 		column{"threshold", "String"}, column{"counter", "String"}, column{"unit", "String"}, column{"value", "Float64"}, column{"threshold_limit", "Float64"},
 		column{"peak_pps", "Float64"}, column{"attack_type", "String"}, column{"label", "String"}, column{"started", "DateTime"}, column{"json", "String"})
 
-	nativeTables = []*table{totalTable, networkTable, groupTable, hostTable, inputTable, systemTable, eventTable}
+	mitigationTable = native("mitigation", "time, event_id",
+		column{"event_id", "String"}, column{"nanoseconds", "UInt32"}, column{"id", "String"}, column{"attack", "String"}, column{"target", "String"},
+		column{"direction", "String"}, column{"hostgroup", "String"}, column{"action", "String"}, column{"state", "String"}, column{"cause", "String"},
+		column{"requested", "DateTime"}, column{"expires", "DateTime"}, column{"asked_by", "String"}, column{"reason", "String"})
+
+	nativeTables = []*table{totalTable, networkTable, groupTable, hostTable, inputTable, systemTable, eventTable, mitigationTable}
 )
 
 // community makes a table of the original's: see createClickhouseTables there.

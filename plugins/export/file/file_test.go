@@ -67,7 +67,7 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	sdktest.Until(t, "the snapshot is there", func() error { _, err := os.ReadFile(path); return err })
-	attack := sdktest.Attack(s.Time, 3)
+	attack := append(sdktest.Attack(s.Time, 3), sdktest.Mitigated(s.Time, 3)...)
 	if err := h.Events(attack); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestLines(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := read(t, path)
-	if len(got) != 4 {
+	if len(got) != 7 {
 		t.Fatalf("%d lines", len(got))
 	}
 	for _, line := range got {
@@ -92,14 +92,18 @@ func TestLines(t *testing.T) {
 			continue
 		}
 		var back struct {
-			Hosts    []sdk.HostRate
-			Networks []sdk.ScopeRate
-			Totals   []sdk.TotalRate
-			Ledger   []sdk.LedgerRow
-			System   []sdk.Metric
+			Hosts       []sdk.HostRate
+			Mitigations []any
+			Networks    []sdk.ScopeRate
+			Totals      []sdk.TotalRate
+			Ledger      []sdk.LedgerRow
+			System      []sdk.Metric
 		}
 		if err := json.Unmarshal(line, &back); err != nil {
 			t.Fatal(err)
+		}
+		if len(back.Mitigations) != 1 {
+			t.Errorf("mitigations: %v", back.Mitigations)
 		}
 		text := func(v any) string { b, _ := json.Marshal(v); return string(b) }
 		for _, pair := range [][2]any{{back.Hosts, s.Hosts}, {back.Networks, s.Networks}, {back.Totals, s.Totals}, {back.Ledger, s.Ledger}, {back.System, s.System}} {
@@ -214,7 +218,7 @@ func TestNoDirectory(t *testing.T) {
 	h := sdktest.New(t, plugin(), fmt.Sprintf("path = %q\ndelivery {\n  backoff = \"20ms\"\n  max_backoff = \"50ms\"\n}", path))
 	h.StateDir = t.TempDir()
 	for n := range 5 {
-		if err := h.Events(sdktest.Attack(time.Unix(1700000000, 0), n)); err != nil {
+		if err := h.Events(append(sdktest.Attack(time.Unix(1700000000, 0), n), sdktest.Mitigated(time.Unix(1700000000, 0), n)...)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,7 +227,7 @@ func TestNoDirectory(t *testing.T) {
 	}
 	sdktest.Until(t, "all events are there", func() error {
 		b, err := os.ReadFile(path)
-		if n := bytes.Count(b, []byte{'\n'}); err == nil && n != 15 {
+		if n := bytes.Count(b, []byte{'\n'}); err == nil && n != 30 {
 			err = fmt.Errorf("%d lines", n)
 		}
 		return err

@@ -188,7 +188,7 @@ func TestLive(t *testing.T) {
 		}
 		var events []sdk.Event
 		for n := range 20 {
-			events = append(events, sdktest.Attack(s.Time, n)...)
+			events = append(append(events, sdktest.Attack(s.Time, n)...), sdktest.Mitigated(s.Time, n)...)
 		}
 		if err := h.Events(events); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ func TestPaths(t *testing.T) {
 	s := sdktest.Snapshot(time.Unix(1700000000, 0), 2)
 	sdktest.Golden(t, "testdata/fastnetmon.txt", string(appendLines(nil, communityPoints("fastnetmon", &s))), *update)
 	points := nativePoints("fastnetmon", &s)
-	for _, e := range sdktest.Attack(s.Time, 1) {
+	for _, e := range append(sdktest.Attack(s.Time, 1), sdktest.Mitigated(s.Time, 1)...) {
 		points = append(points, eventPoints("fastnetmon", &e)...)
 	}
 	sdktest.Golden(t, "testdata/native.txt", string(appendLines(nil, points)), *update)

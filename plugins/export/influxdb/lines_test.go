@@ -23,7 +23,7 @@ func TestLayouts(t *testing.T) {
 	s := sdktest.Snapshot(time.Unix(1700000000, 0), 2)
 	sdktest.Golden(t, "testdata/fastnetmon.txt", string(lines(communityRows(&s))), *update)
 	rows := nativeRows(&s)
-	for _, e := range sdktest.Attack(s.Time, 1) {
+	for _, e := range append(sdktest.Attack(s.Time, 1), sdktest.Mitigated(s.Time, 1)...) {
 		rows = append(rows, eventRow(&e))
 	}
 	sdktest.Golden(t, "testdata/native.txt", string(lines(rows)), *update)

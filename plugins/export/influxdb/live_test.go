@@ -215,7 +215,7 @@ func TestLiveInfluxDB(t *testing.T) {
 			export(at.Add(time.Second), 10)
 			var events []sdk.Event
 			for n := range 50 {
-				events = append(events, sdktest.Attack(at.Add(2*time.Second), n)...)
+				events = append(append(events, sdktest.Attack(at.Add(2*time.Second), n)...), sdktest.Mitigated(at.Add(2*time.Second), n)...)
 			}
 			if err := h.Events(events); err != nil {
 				t.Fatal(err)

@@ -150,12 +150,16 @@ func (d *database) hosts(s *sdk.Snapshot, p *pipe, hash func(string, []any) erro
 	return p.flush(pipeBatch)
 }
 
-// state writes the attacks that are open, the inputs and the program's figures.
+// state writes the attacks and mitigations that are not over, the inputs and the
+// program's figures.
 func (d *database) state(s *sdk.Snapshot, p *pipe, hash func(string, []any) error) error {
-	open := d.key("attacks")
-	p.p.Del(p.ctx, open)
+	attacks, mitigations := d.key("attacks"), d.key("mitigations")
+	p.p.Del(p.ctx, attacks, mitigations)
 	for i := range s.Attacks {
-		p.p.SAdd(p.ctx, open, s.Attacks[i].ID)
+		p.p.SAdd(p.ctx, attacks, s.Attacks[i].ID)
+	}
+	for i := range s.Mitigations {
+		p.p.SAdd(p.ctx, mitigations, s.Mitigations[i].ID)
 	}
 	for i := range s.Ledger {
 		l := &s.Ledger[i]

@@ -81,7 +81,20 @@ func (b *bed) stream() (out []string, err error) {
 		for i := 0; i < len(list); i += 2 {
 			f[list[i].(string)] = list[i+1].(string)
 		}
-		out = append(out, f["id"]+"-"+f["seq"])
+		var e struct {
+			Mitigation *struct {
+				ID, State string
+				Time      time.Time
+			}
+		}
+		if err := json.Unmarshal([]byte(f["json"]), &e); err != nil {
+			return nil, err
+		}
+		name := f["id"] + "-" + f["seq"]
+		if m := e.Mitigation; m != nil {
+			name = m.ID + "-" + m.State + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
+		}
+		out = append(out, name)
 	}
 	return out, nil
 }
@@ -133,6 +146,11 @@ func TestLive(t *testing.T) {
 	if n, err := b.ask("ZCARD", "fastnetmon:top:incoming"); err != nil || strings.TrimSpace(n) != "500" {
 		t.Errorf("%s, %v", n, err)
 	}
+	for key, id := range map[string]string{"attacks": s.Attacks[0].ID, "mitigations": s.Mitigations[0].ID} {
+		if got, err := b.ask("SMEMBERS", "fastnetmon:"+key); err != nil || strings.TrimSpace(got) != id {
+			t.Errorf("%s are %s, %v", key, got, err)
+		}
+	}
 	if f, err := b.hash("fastnetmon:input:pcap.file"); err != nil || f["received"] != "1000" || f["dropped_truncated"] != "7" {
 		t.Errorf("%v, %v", f, err)
 	}
@@ -144,7 +162,7 @@ func TestLive(t *testing.T) {
 	send := func(from, to int) {
 		t.Helper()
 		for n := from; n < to; n++ {
-			events := sdktest.Attack(s.Time, n)
+			events := append(sdktest.Attack(s.Time, n), sdktest.Mitigated(s.Time, n)...)
 			if err := h.Events(events); err != nil {
 				t.Fatal(err)
 			}
@@ -173,10 +191,13 @@ func TestLive(t *testing.T) {
 	send(60, 61)
 	b.server.Start()
 	check()
-	text, err := b.ask("GET", "fastnetmon:attack:"+fmt.Sprintf("%016x", 41))
-	last := sdktest.Attack(s.Time, 40)[2]
-	if wantText, _ := json.Marshal(last); err != nil || strings.TrimSpace(text) != string(wantText) {
-		t.Errorf("%s, %v\nwant\n%s", text, err, wantText)
+	for key, last := range map[string]sdk.Event{
+		"attack:" + fmt.Sprintf("%016x", 41): sdktest.Attack(s.Time, 40)[2], "mitigation:m-" + fmt.Sprintf("%016x", 41): sdktest.Mitigated(s.Time, 40)[2],
+	} {
+		text, err := b.ask("GET", "fastnetmon:"+key)
+		if want, _ := json.Marshal(last); err != nil || strings.TrimSpace(text) != string(want) {
+			t.Errorf("%s: %s, %v\nwant\n%s", key, text, err, want)
+		}
 	}
 }
 
@@ -187,7 +208,7 @@ func TestLiveCommunity(t *testing.T) {
 	b := newBed(t, []string{"--port", "0", "--tls-port", port, "--bind", "127.0.0.1", "--tls-cert-file", cert, "--tls-key-file", key, "--tls-ca-cert-file", cert, "--tls-auth-clients", "no"},
 		[]string{"-h", "127.0.0.1", "-p", port, "--tls", "--cacert", cert})
 	h := sdktest.New(t, plugin(), fmt.Sprintf("address = \"127.0.0.1:%s\"\nlayout = %q\nprefix = \"fnm\"\ntls {\n  ca_file = %q\n}", port, delivery.LayoutFastNetMon, cert))
-	if err := h.Events(sdktest.Attack(time.Now(), 5)); err != nil {
+	if err := h.Events(append(sdktest.Attack(time.Now(), 5), sdktest.Mitigated(time.Now(), 5)...)); err != nil {
 		t.Fatal(err)
 	}
 	sdktest.Until(t, "the document is there", func() error {
