@@ -27,14 +27,15 @@ func main() {
 	secret := flag.String("password", "", "")
 	cert := flag.String("cert", "", "with -key: the address has TLS")
 	key := flag.String("key", "", "")
+	tidy := flag.Duration("tidy", time.Hour, "how often capped collections are cut to their size, which locks everything")
 	flag.Parse()
-	if err := serve(*address, *dir, *user, *secret, *cert, *key); err != nil {
+	if err := serve(*address, *dir, *user, *secret, *cert, *key, *tidy); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func serve(address, dir, user, secret, cert, key string) error {
+func serve(address, dir, user, secret, cert, key string, tidy time.Duration) error {
 	// Whoever starts the server a second time finds its users there.
 	_, err := os.Stat(filepath.Join(dir, "admin.sqlite"))
 	begin := err != nil && user != ""
@@ -50,7 +51,7 @@ func serve(address, dir, user, secret, cert, key string) error {
 	opts := &registry.NewHandlerOpts{
 		Logger: log, ConnMetrics: metrics.ConnMetrics, StateProvider: provider, TCPHost: address,
 		SQLiteURL: "file:" + filepath.Clean(dir) + "/?_pragma=synchronous(off)", // it outlives the process, not the machine
-		TestOpts:  registry.TestOpts{EnableNewAuth: user != "", CappedCleanupInterval: time.Second, CappedCleanupPercentage: 10, BatchSize: 100},
+		TestOpts:  registry.TestOpts{EnableNewAuth: user != "", CappedCleanupInterval: tidy, CappedCleanupPercentage: 10, BatchSize: 100},
 	}
 	if begin {
 		opts.SetupDatabase, opts.SetupUsername, opts.SetupPassword, opts.SetupTimeout = "admin", user, password.WrapPassword(secret), 30*time.Second

@@ -206,7 +206,8 @@ func (d *database) Events(ctx context.Context, b delivery.Batch) error {
 	if err := d.native(ctx, &b); err != nil {
 		return explain(err)
 	}
-	return explain(d.removeOld(ctx))
+	d.removeOld(ctx)
+	return nil
 }
 
 // community writes bans, each once: what is there already has the same id.
@@ -311,18 +312,19 @@ func (d *database) there(ctx context.Context, collection, field string, ids []an
 	return out, nil
 }
 
-// removeOld removes old documents where the servers do not, now and then.
-func (d *database) removeOld(ctx context.Context) error {
+// removeOld removes old documents where the servers do not, now and then. That
+// it fails is no reason to write events again.
+func (d *database) removeOld(ctx context.Context) {
 	if !d.prune || time.Since(d.pruned) < pruneEvery {
-		return nil
-	}
-	for _, name := range []string{attacks, events, mitigations} {
-		if _, err := d.db.Collection(name).DeleteMany(ctx, bson.D{{Key: until, Value: bson.D{{Key: "$lt", Value: bson.NewDateTimeFromTime(time.Now())}}}}); err != nil {
-			return fmt.Errorf("old documents of %s cannot be removed: %w", name, err)
-		}
+		return
 	}
 	d.pruned = time.Now()
-	return nil
+	for _, name := range []string{attacks, events, mitigations} {
+		_, err := d.db.Collection(name).DeleteMany(ctx, bson.D{{Key: until, Value: bson.D{{Key: "$lt", Value: bson.NewDateTimeFromTime(time.Now())}}}})
+		if err != nil && d.log != nil {
+			d.log.Warn("old documents are not removed: the next try is in an hour", "collection", name, "error", err)
+		}
+	}
 }
 
 // is tells whether an error is a server's, with one of these codes.
