@@ -64,12 +64,16 @@ func (s *stubTap) Health(context.Context) error {
 }
 
 // stubCapture writes PACKETS packets in each of WORKERS workers, every second
-// one to port 53; STAY in the environment keeps it from finishing.
+// one to port 53; STAY in the environment keeps it from finishing. With MIX it
+// writes that mix without an end.
 type stubCapture struct{}
 
 func (stubCapture) Workers() int { return number("WORKERS") }
 
 func (stubCapture) Run(ctx context.Context, w *sdk.Writer) error {
+	if mix := os.Getenv("MIX"); mix != "" {
+		return writeMix(ctx, w, mix)
+	}
 	source := netip.MustParseAddr("198.51.100.1").As16()
 	packets := number("PACKETS")
 	for i := 0; i < packets && ctx.Err() == nil; {
@@ -107,6 +111,9 @@ func (stubFilter) NewWorker() (sdk.Judge, error) {
 }
 
 func (stubFilter) Judge(batch []traffic.Record) error {
+	if os.Getenv("EMPTY") != "" {
+		return nil
+	}
 	for i := range batch {
 		if int(batch[i].DstPort) == cmp.Or(number("PORT"), 53) {
 			batch[i].Verdict = traffic.VerdictDrop
@@ -122,13 +129,13 @@ func number(name string) int {
 
 // stubs is a pipeline of stubs, with what a daemon gives it.
 type stubs struct {
-	t        *testing.T
+	t        testing.TB
 	sys      *system
 	wiring   *wiring
 	captures []*capture
 }
 
-func newStubs(t *testing.T, live bool, filters ...*prepared) *stubs {
+func newStubs(t testing.TB, live bool, filters ...*prepared) *stubs {
 	t.Helper()
 	dir, remove, err := temporaryRuntimeDir()
 	if err != nil {

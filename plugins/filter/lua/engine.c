@@ -193,5 +193,6 @@ int fnm_run(fnm_state *s, void *records, int n, int first) {
 	lua_pushlightuserdata(s->L, records);
 	lua_pushinteger(s->L, n);
 	lua_pushinteger(s->L, first);
+	s->ctx.at = -1; // of this batch no record yet: memory may be short before the first
 	return lua_pcall(s->L, 3, 0, 0) ? failed(s) : 0;
 }

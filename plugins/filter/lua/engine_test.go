@@ -242,3 +242,18 @@ func TestMemory(t *testing.T) {
 		t.Errorf("the state holds %d octets", used)
 	}
 }
+
+// A state whose memory is used up judges nothing, from the first record of each
+// batch on.
+func TestMemoryThatIsHeld(t *testing.T) {
+	if engineName != engineLuaJIT {
+		t.Skip("built without LuaJIT: gopher-lua's memory is Go's, the guard ends the process")
+	}
+	_, j := mustTest(t, engineLuaJIT, `local t = {} function filter(r) while true do t[#t + 1] = ("x"):rep(10000) .. #t end end`)
+	for n := range 20 {
+		batch := records()
+		if err := j.Judge(batch); err == nil || verdicts(batch) != "!!!!!" {
+			t.Fatalf("batch %d: %s: %v", n, verdicts(batch), err)
+		}
+	}
+}
