@@ -194,6 +194,16 @@ func TargetText(p netip.Prefix) string {
 	return p.String()
 }
 
+// Key is the same for every copy of one event, in every run, and for no other
+// event: the attack's id and the event's sequence number, or the mitigation's id,
+// state and when it came to it.
+func (e *Event) Key() string {
+	if m := e.Mitigation; e.Type == MitigationChanged && m != nil {
+		return m.ID + "-" + string(m.State) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
+	}
+	return e.ID + "-" + strconv.FormatUint(uint64(e.Seq), 10)
+}
+
 // TargetName is TargetText of the target, or "network" or "hostgroup" and its
 // name where that has several prefixes.
 func (e *Event) TargetName() string {

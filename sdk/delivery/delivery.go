@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -244,18 +243,9 @@ func decode(b []byte) (e sdk.Event, err error) {
 	return e, err
 }
 
-// EventID tells events apart, in every run: an attack's id and the event's
-// sequence number, or a mitigation's id, state and when it came to it.
-func EventID(e *sdk.Event) string {
-	if m := e.Mitigation; e.Type == sdk.MitigationChanged && m != nil {
-		return m.ID + "-" + string(m.State) + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
-	}
-	return e.ID + "-" + strconv.FormatUint(uint64(e.Seq), 10)
-}
-
-// keyOf is EventID for the spool; never 0.
+// keyOf is the event's key for the spool; never 0.
 func keyOf(e *sdk.Event) uint64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(EventID(e))) // it never fails
+	_, _ = h.Write([]byte(e.Key())) // it never fails
 	return h.Sum64() | 1
 }

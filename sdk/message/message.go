@@ -3,10 +3,11 @@
 //
 // A template's data is the event as its JSON form has it: {{.target}},
 // {{.peak_pps}}, {{range .thresholds_crossed}}. Fields that the JSON form leaves
-// out are there and empty: suspended, lifted, evidence, summary. Beside them are
-// title (the event in a line), text (the report of package report), key (the same
-// for every copy of one event, and for no other event) and variables (what the
-// configuration gives the template). A name that does not exist is an error.
+// out are there and empty: suspended, lifted, evidence, summary, mitigation. Beside
+// them are title (the event in a line), text (the report of package report; of a
+// mitigation before it what has become of that), key (the same for every copy of one
+// event, and for no other event) and variables (what the configuration gives the
+// template). A name that does not exist is an error.
 //
 // Numbers keep the digits of the JSON form. Functions, beside those of
 // text/template:
@@ -83,22 +84,19 @@ func (t *Template) Check(accept func([]byte) error) error {
 	return nil
 }
 
-// Key is the same for every copy of one event, and for no other event.
-func Key(e *sdk.Event) string { return e.ID + "-" + strconv.FormatUint(uint64(e.Seq), 10) }
-
 // Data is the data of a template, without variables.
 func Data(e *sdk.Event) (map[string]any, error) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("cannot write attack %s as JSON: %w", e.ID, err)
 	}
-	data := map[string]any{"suspended": "", "lifted": false, "evidence": nil, "summary": nil}
+	data := map[string]any{"suspended": "", "lifted": false, "evidence": nil, "summary": nil, "mitigation": nil}
 	decoder := json.NewDecoder(bytes.NewReader(b))
 	decoder.UseNumber()
 	if err := decoder.Decode(&data); err != nil {
 		return nil, err
 	}
-	data["title"], data["text"], data["key"] = Title(e), string(report.Text(e)), Key(e)
+	data["title"], data["text"], data["key"] = Title(e), Text(e), e.Key()
 	return data, nil
 }
 
@@ -113,6 +111,9 @@ func Title(e *sdk.Event) string {
 	}
 	var s string
 	switch {
+	case e.Type == sdk.MitigationChanged && e.Mitigation != nil:
+		m := e.Mitigation
+		return Line(fmt.Sprintf("%s: %s is %s: %s", sdk.TargetText(m.Target), m.Action, m.State, m.Cause))
 	case e.Summary != nil:
 		s = fmt.Sprintf("%d attacks (%d going on) in %s", e.Summary.Attacks, e.Summary.Open, e.TargetName())
 		if !e.Target.IsValid() {
@@ -129,6 +130,30 @@ func Title(e *sdk.Event) string {
 		s += " (only watched)"
 	}
 	return Line(s)
+}
+
+// Text is an event in full, for people: the report of its attack, and before it
+// what has become of a mitigation and what can be done about that.
+func Text(e *sdk.Event) string {
+	m := e.Mitigation
+	if e.Type != sdk.MitigationChanged || m == nil {
+		return string(report.Text(e))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", Title(e))
+	for _, a := range m.Announcements {
+		fmt.Fprintf(&b, "  %s\n", Line(a))
+	}
+	for _, p := range m.Peers {
+		fmt.Fprintf(&b, "  %s: %s %s\n", Line(p.Peer), p.State, Line(p.Cause))
+	}
+	if m.State == sdk.MitigationHeld {
+		fmt.Fprintf(&b, "Decide with \"fastnetmon held release %[1]s\" or \"fastnetmon held refuse %[1]s\".\n", Line(m.ID))
+	}
+	if e.ID != "" {
+		fmt.Fprintf(&b, "\n%s", report.Text(e))
+	}
+	return b.String()
 }
 
 // Line is a text as it can stand in one line: control characters, line ends

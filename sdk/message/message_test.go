@@ -20,6 +20,7 @@ func TestRender(t *testing.T) {
 		`203.0.113.5: incoming ntp_reflection goes on, 131 kpackets/s|0123456789abcdef-2|203.0.113.5|131072.5|131 kpackets/s|131 kpackets/s|2025-06-01T13:00:00Z|"the \"default\" one"|flo…|noc|198.51.100.7 60 %;198.51.100.8 40 %;|`,
 		`203.0.113.5: the incoming ntp_reflection is over, 131 kpackets/s at most|0123456789abcdef-3|203.0.113.5|131072.5|131 kpackets/s|131 kpackets/s|2025-06-01T13:05:00Z|"the \"default\" one"|flo…|noc|198.51.100.7 60 %;198.51.100.8 40 %;|`,
 		`12 attacks (10 going on) (only watched)|fedcba9876543210-1||131072.5|131 kpackets/s|131 kpackets/s|2025-06-01T13:00:00Z|""|flo…|noc||s12`,
+		`203.0.113.5: action.gobgp.edge.blackhole is held: 11 mitigations would be in force, more than max_active = 10|00aa11bb22cc33dd-held-1748779201000000000|203.0.113.5|131072.5|131 kpackets/s|131 kpackets/s|2025-06-01T13:00:00Z|"the \"default\" one"|flo…|noc|198.51.100.7 60 %;198.51.100.8 40 %;|`,
 	}
 	for i, e := range Samples() {
 		got, err := tmpl.Render(&e)

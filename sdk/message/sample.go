@@ -8,7 +8,8 @@ import (
 )
 
 // Samples are events of each kind, with everything that an event can have, to
-// try templates with: a start, an update with evidence, an end, and a summary.
+// try templates with: a start, an update with evidence, an end, a summary, and a
+// mitigation that is held.
 func Samples() []sdk.Event {
 	at := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 	crossing := sdk.Crossing{
@@ -45,5 +46,11 @@ func Samples() []sdk.Event {
 	many.Summary = &sdk.Summary{Attacks: 12, Open: 10, Parts: []sdk.Part{{
 		ID: started.ID, Target: started.Target, HostGroup: started.HostGroup, Threshold: "flood", AttackType: "udp_flood", PeakPPS: 131072.5, Started: at,
 	}}}
-	return []sdk.Event{started, updated, ended, many}
+	held := updated
+	held.Type, held.Mitigation = sdk.MitigationChanged, &sdk.MitigationReport{
+		ID: "00aa11bb22cc33dd", AttackID: started.ID, Target: started.Target, Direction: "incoming", HostGroup: started.HostGroup,
+		Action: "action.gobgp.edge.blackhole", State: sdk.MitigationHeld, Cause: "11 mitigations would be in force, more than max_active = 10",
+		Time: at.Add(time.Second), Requested: at, Announcements: []string{"203.0.113.5/32 next hop 192.0.2.66 communities 65535:666"},
+	}
+	return []sdk.Event{started, updated, ended, many, held}
 }

@@ -35,7 +35,7 @@ type config struct {
 	Body       string            `hcl:"body,optional" doc:"template of the text; the report unless set"`
 	BodyFile   string            `hcl:"body_file,optional" doc:"file with the template of the text"`
 	Variables  map[string]string `hcl:"variables,optional,sensitive" doc:"what the templates find as .variables"`
-	Events     []string          `hcl:"events,optional" doc:"what is mailed: attack.started, attack.updated, attack.ended; starts and ends unless set"`
+	Events     []string          `hcl:"events,optional" doc:"what is mailed: attack.started, attack.updated, attack.ended, mitigation.changed; all but updates unless set"`
 	Burst      int               `hcl:"burst,optional" doc:"mails that may leave at once; what comes beyond is gathered; 10 unless set"`
 	Every      time.Duration     `hcl:"every,optional" doc:"time after which one mail more may leave; 1m unless set"`
 	Timeout    time.Duration     `hcl:"timeout,optional" doc:"of one mail; 30s unless set"`
@@ -57,7 +57,7 @@ const (
 )
 
 var (
-	eventTypes = []string{string(sdk.AttackStarted), string(sdk.AttackUpdated), string(sdk.AttackEnded)}
+	eventTypes = []string{string(sdk.AttackStarted), string(sdk.AttackUpdated), string(sdk.AttackEnded), string(sdk.MitigationChanged)}
 	ports      = map[string]int{securityStartTLS: 587, securityTLS: 465, securityNone: 25}
 )
 
@@ -100,7 +100,7 @@ func read(c config) (*settings, error) {
 		k.fail(attr("to"), "No recipient", "Name at least one.")
 	}
 	if len(c.Events) == 0 {
-		k.fail(attr("events"), "No events", "Nothing would ever be mailed. Leave events out to have starts and ends.")
+		k.fail(attr("events"), "No events", "Nothing would ever be mailed. Leave events out to have all but updates.")
 	}
 	for i, e := range c.Events {
 		k.oneOf(attr("events").Index(i), e, eventTypes...)

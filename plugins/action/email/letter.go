@@ -55,12 +55,10 @@ func (s *settings) mail(e *sdk.Event) (*gomail.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
-	m := s.newMail(string(subject), message.Key(e), e.Time)
-	if e.Seq > 1 {
-		first := *e
-		first.Seq = 1
+	m := s.newMail(string(subject), e.Key(), e.Time)
+	if first := (&sdk.Event{ID: e.ID, Seq: 1}).Key(); e.ID != "" && e.Key() != first {
 		for _, h := range []gomail.Header{gomail.HeaderInReplyTo, gomail.HeaderReferences} {
-			m.SetGenHeader(h, "<"+s.messageID(message.Key(&first))+">")
+			m.SetGenHeader(h, "<"+s.messageID(first)+">")
 		}
 	}
 	var notes []string

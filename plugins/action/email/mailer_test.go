@@ -16,6 +16,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
+	"github.com/fastnetmon-go/fastnetmon/sdk/message"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
@@ -141,6 +142,30 @@ func TestEvents(t *testing.T) {
 	m := build(t, c, "")
 	if err := m.Notify(t.Context(), event(1, 1)); err != nil || len(m.queue) > 0 {
 		t.Errorf("%v, %d wait", err, len(m.queue))
+	}
+}
+
+// Whoever is to decide about a mitigation that is held learns what and how.
+func TestMitigations(t *testing.T) {
+	m := build(t, defaults("127.0.0.1:1"), "")
+	samples := message.Samples()
+	held := samples[len(samples)-1]
+	msg, err := m.set.mail(&held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if _, err := msg.WriteTo(&text); err != nil {
+		t.Fatal(err)
+	}
+	plain := strings.ReplaceAll(text.String(), "=\r\n", "")
+	for _, want := range []string{
+		"action.gobgp.edge.blackhole is held", "max_active", "fastnetmon held release 00aa11bb22cc33dd",
+		"References: <fastnetmon.0123456789abcdef-1@example.net>", "<fastnetmon.00aa11bb22cc33dd-held-",
+	} {
+		if !strings.Contains(plain, want) {
+			t.Errorf("no %q in\n%s", want, plain)
+		}
 	}
 }
 

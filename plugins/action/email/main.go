@@ -21,7 +21,7 @@ func plugin() sdk.Plugin {
 			Auth:       authPlain,
 			Subject:    "FastNetMon: {{.title}}",
 			Body:       "{{.text}}",
-			Events:     []string{string(sdk.AttackStarted), string(sdk.AttackEnded)},
+			Events:     []string{string(sdk.AttackStarted), string(sdk.AttackEnded), string(sdk.MitigationChanged)},
 			Burst:      10,
 			Every:      time.Minute,
 			Timeout:    30 * time.Second,

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/mark"
+	"github.com/fastnetmon-go/fastnetmon/sdk/message"
 	"github.com/fastnetmon-go/fastnetmon/sdk/report"
 )
 
@@ -92,6 +93,8 @@ func (s *script) stdin(t told, e *sdk.Event, action string) []byte {
 		return report.Counters(e)
 	case action == "attack_details":
 		return report.Text(e)
+	case e.Type == sdk.MitigationChanged:
+		return []byte(message.Text(e))
 	}
 	return nil
 }

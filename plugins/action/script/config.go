@@ -30,6 +30,7 @@ type config struct {
 	Command       []string          `hcl:"command" doc:"the program's path and its first arguments; never through a shell"`
 	Format        string            `hcl:"format,optional" doc:"standard input: text (unless set) or json"`
 	Details       bool              `hcl:"details,optional" doc:"a second call, attack_details, once the attack's packets are there; true unless set"`
+	Mitigations   bool              `hcl:"mitigations,optional" doc:"calls, mitigation_held and mitigation_failed, for mitigations that do not go on by themselves; false unless set"`
 	Timeout       time.Duration     `hcl:"timeout,optional" doc:"of one call; 30s unless set"`
 	MaxConcurrent int               `hcl:"max_concurrent,optional" doc:"calls at the same time; 4 unless set"`
 	Environment   map[string]string `hcl:"environment,optional,sensitive" doc:"environment variables for the program"`

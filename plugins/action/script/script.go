@@ -63,7 +63,7 @@ func (s *script) Start(context.Context) error {
 	return nil
 }
 
-// Notify runs the script for an attack's start and end and waits for it. The
+// Notify runs the script for what it is to be told and waits for it. The
 // runs for one target come one after the other, in the order of the calls: a
 // ban is over before the unban begins.
 func (s *script) Notify(ctx context.Context, e sdk.Event) error {
@@ -71,7 +71,11 @@ func (s *script) Notify(ctx context.Context, e sdk.Event) error {
 	if action == "" {
 		return nil
 	}
-	t, err := tell(e, nil)
+	var about *sdk.Mitigation
+	if m := e.Mitigation; m != nil {
+		about = &sdk.Mitigation{ID: m.ID, Target: m.Target, Direction: m.Direction, By: m.By, Reason: m.Reason}
+	}
+	t, err := tell(e, about)
 	if err != nil {
 		return err
 	}
@@ -137,6 +141,8 @@ func (s *script) action(e sdk.Event) string {
 		return "" // Sync says what a mitigating one is called for
 	}
 	switch {
+	case e.Type == sdk.MitigationChanged && s.cfg.Mitigations && e.Mitigation != nil:
+		return "mitigation_" + string(e.Mitigation.State)
 	case e.Type == sdk.AttackStarted:
 		return "ban"
 	case e.Type == sdk.AttackEnded:

@@ -225,6 +225,31 @@ func TestActions(t *testing.T) {
 	}
 }
 
+// A script that asks for it is told of what a person has to decide.
+func TestToldOfMitigations(t *testing.T) {
+	e := attack()
+	e.Type, e.Mitigation = sdk.MitigationChanged, &sdk.MitigationReport{
+		ID: "m1", Target: e.Target, Direction: "incoming", Action: "action.gobgp.edge", State: sdk.MitigationHeld, Cause: "max_active",
+	}
+	s, dir, _ := setup(t, keep, func(c *config) { c.Mitigations = true })
+	if err := s.Notify(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if args := read(t, dir, "mitigation_held.args"); args != "10.10.10.221\nincoming\n99059\nmitigation_held\n" {
+		t.Errorf("arguments %q", args)
+	}
+	if env := read(t, dir, "mitigation_held.env"); !strings.Contains(env, "FASTNETMON_MITIGATION_ID=m1\n") {
+		t.Errorf("environment:\n%s", env)
+	}
+	if text := read(t, dir, "mitigation_held.stdin"); !strings.Contains(text, "held release m1") {
+		t.Errorf("standard input:\n%s", text)
+	}
+	s, _, _ = setup(t, keep, nil)
+	if got := s.action(e); got != "" {
+		t.Errorf("a script that knows nothing of it is called with %q", got)
+	}
+}
+
 // Text from the network or the configuration never meets a shell.
 func TestNoShell(t *testing.T) {
 	s, dir, _ := setup(t, keep, nil)

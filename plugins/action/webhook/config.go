@@ -30,7 +30,7 @@ type config struct {
 	Body        string            `hcl:"body,optional" doc:"template of the body; the event as JSON unless set"`
 	BodyFile    string            `hcl:"body_file,optional" doc:"file with the template"`
 	Variables   map[string]string `hcl:"variables,optional,sensitive" doc:"what the template finds as .variables"`
-	Events      []string          `hcl:"events,optional" doc:"what is told: attack.started, attack.updated, attack.ended; all unless set"`
+	Events      []string          `hcl:"events,optional" doc:"what is told: attack.started, attack.updated, attack.ended, mitigation.changed; all unless set"`
 	Timeout     time.Duration     `hcl:"timeout,optional" doc:"of one request; 10s unless set"`
 	Retry       time.Duration     `hcl:"retry,optional" doc:"pause after a failure, doubled with each one; 1s unless set"`
 	RetryMost   time.Duration     `hcl:"retry_most,optional" doc:"longest such pause; 1m unless set"`
@@ -42,7 +42,7 @@ type config struct {
 	MinTLS      string            `hcl:"min_tls_version,optional" doc:"1.2 (unless set) or 1.3"`
 }
 
-var eventTypes = []string{string(sdk.AttackStarted), string(sdk.AttackUpdated), string(sdk.AttackEnded)}
+var eventTypes = []string{string(sdk.AttackStarted), string(sdk.AttackUpdated), string(sdk.AttackEnded), string(sdk.MitigationChanged)}
 
 // ownHeaders is the prefix of the headers that are ours to set.
 const ownHeaders = "Fastnetmon-"

@@ -152,7 +152,7 @@ func TestPagerDuty(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if want := []any{"trigger", "trigger", "resolve", "trigger"}; !slices.Equal(actions, want) {
+	if want := []any{"trigger", "trigger", "resolve", "trigger", "trigger"}; !slices.Equal(actions, want) {
 		t.Errorf("actions %v, want %v", actions, want)
 	}
 }

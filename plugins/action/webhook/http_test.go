@@ -74,6 +74,27 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// A mitigation that is held is told beside the attack's event of the same number,
+// once for each state.
+func TestMitigations(t *testing.T) {
+	url, got := server(t, nil)
+	w := start(t, defaults(url), "")
+	held := event(1, 1)
+	held.Type, held.Mitigation = sdk.MitigationChanged, &sdk.MitigationReport{ID: "m", State: sdk.MitigationHeld, Cause: "max_active", Time: time.Unix(1, 0)}
+	failed := held
+	failed.Mitigation = &sdk.MitigationReport{ID: "m", State: sdk.MitigationFailed, Cause: "no peer", Time: time.Unix(2, 0)}
+	for _, e := range []sdk.Event{event(1, 1), held, held, failed, event(1, 2)} {
+		if err := w.Notify(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"attack000001-1", "m-held-1000000000", "m-failed-2000000000", "attack000001-2"} {
+		if r := next(t, got); r.Header.Get("Idempotency-Key") != want {
+			t.Errorf("told of %s, want %s: %s", r.Header.Get("Idempotency-Key"), want, r.body)
+		}
+	}
+}
+
 // What each answer means.
 func TestAnswers(t *testing.T) {
 	for _, c := range []struct {

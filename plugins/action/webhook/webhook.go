@@ -16,7 +16,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/message"
 )
 
 // webhook tells a web server of events: Notify puts them into the spool, and one
@@ -130,7 +129,7 @@ func (w *webhook) Notify(ctx context.Context, e sdk.Event) error {
 func (w *webhook) write(e *sdk.Event) (*letter, error) {
 	lane := fnv.New32a()
 	_, _ = lane.Write([]byte(e.ID)) // never fails
-	l := &letter{Key: message.Key(e), Event: string(e.Type), Lane: lane.Sum32(), Time: time.Now()}
+	l := &letter{Key: e.Key(), Event: string(e.Type), Lane: lane.Sum32(), Time: time.Now()}
 	var err error
 	if w.set.template == nil {
 		l.Body, err = json.Marshal(e)

@@ -75,7 +75,7 @@ func eventValues(e *sdk.Event) ([]any, error) {
 		at, target, direction, group, state = m.Time, sdk.TargetText(m.Target), m.Direction, m.HostGroup, "mitigation."+string(m.State)
 	}
 	return []any{
-		at, delivery.EventID(e), uint32(at.Nanosecond()), state, e.ID, e.Seq, target, direction, group, e.Network, e.Mode,
+		at, e.Key(), uint32(at.Nanosecond()), state, e.ID, e.Seq, target, direction, group, e.Network, e.Mode,
 		e.Threshold, e.Counter, e.Unit, e.Value, e.Limit, e.PeakPPS, e.AttackType, e.Label, dateTime(e.Started), string(text),
 	}, nil
 }
@@ -84,7 +84,7 @@ func eventValues(e *sdk.Event) ([]any, error) {
 func mitigationValues(e *sdk.Event) []any {
 	m := e.Mitigation
 	return []any{
-		m.Time, delivery.EventID(e), uint32(m.Time.Nanosecond()), m.ID, m.AttackID, sdk.TargetText(m.Target), m.Direction, m.HostGroup, m.Action, string(m.State), m.Cause,
+		m.Time, e.Key(), uint32(m.Time.Nanosecond()), m.ID, m.AttackID, sdk.TargetText(m.Target), m.Direction, m.HostGroup, m.Action, string(m.State), m.Cause,
 		dateTime(m.Requested), dateTime(m.Expires), m.By, m.Reason,
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 )
 
 // nativeRows are our own measurements.
@@ -108,7 +107,7 @@ func eventRow(e *sdk.Event) row {
 	return row{"fastnetmon_event", append([]tag{{"event", string(e.Type)}}, attackTags(e)...), []field{
 		{"id", e.ID},
 		{"seq", int64(e.Seq)},
-		{"event_id", delivery.EventID(e)},
+		{"event_id", e.Key()},
 		{"counter", e.Counter},
 		{"unit", e.Unit},
 		{"value", e.Value},

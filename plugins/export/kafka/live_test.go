@@ -117,7 +117,7 @@ func TestLive(t *testing.T) {
 				t.Fatal(err)
 			}
 			for k := range events {
-				wanted[events[k].ID] = append(wanted[events[k].ID], delivery.EventID(&events[k]))
+				wanted[events[k].ID] = append(wanted[events[k].ID], events[k].Key())
 				n++
 			}
 		}

@@ -145,7 +145,7 @@ func (p *producer) Events(ctx context.Context, b delivery.Batch) error {
 		}
 		records = append(records, &kgo.Record{
 			Topic: p.cfg.EventsTopic, Key: []byte(e.ID), Value: value, Timestamp: e.Time,
-			Headers: []kgo.RecordHeader{{Key: "event_id", Value: []byte(delivery.EventID(e))}, {Key: "event", Value: []byte(e.Type)}},
+			Headers: []kgo.RecordHeader{{Key: "event_id", Value: []byte(e.Key())}, {Key: "event", Value: []byte(e.Type)}},
 		})
 	}
 	return p.produce(ctx, records)

@@ -14,7 +14,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
-	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/report"
 )
 
@@ -130,7 +129,7 @@ func eventDocument(e *sdk.Event, number uint64, keep time.Duration) (bson.D, err
 	if err != nil {
 		return nil, err
 	}
-	d = append(bson.D{{Key: "_id", Value: delivery.EventID(e)}, {Key: "number", Value: int64(number)}}, d...)
+	d = append(bson.D{{Key: "_id", Value: e.Key()}, {Key: "number", Value: int64(number)}}, d...)
 	return append(d, bson.E{Key: until, Value: bson.NewDateTimeFromTime(e.Time.Add(keep))}), nil
 }
 
@@ -184,7 +183,7 @@ func communityDocument(e *sdk.Event) (bson.D, error) {
 // same event.
 func objectID(e *sdk.Event) (id bson.ObjectID) {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(delivery.EventID(e))) // it never fails
+	_, _ = h.Write([]byte(e.Key())) // it never fails
 	binary.BigEndian.PutUint32(id[:], uint32(e.Time.Unix()))
 	binary.BigEndian.PutUint64(id[4:], h.Sum64())
 	return id

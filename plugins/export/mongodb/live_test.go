@@ -103,7 +103,7 @@ func (w *wanted) send(t *testing.T, h *sdktest.Harness, list []sdk.Event) {
 	}
 	for i := range list {
 		e := &list[i]
-		w.ids = append(w.ids, delivery.EventID(e))
+		w.ids = append(w.ids, e.Key())
 		doc, err := attackDocument(e, defaults().Keep)
 		if m := e.Mitigation; m != nil {
 			if doc, err = mitigationDocument(m, defaults().Keep); err == nil {

@@ -233,7 +233,7 @@ func (d *database) event(ctx context.Context, e *sdk.Event) error {
 	if err := d.client.Set(ctx, document, text, d.cfg.Keep).Err(); err != nil {
 		return err
 	}
-	return once.Run(ctx, d.client, []string{d.key("seen", delivery.EventID(e)), d.key("events")},
+	return once.Run(ctx, d.client, []string{d.key("seen", e.Key()), d.key("events")},
 		int(seenFor.Seconds()), d.cfg.MaxEvents, "event", string(e.Type), "id", e.ID, "seq", e.Seq, "target", e.TargetName(), "direction", e.Direction, "json", text).Err()
 }
 

@@ -167,7 +167,7 @@ func TestLive(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range events {
-				ids = append(ids, delivery.EventID(&events[i]))
+				ids = append(ids, events[i].Key())
 			}
 		}
 	}
