@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/exporter"
+	sdkhold "github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
 
 // The file that keeps templates over a restart: magic and version, the
@@ -243,31 +243,11 @@ func (st *store) load(path string) error {
 
 // save writes the store to the file at path, which is whole at any time.
 func (st *store) save(path string, now, wall int64) error {
-	err := write(path, st.encode(now, wall))
+	err := sdkhold.Replace(path, st.encode(now, wall))
 	if err != nil {
 		st.mu.Lock()
 		defer st.mu.Unlock()
 		st.dirty = true
-	}
-	return err
-}
-
-// write replaces the file at path by one with other content, readable by its
-// owner only.
-func write(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
 	}
 	return err
 }

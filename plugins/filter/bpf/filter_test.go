@@ -8,6 +8,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/fastnetmon-go/fastnetmon/sdk/verdict"
 )
 
 func TestConformance(t *testing.T) {
@@ -27,12 +28,12 @@ func TestJudge(t *testing.T) {
 	records := []traffic.Record{record("198.51.100.1", 17, 53), record("198.51.101.1", 17, 53), record("2001:db8::1", 17, 53), record("198.51.100.1", 6, 53)}
 	const expression = "expression = \"udp and src port 53 and src net (198.51.100.0/24 or 2001:db8::/32)\"\n"
 	want := []bool{true, false, true, false}
-	for _, then := range []string{thenKeep, thenDrop, thenMark} {
+	for _, then := range []string{verdict.Keep, verdict.Drop, verdict.Mark} {
 		config := expression
-		if then != thenKeep {
+		if then != verdict.Keep {
 			config += "then = \"" + then + "\"\n"
 		}
-		if then == thenMark {
+		if then == verdict.Mark {
 			config += "class = 5\n"
 		}
 		judged, err := sdktest.New(t, plugin(), config).Judge(records)
@@ -40,7 +41,7 @@ func TestJudge(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, r := range judged {
-			dropped, marked := want[i] && then == thenDrop || !want[i] && then == thenKeep, want[i] && then == thenMark
+			dropped, marked := want[i] && then == verdict.Drop || !want[i] && then == verdict.Keep, want[i] && then == verdict.Mark
 			if (r.Verdict == traffic.VerdictDrop) != dropped || (r.Class == 1<<5) != marked || r.Class&^(1<<5) != 0 {
 				t.Errorf("%s: record %d has verdict %d and class %x", then, i, r.Verdict, r.Class)
 			}
@@ -56,7 +57,7 @@ func TestMistakes(t *testing.T) {
 		{`expression = "udp and scr port 53"`, "expression", []string{"Column 9: \"scr\" cannot stand here: Did you mean \"src\"?", "\n  udp and scr port 53\n          ^^^"}},
 		{`expression = "ether host 00:11:22:33:44:55"`, "expression", []string{"link-layer", "\n  ^^^^^"}},
 		{`expression = " "`, "expression", []string{"Empty expression"}},
-		{"expression = \"udp\"\nthen = \"pass\"", "then", []string{`"keep", "drop" or "mark"`}},
+		{"expression = \"udp\"\nthen = \"pass\"", "then", []string{`"drop", "keep" or "mark"`}},
 		{"expression = \"udp\"\nthen = \"mark\"", "then", []string{"No class"}},
 		{"expression = \"udp\"\nclass = 1", "class", []string{"Class without effect"}},
 		{"expression = \"udp\"\nthen = \"mark\"\nclass = 64", "class", []string{"0 to 63"}},
@@ -75,7 +76,7 @@ func TestMistakes(t *testing.T) {
 }
 
 func BenchmarkJudge(b *testing.B) {
-	c := config{Expression: "not (udp and src port 53 and src net 198.51.100.0/24)", Then: thenKeep}
+	c := config{Expression: "not (udp and src port 53 and src net 198.51.100.0/24)", Then: verdict.Keep}
 	f, err := newFilter(c, sdk.Env{})
 	if err != nil {
 		b.Fatal(err)

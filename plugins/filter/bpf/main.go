@@ -2,7 +2,10 @@
 // language of tcpdump.
 package main
 
-import "github.com/fastnetmon-go/fastnetmon/sdk"
+import (
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/verdict"
+)
 
 var version = "dev" // set by the linker
 
@@ -13,6 +16,6 @@ func plugin() sdk.Plugin {
 		Name:    "bpf",
 		Version: version,
 		Summary: "keeps, drops or marks traffic by an expression in the language of tcpdump",
-		Filter:  sdk.NewFilter(config{Then: thenKeep}, newFilter),
+		Filter:  sdk.NewFilter(config{Then: verdict.Keep}, newFilter),
 	}
 }

@@ -8,15 +8,11 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/prefix"
 )
 
-// Values of match and then.
+// Values of match.
 const (
 	matchSource      = "source"
 	matchDestination = "destination"
 	matchEither      = "either"
-
-	thenDrop = "drop"
-	thenKeep = "keep"
-	thenMark = "mark"
 )
 
 type config struct {
@@ -29,37 +25,21 @@ type config struct {
 	Hold     bool     `hcl:"hold,optional" doc:"keep a list whose file is gone, cannot be read or has lost half of its prefixes"`
 }
 
-const (
-	maxFiles   = 256
-	maxClasses = 64
-)
+const maxFiles = 256
 
 // check holds what the schema cannot.
 func (c *config) check() (ds diag.Diagnostics) {
 	attr := diag.Path{}.Attr
-	oneOf := func(name, value string, choices ...string) {
-		for _, c := range choices {
-			if value == c {
-				return
-			}
-		}
-		ds = append(ds, diag.Errorf(attr(name), "Unknown value", "%s is %q; write %q, %q or %q.", name, value, choices[0], choices[1], choices[2]))
+	switch c.Match {
+	case matchSource, matchDestination, matchEither:
+	default:
+		ds = append(ds, diag.Errorf(attr("match"), "Unknown value", "match is %q; write %q, %q or %q.", c.Match, matchSource, matchDestination, matchEither))
 	}
-	oneOf("match", c.Match, matchSource, matchDestination, matchEither)
-	oneOf("then", c.Then, thenDrop, thenKeep, thenMark)
 	switch {
 	case len(c.Prefixes)+len(c.Files) == 0:
 		ds = append(ds, diag.Errorf(nil, "No prefixes", "The filter has no list. Write prefixes = [\"198.51.100.0/24\"], or files = [...]."))
 	case len(c.Files) > maxFiles:
 		ds = append(ds, diag.Errorf(attr("files").Index(maxFiles), "Too many files", "There are %d files; at most %d are read. Put lists together.", len(c.Files), maxFiles))
-	}
-	switch {
-	case c.Then == thenMark && c.Class == nil:
-		ds = append(ds, diag.Errorf(attr("then"), "No class", "With then = %q the filter needs a class. Write class = 0 or another number up to %d.", thenMark, maxClasses-1))
-	case c.Then != thenMark && c.Class != nil:
-		ds = append(ds, diag.Errorf(attr("class"), "Class without effect", "Records get a class only with then = %q. Write that, or remove class.", thenMark))
-	case c.Class != nil && (*c.Class < 0 || *c.Class >= maxClasses):
-		ds = append(ds, diag.Errorf(attr("class"), "Invalid class", "%d is no class; there are 0 to %d.", *c.Class, maxClasses-1))
 	}
 	return ds
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/prefix"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/fastnetmon-go/fastnetmon/sdk/verdict"
 )
 
 // pollTime is how often the files are looked at.
@@ -29,6 +30,7 @@ type filter struct {
 	except []netip.Prefix
 	set    atomic.Pointer[prefix.Set]
 	held   atomic.Pointer[string]
+	then   verdict.Then
 
 	files   []*prefix.File // of the goroutine that watches them
 	stop    context.CancelFunc
@@ -39,6 +41,8 @@ func newFilter(c config, env sdk.Env) (*filter, error) {
 	ds := c.check()
 	f := &filter{config: c, log: env.Logger, mode: env.Mode}
 	var more diag.Diagnostics
+	f.then, more = verdict.Read(c.Then, c.Class)
+	ds = append(ds, more...)
 	f.inline, more = parse("prefixes", c.Prefixes)
 	ds = append(ds, more...)
 	f.except, more = parse("except", c.Except)
@@ -58,8 +62,8 @@ func (f *filter) Validate(context.Context) error {
 	}
 	switch {
 	case ds.HasErrors() || n > 0:
-	case f.Then == thenKeep:
-		ds = append(ds, diag.Errorf(diag.Path{}.Attr("files"), "Empty list", "The lists hold no prefix: with then = %q all traffic would be dropped.", thenKeep))
+	case f.Then == verdict.Keep:
+		ds = append(ds, diag.Errorf(diag.Path{}.Attr("files"), "Empty list", "The lists hold no prefix: with then = %q all traffic would be dropped.", verdict.Keep))
 	default:
 		ds = append(ds, diag.Warningf(diag.Path{}.Attr("files"), "Empty list", "The lists hold no prefix: the filter does nothing until they do."))
 	}
@@ -180,22 +184,14 @@ type judge struct {
 // Judge looks every record up.
 func (j *judge) Judge(batch []traffic.Record) error {
 	set := j.f.set.Load()
-	verdict := [2]traffic.Verdict{traffic.VerdictNone, traffic.VerdictDrop}
-	var class uint64
-	switch j.f.Then {
-	case thenKeep:
-		verdict[0], verdict[1] = verdict[1], verdict[0]
-	case thenMark:
-		verdict[1] = traffic.VerdictNone
-		class = 1 << *j.f.Class
-	}
+	then := j.f.then
 	for i := range batch {
 		r := &batch[i]
 		if j.source && set.Contains(&r.Src) || j.destination && set.Contains(&r.Dst) {
-			r.Class |= class
-			r.Verdict = max(r.Verdict, verdict[1])
+			r.Class |= then.Class
+			r.Verdict = max(r.Verdict, then.Match)
 		} else {
-			r.Verdict = max(r.Verdict, verdict[0])
+			r.Verdict = max(r.Verdict, then.Others)
 		}
 	}
 	return nil

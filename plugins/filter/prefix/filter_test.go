@@ -16,6 +16,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
+	"github.com/fastnetmon-go/fastnetmon/sdk/verdict"
 )
 
 func record(src, dst string) traffic.Record {
@@ -33,9 +34,9 @@ func TestJudge(t *testing.T) {
 	}
 	const lists = "prefixes = [\"198.51.100.0/24\", \"2001:db8::/32\"]\nexcept = [\"198.51.100.128/25\"]\n"
 	for _, c := range []struct{ match, want string }{{"source", "y.y.."}, {"destination", ".yy.."}, {"either", "yyy.."}} {
-		for _, then := range []string{thenDrop, thenKeep, thenMark} {
+		for _, then := range []string{verdict.Drop, verdict.Keep, verdict.Mark} {
 			config := lists + fmt.Sprintf("match = %q\nthen = %q\n", c.match, then)
-			if then == thenMark {
+			if then == verdict.Mark {
 				config += "class = 63\n"
 			}
 			judged, err := sdktest.New(t, plugin(), config).Judge(records)
@@ -44,7 +45,7 @@ func TestJudge(t *testing.T) {
 			}
 			for i, r := range judged {
 				match := c.want[i] == 'y'
-				dropped, marked := match && then == thenDrop || !match && then == thenKeep, match && then == thenMark
+				dropped, marked := match && then == verdict.Drop || !match && then == verdict.Keep, match && then == verdict.Mark
 				if (r.Verdict == traffic.VerdictDrop) != dropped || (r.Class == 1<<63) != marked || r.Class&^(1<<63) != 0 {
 					t.Errorf("%s, %s: record %d has verdict %d and class %x", c.match, then, i, r.Verdict, r.Class)
 				}
@@ -69,7 +70,7 @@ func TestWatch(t *testing.T) {
 	}
 	for _, hold := range []bool{true, false} {
 		write("198.51.100.0/24\n192.0.2.0/24\n")
-		f, err := newFilter(config{Files: []string{path}, Match: matchEither, Then: thenDrop, Hold: hold}, sdk.Env{Logger: hclog.NewNullLogger(), Mode: sdk.ModeReplay})
+		f, err := newFilter(config{Files: []string{path}, Match: matchEither, Then: verdict.Drop, Hold: hold}, sdk.Env{Logger: hclog.NewNullLogger(), Mode: sdk.ModeReplay})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +121,7 @@ func BenchmarkJudge(b *testing.B) {
 	if err := os.WriteFile(path, []byte(lines.String()), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	f, err := newFilter(config{Files: []string{path}, Match: matchSource, Then: thenDrop}, sdk.Env{Logger: hclog.NewNullLogger(), Mode: sdk.ModeReplay})
+	f, err := newFilter(config{Files: []string{path}, Match: matchSource, Then: verdict.Drop}, sdk.Env{Logger: hclog.NewNullLogger(), Mode: sdk.ModeReplay})
 	if err != nil {
 		b.Fatal(err)
 	}

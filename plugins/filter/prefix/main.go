@@ -1,7 +1,10 @@
 // Command filter-prefix keeps, drops or marks records by lists of prefixes.
 package main
 
-import "github.com/fastnetmon-go/fastnetmon/sdk"
+import (
+	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/verdict"
+)
 
 var version = "dev" // set by the linker
 
@@ -12,6 +15,6 @@ func plugin() sdk.Plugin {
 		Name:    "prefix",
 		Version: version,
 		Summary: "keeps, drops or marks traffic by lists of prefixes",
-		Filter:  sdk.NewFilter(config{Match: matchEither, Then: thenDrop, Hold: true}, newFilter),
+		Filter:  sdk.NewFilter(config{Match: matchEither, Then: verdict.Drop, Hold: true}, newFilter),
 	}
 }
