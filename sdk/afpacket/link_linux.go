@@ -18,30 +18,28 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
-// findLink finds an interface, or says which one may have been meant.
+// findLink finds an interface, or says which one may have been meant. It looks
+// once: the interface may come, or go, meanwhile.
 func findLink(name string) (*net.Interface, error) {
-	link, err := net.InterfaceByName(name)
-	if err == nil {
-		return link, nil
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("listing the interfaces: %w", err)
 	}
-	return nil, Missing(name)
+	names := make([]string, len(all))
+	for i := range all {
+		if all[i].Name == name {
+			return &all[i], nil
+		}
+		names[i] = all[i].Name
+	}
+	return nil, &errGone{absent(name, names)}
 }
 
 // Missing is nil if there is an interface of a name; else it says which one may
 // have been meant.
 func Missing(name string) error {
-	all, err := net.Interfaces()
-	if err != nil {
-		return fmt.Errorf("listing the interfaces: %w", err)
-	}
-	var names []string
-	for _, l := range all {
-		if l.Name == name {
-			return nil
-		}
-		names = append(names, l.Name)
-	}
-	return &errGone{absent(name, names)}
+	_, err := findLink(name)
+	return err
 }
 
 // The types of link (linux/if_arp.h) whose frames begin with an Ethernet
