@@ -99,6 +99,37 @@ func TestSampleOverload(t *testing.T) {
 	}
 }
 
+// endless is a sink in whose ring all blocks are full again whenever it is asked
+// for records.
+type endless struct {
+	sink
+	t    *testing.T
+	s    *socket
+	left int // times that it is asked, at most
+}
+
+func (e *endless) Reserve(n int) []traffic.Record {
+	if e.left--; e.left < 0 {
+		e.t.Fatal("a worker that is to end goes on for as long as frames come")
+	}
+	for i := range e.s.count {
+		*e.s.status(i) = unix.TP_STATUS_USER
+	}
+	return e.sink.Reserve(n)
+}
+
+// A worker ends though frames come faster than it takes them: it takes what its
+// ring can hold.
+func TestCloseUnderOverload(t *testing.T) {
+	s, each := filled(16, udpFrame(), nil)
+	w := &endless{t: t, s: s, left: 100_000}
+	k := over(s, Options{}, w)
+	k.close()
+	if most := uint64((16 + maxBlocks) * each); w.packets < uint64(16*each) || w.packets > most || k.s != nil {
+		t.Errorf("%d packets, want %d to %d", w.packets, 16*each, most)
+	}
+}
+
 // A tag that the kernel took out is put back, and counts with the frame.
 func TestRestoreTag(t *testing.T) {
 	ne := binary.NativeEndian

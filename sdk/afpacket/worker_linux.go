@@ -131,12 +131,15 @@ func (k *worker) open() error {
 	return nil
 }
 
-// close counts what the ring still holds and gives it back.
+// close counts what the ring still holds and gives it back. It ends however much
+// comes: from now on the kernel leaves frames out, and where it refuses to, the
+// ring is gone through once.
 func (k *worker) close() {
 	if k.s == nil {
 		return
 	}
-	for k.round() {
+	_ = k.s.filter(dropAll)
+	for end := k.taken + uint64(k.s.count); k.taken < end && k.round(); {
 	}
 	k.statistics()
 	if left := k.s.seen.packets - k.s.seen.drops - k.counted; k.s.seen.packets > k.s.seen.drops+k.counted {
