@@ -65,3 +65,20 @@ func rename(fd int, from, to string) error {
 	}
 	return nil
 }
+
+// A worker whose filter the kernel refuses leaves the others' group again.
+func TestRefusedFilterLeaves(t *testing.T) {
+	if !sdktest.InNamespace(t) {
+		return
+	}
+	o := Options{Workers: 2, RingSize: MinRingSize, Filter: Program{{Code: 0xffff}, {Code: retK}}}
+	o.normal()
+	var all team
+	if s, err := open(&o, "lo", &all); err == nil {
+		s.close()
+		t.Fatal("the kernel takes a filter that it does not know")
+	}
+	if all.members != 0 {
+		t.Errorf("%d members of a group whose only socket is closed", all.members)
+	}
+}

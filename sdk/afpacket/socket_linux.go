@@ -101,6 +101,7 @@ func open(o *Options, name string, team *team) (_ *socket, err error) {
 	// Until now the socket took nothing: without the others it would have
 	// taken what is theirs.
 	if err := s.filter(o.program(s.link)); err != nil {
+		team.leave(o)
 		return nil, fmt.Errorf("interface %s: the kernel refuses the filter: %w", name, err)
 	}
 	return s, nil
