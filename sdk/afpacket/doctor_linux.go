@@ -69,7 +69,7 @@ func (c *Capture) look(d *checkup, p *port) {
 	c.promiscuous(d, check("promiscuous"), p)
 	offload(d, check("offload"), &info, &t)
 	drops(d, check("drops"), &t)
-	c.ring(d, check("ring"), p, &t)
+	c.ring(d, check("ring"), &t)
 	c.card(d, check("card"), p, &info)
 	c.sampled(d, check("sampling"), &t)
 }
@@ -142,7 +142,7 @@ func drops(d *checkup, check string, t *sums) {
 	}
 }
 
-func (c *Capture) ring(d *checkup, check string, p *port, t *sums) {
+func (c *Capture) ring(d *checkup, check string, t *sums) {
 	if want := int64(max(2, c.o.RingSize/blockSize)) * blockSize * int64(c.o.Workers); t.ring > 0 && t.ring < want {
 		d.say(check, exporter.StateWarn, "the kernel had memory for rings of %d MiB only, of %d that were asked for", t.ring>>20, want>>20)
 		return

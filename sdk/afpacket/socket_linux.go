@@ -59,7 +59,7 @@ type socket struct {
 }
 
 // statistics is what the kernel has counted for a socket.
-type statistics struct{ packets, drops, freezes uint64 }
+type statistics struct{ packets, drops uint64 }
 
 // open makes a socket of a worker that receives from an interface.
 func open(o *Options, name string, team *team) (_ *socket, err error) {
@@ -196,10 +196,9 @@ func (s *socket) statistics() (fresh statistics) {
 	if err != nil {
 		return fresh
 	}
-	fresh = statistics{uint64(st.Packets), uint64(st.Drops), uint64(st.Freeze_q_cnt)}
+	fresh = statistics{uint64(st.Packets), uint64(st.Drops)}
 	s.seen.packets += fresh.packets
 	s.seen.drops += fresh.drops
-	s.seen.freezes += fresh.freezes
 	return fresh
 }
 

@@ -32,10 +32,10 @@ type writer interface {
 
 // tally is what a worker has done, for people to look at.
 type tally struct {
-	packets, drops, supers, segments, skipped, blocks atomic.Uint64
-	every                                             atomic.Uint32 // it takes one frame in so many now
-	overload                                          atomic.Int64  // when it took less than all last, Unix nanoseconds
-	ring                                              atomic.Int64  // octets
+	packets, drops, supers, segments, skipped atomic.Uint64
+	every                                     atomic.Uint32 // it takes one frame in so many now
+	overload                                  atomic.Int64  // when it took less than all last, Unix nanoseconds
+	ring                                      atomic.Int64  // octets
 }
 
 // worker takes frames from one ring.
@@ -275,7 +275,6 @@ func (k *worker) block(at int) {
 	}
 	k.counted += uint64(frames)
 	k.tally.packets.Add(uint64(taken))
-	k.tally.blocks.Add(1)
 	if skipped > 0 {
 		k.tally.skipped.Add(skipped)
 	}
