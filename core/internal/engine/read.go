@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"bytes"
 	"cmp"
+	"encoding/binary"
 	"math"
 	"net/netip"
 	"slices"
@@ -212,12 +212,14 @@ type Snapshot struct {
 	next uint32
 	heap []heapRow // smallest first, once it is full
 	full bool
+
+	touched uint64 // what keeps the compiler from leaving the touching out
 }
 
 type heapRow struct {
 	value  float64
 	no     uint32
-	k0, k1 uint64
+	hi, lo uint64 // address, as it is ordered by
 }
 
 // HostQuery asks for the hosts with the highest rates.
@@ -246,7 +248,7 @@ const (
 func (e *Engine) NewSnapshot(q HostQuery) *Snapshot {
 	q.N = max(q.N, 0)
 	idx := min(q.Counter, Counters-1)*2 + uint8(q.Unit&1)
-	return &Snapshot{e: e, q: q, n: q.N, at: e.clock, idx: idx, heap: make([]heapRow, 0, min(q.N, 1<<16))}
+	return &Snapshot{e: e, q: q, n: q.N, at: e.clock, idx: idx, heap: make([]heapRow, 0, min(q.N, int(e.rows.top)))}
 }
 
 // wanted tells whether a host passes the query's filters.
@@ -285,7 +287,7 @@ func (s *Snapshot) Step(rows int) bool {
 		r := e.row(s.next)
 		if r.kind == uint8(ring.KindHost) {
 			if l := e.lutOf(r); s.wanted(r) {
-				s.push(heapRow{s.rate(r, l), s.next, r.k0, r.k1})
+				s.push(heapRow{s.rate(r, l), s.next, bigEndian(&r.k0), bigEndian(&r.k1)})
 			}
 		}
 		s.next++
@@ -338,34 +340,96 @@ func (s *Snapshot) Hosts(now int64) []HostRates {
 // Sort orders what was gathered, before Read: it takes long for many hosts and
 // touches nothing of the engine, so that anybody may call it.
 func (s *Snapshot) Sort() {
-	slices.SortFunc(s.heap, func(a, b heapRow) int {
-		switch {
-		case a.value > b.value:
-			return -1
-		case a.value < b.value:
-			return 1
+	if len(s.heap) < radixFrom {
+		slices.SortFunc(s.heap, compareRows)
+		return
+	}
+	// By the first bits of the value, which order positive numbers; then the few
+	// that are alike in these.
+	s.heap = radixSort(s.heap)
+	for from := 0; from < len(s.heap); {
+		to := from + 1
+		for to < len(s.heap) && radixKey(&s.heap[to]) == radixKey(&s.heap[from]) {
+			to++
 		}
-		return compareKey(a, b)
-	})
+		slices.SortFunc(s.heap[from:to], compareRows)
+		from = to
+	}
 }
+
+const (
+	radixFrom   = 4096 // rows from which on it is faster
+	radixBits   = 11
+	radixPasses = 3
+)
+
+// radixKey is smaller the larger the value, as far as its first 33 bits tell.
+func radixKey(h *heapRow) uint64 {
+	return ^math.Float64bits(h.value) >> (64 - radixBits*radixPasses)
+}
+
+// radixSort sorts by radixKey, least significant digits first. What it returns is
+// not where rows was.
+func radixSort(rows []heapRow) []heapRow {
+	var counts [radixPasses][1 << radixBits]uint32
+	for i := range rows {
+		k := radixKey(&rows[i])
+		for pass := range counts {
+			counts[pass][k>>(pass*radixBits)&(1<<radixBits-1)]++
+		}
+	}
+	other := make([]heapRow, len(rows))
+	for pass := range counts {
+		count, sum := &counts[pass], uint32(0)
+		for d, n := range count {
+			count[d], sum = sum, sum+n
+		}
+		for i := range rows {
+			d := radixKey(&rows[i]) >> (pass * radixBits) & (1<<radixBits - 1)
+			other[count[d]] = rows[i]
+			count[d]++
+		}
+		rows, other = other, rows
+	}
+	return rows
+}
+
+// readAhead is how many rows Read touches before it reads the first of them:
+// they lie anywhere, and waiting for all at once is not longer than for one.
+const readAhead = 16
 
 // Read appends the rates of the next hosts, up to rows of them, and reports
 // whether these were the last.
 func (s *Snapshot) Read(to []HostRates, rows int, now int64) (out []HostRates, done bool) {
 	at := s.e.stepsAt(now)
-	n := min(rows, len(s.heap))
-	for _, h := range s.heap[:n] {
-		if r := s.e.row(h.no); r.kind == uint8(ring.KindHost) && r.k0 == h.k0 && r.k1 == h.k1 {
-			to = append(to, s.e.rates(r, at))
+	for n := min(rows, len(s.heap)); n > 0; {
+		some := s.heap[:min(n, readAhead)]
+		for i := range some {
+			r := s.e.row(some[i].no)
+			s.touched += uint64(r.kind) + uint64(r.dir[0].avg[0]) + uint64(r.dir[0].sampling) + uint64(r.dir[1].avg[0]) + uint64(r.dir[1].sampling)
 		}
+		for i := range some {
+			h := &some[i]
+			if r := s.e.row(h.no); r.kind == uint8(ring.KindHost) && bigEndian(&r.k0) == h.hi && bigEndian(&r.k1) == h.lo {
+				to = append(to, s.e.rates(r, at))
+			}
+		}
+		n -= len(some)
+		s.heap = s.heap[len(some):]
 	}
-	s.heap = s.heap[n:]
 	return to, len(s.heap) == 0
 }
 
-// compareKey orders hosts by address.
-func compareKey(a, b heapRow) int {
-	x, y := [2]uint64{a.k0, a.k1}, [2]uint64{b.k0, b.k1}
-	p, q := (*[16]byte)(unsafe.Pointer(&x)), (*[16]byte)(unsafe.Pointer(&y))
-	return bytes.Compare(p[:], q[:])
+// compareRows puts larger values first, and hosts of equal ones by address.
+func compareRows(a, b heapRow) int {
+	switch {
+	case a.value > b.value:
+		return -1
+	case a.value < b.value:
+		return 1
+	}
+	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo))
 }
+
+// bigEndian reads eight octets of an address as they order addresses.
+func bigEndian(k *uint64) uint64 { return binary.BigEndian.Uint64((*[8]byte)(unsafe.Pointer(k))[:]) }
