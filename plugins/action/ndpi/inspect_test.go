@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
+	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
@@ -302,5 +304,21 @@ func TestThroughContract(t *testing.T) {
 	found, err := h.Inspect(attackOf(t, gen.SSDPAmplification, target, sdk.MaxFrame))
 	if got, _ := label(found); got != "ssdp_reflection" || err != nil {
 		t.Errorf("%q %v", got, err)
+	}
+}
+
+// What is found is called as flow-spec rules and evidence call what comes from
+// these ports.
+func TestPortsOfRules(t *testing.T) {
+	for _, r := range rules {
+		var want []uint16
+		for _, f := range flowspec.ForEvent(&sdk.Event{Label: r.label}) {
+			for _, s := range f.Numeric[flowspec.SourcePort] {
+				want = append(want, uint16(s.Low))
+			}
+		}
+		if !slices.Equal(r.ports, want) {
+			t.Errorf("%s: ports %d, flow-spec rules match %d", r.label, r.ports, want)
+		}
 	}
 }
