@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -31,9 +32,11 @@ type action struct {
 	work  sync.WaitGroup
 
 	mu        sync.Mutex
+	synced    bool // the core has said what it wants
 	held      map[string]*held
 	releasing map[string]*held // asked for no more, and perhaps still with somebody
 	routes    map[routeKey]*route
+	notes     notes
 }
 
 // held is a mitigation and what it comes to.
@@ -45,7 +48,8 @@ type held struct {
 
 // backend makes neighbours have routes.
 type backend interface {
-	start(ctx context.Context) error
+	// start is told what somebody may have from before the plugin was started.
+	start(ctx context.Context, before map[routeKey]bool) error
 	// hold makes routes all that is announced.
 	hold(routes map[routeKey]*route)
 	// where tells of each neighbour that is to have a route whether it has.
@@ -69,6 +73,7 @@ func newAction(c config, env sdk.Env) (*action, error) {
 	a := &action{
 		set: set, warned: ds, log: env.Logger,
 		held: map[string]*held{}, releasing: map[string]*held{}, routes: map[routeKey]*route{}, kick: make(chan struct{}, 1),
+		notes: notes{file: hold.NewFile(env.StateDir, "mitigations.json")},
 	}
 	a.life, a.stop = context.WithCancel(context.Background())
 	if set.API != "" {
@@ -86,11 +91,31 @@ func (a *action) Validate(context.Context) error { return a.warned.Err() }
 // that a neighbour that kept our routes over a restart gets all of them
 // before it is told that there are no more.
 func (a *action) Start(ctx context.Context) error {
-	if err := a.told.start(ctx); err != nil {
+	if err := a.told.start(ctx, a.recall()); err != nil {
 		return err
 	}
 	a.work.Go(a.follow)
 	return nil
+}
+
+// recall takes up what the plugin held when it was last there: that is to be
+// taken back, unless the first Sync wants it. It gives the keys of the routes.
+func (a *action) recall() map[routeKey]bool {
+	known, err := a.notes.recall()
+	if err != nil {
+		a.log.Error("what was announced before is not known: it counts as released", "error", err)
+	}
+	keys := map[routeKey]bool{}
+	for id, list := range known {
+		h := &held{m: sdk.Mitigation{ID: id}}
+		for _, k := range list {
+			h.routes = append(h.routes, &route{key: k})
+			keys[k] = true
+		}
+		a.releasing[id] = h
+		a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationPending, Cause: "was announced before the plugin was started again"})
+	}
+	return keys
 }
 
 // Close ends the sessions without a word: a neighbour that knows graceful
@@ -102,8 +127,13 @@ func (a *action) Close(context.Context) error {
 	return nil
 }
 
-// Health is well while all neighbours are there.
-func (a *action) Health(context.Context) error { return a.told.health() }
+// Health is well while all neighbours are there and what is held is on disk.
+func (a *action) Health(context.Context) error {
+	a.mu.Lock()
+	unsaved := a.notes.err
+	a.mu.Unlock()
+	return errors.Join(unsaved, a.told.health())
+}
 
 // Table has the neighbours.
 func (a *action) Table(_ context.Context, name string) (sdk.Rows, error) {
@@ -204,8 +234,9 @@ func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	for id := range next {
 		delete(a.releasing, id)
 	}
-	a.held = next
+	a.held, a.synced = next, true
 	a.routes = merge(next)
+	a.notes.keep(a.releasing, a.held) // before anybody is told
 	a.told.hold(a.routes)
 	a.changed()
 	return nil

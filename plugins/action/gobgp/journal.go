@@ -10,48 +10,81 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 )
 
-// journal is the file that remembers which of gobgpd's routes are ours: a text
-// each, with family and NLRI.
+// MarshalText writes a key for files: its family and its NLRI in hexadecimal.
+func (k routeKey) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%s %x", familyName(k.family), k.nlri), nil
+}
+
+// UnmarshalText reads what MarshalText has written.
+func (k *routeKey) UnmarshalText(text []byte) error {
+	name, octets, _ := strings.Cut(string(text), " ")
+	nlri, err := hex.DecodeString(octets)
+	*k = routeKey{families[name], string(nlri)}
+	if err == nil && k.family != 0 && len(nlri) > 0 {
+		_, err = k.decode()
+	}
+	if err != nil || k.family == 0 || len(nlri) == 0 {
+		return fmt.Errorf("%q, which was announced, is no route", text)
+	}
+	return nil
+}
+
+// journal is the file that remembers which of gobgpd's routes are ours.
 type journal struct {
 	file *hold.File
-	last []string
+	last []routeKey
 }
 
 func newJournal(dir string) *journal { return &journal{file: hold.NewFile(dir, "announced.json")} }
 
 func (j *journal) load() ([]routeKey, error) {
-	var texts []string
-	if err := j.file.Load(&texts); err != nil {
-		return nil, err
-	}
 	var keys []routeKey
-	for _, text := range texts {
-		name, octets, _ := strings.Cut(text, " ")
-		nlri, err := hex.DecodeString(octets)
-		k := routeKey{families[name], string(nlri)}
-		if err == nil && k.family != 0 && len(nlri) > 0 {
-			_, err = k.decode()
-		}
-		if err != nil || k.family == 0 || len(nlri) == 0 {
-			return keys, fmt.Errorf("%q, which was announced, is no route", text)
-		}
-		keys = append(keys, k)
-	}
-	return keys, nil
+	return keys, j.file.Load(&keys)
 }
 
 // save writes which routes are ours.
 func (j *journal) save(ours map[routeKey]*route) error {
-	texts := make([]string, 0, len(ours))
-	for _, k := range slices.SortedFunc(maps.Keys(ours), compareKeys) {
-		texts = append(texts, fmt.Sprintf("%s %x", familyName(k.family), k.nlri))
-	}
-	if j.last != nil && slices.Equal(j.last, texts) {
+	keys := slices.AppendSeq(make([]routeKey, 0, len(ours)), maps.Keys(ours))
+	slices.SortFunc(keys, compareKeys)
+	if j.last != nil && slices.Equal(j.last, keys) {
 		return nil
 	}
-	if err := j.file.Save(texts); err != nil {
+	if err := j.file.Save(keys); err != nil {
 		return err
 	}
-	j.last = texts
+	j.last = keys
 	return nil
+}
+
+// notes are the file that remembers which mitigations somebody may have
+// something of, with the keys of their routes.
+type notes struct {
+	file *hold.File
+	last map[string][]routeKey
+	err  error // why it could not be written
+}
+
+// recall gives what was remembered.
+func (n *notes) recall() (map[string][]routeKey, error) {
+	err := n.file.Load(&n.last)
+	return n.last, err
+}
+
+// keep remembers these, where that is anything new.
+func (n *notes) keep(all ...map[string]*held) {
+	next := map[string][]routeKey{}
+	for _, some := range all {
+		for id, h := range some {
+			for _, r := range h.routes {
+				next[id] = append(next[id], r.key)
+			}
+		}
+	}
+	if n.err == nil && maps.EqualFunc(next, n.last, slices.Equal) {
+		return
+	}
+	if n.err = n.file.Save(next); n.err != nil {
+		n.err = fmt.Errorf("what is announced cannot be written down, and what ends while the plugin does not run counts as released too early: %w", n.err)
+	}
+	n.last = next
 }

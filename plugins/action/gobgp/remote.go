@@ -75,7 +75,9 @@ func newRemote(set *settings, env sdk.Env, changed func()) *remote {
 	return r
 }
 
-func (r *remote) start(context.Context) error {
+// start connects in the background. What gobgpd has of us from before is in a file
+// of its own, which knows better.
+func (r *remote) start(context.Context, map[routeKey]bool) error {
 	creds, err := r.set.credentials()
 	if err != nil {
 		return err

@@ -40,12 +40,35 @@ func TestChild(t *testing.T) {
 	}
 	h := sdktest.New(t, plugin(), o.Config)
 	h.StateDir = filepath.Dir(path)
-	sync1(t, h, hundred(o.First)...)
+	w, all, dir := watch(t, h), hundred(o.First), h.StateDir
+	sync1(t, h, all...)
+	for _, m := range all {
+		w.want(m.ID, sdk.MitigationActive, "")
+	}
+	writeFile(t, filepath.Join(dir, "active"), "")
+	for !exists(filepath.Join(dir, "withdraw")) {
+		time.Sleep(20 * time.Millisecond)
+	}
+	sync1(t, h)
+	writeFile(t, filepath.Join(dir, "withdrawn"), "")
 	select {}
 }
 
-// child starts a plugin that holds a hundred mitigations.
-func child(t *testing.T, config string, first int) *exec.Cmd {
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// process is a plugin that runs by itself, and its state directory.
+type process struct {
+	*exec.Cmd
+	dir string
+}
+
+// child starts a plugin that holds a hundred mitigations. It writes a file
+// "active" once they are, ends them when it finds a file "withdraw", and then
+// writes a file "withdrawn".
+func child(t *testing.T, config string, first int) process {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "orders")
 	data, err := json.Marshal(orders{config, first})
@@ -61,7 +84,7 @@ func child(t *testing.T, config string, first int) *exec.Cmd {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { slay(cmd) })
-	return cmd
+	return process{cmd, filepath.Dir(path)}
 }
 
 // slay kills a child with SIGKILL and waits for it.
@@ -175,7 +198,7 @@ func TestKilled(t *testing.T) {
 			}
 			stay := after[:90] // those of before from the tenth on
 			stop := poll(p, stay)
-			slay(first)
+			slay(first.Cmd)
 			killed := time.Now()
 			child(t, config, 20)
 			if !eventually(patience, func() bool { return holdsAll(p, after) }) {

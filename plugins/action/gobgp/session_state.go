@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,22 @@ func (s *session) become(state, cause string) {
 	}
 	s.mu.Unlock()
 	s.changed()
+}
+
+// before notes what the neighbour may have kept of a plugin that was here before
+// us: for as long as any session lasts that broke off when we were started.
+func (s *session) before(keys map[routeKey]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.peer.GracefulRestart == 0 {
+		return
+	}
+	for k := range keys {
+		if slices.Contains(s.peer.families, k.family) {
+			s.stale[k] = struct{}{}
+		}
+	}
+	s.until = time.Now().Add(s.peer.GracefulRestart)
 }
 
 // opened notes what the neighbour can do.

@@ -45,7 +45,7 @@ func newSpeaker(set *settings, log hclog.Logger, changed func()) *speaker {
 }
 
 // start opens the listeners and gobgp's servers.
-func (s *speaker) start(ctx context.Context) error {
+func (s *speaker) start(ctx context.Context, before map[routeKey]bool) error {
 	for _, addr := range s.listens {
 		lc := net.ListenConfig{Control: s.listenOptions}
 		l, err := lc.Listen(ctx, "tcp", addr.String())
@@ -60,6 +60,7 @@ func (s *speaker) start(ctx context.Context) error {
 			s.close()
 			return err
 		}
+		x.before(before)
 	}
 	return nil
 }

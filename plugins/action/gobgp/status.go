@@ -32,6 +32,9 @@ func (a *action) follow() {
 func (a *action) refresh() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.synced {
+		return
+	}
 	for _, h := range a.held {
 		a.board.Set(a.statusOf(h))
 	}
@@ -43,6 +46,7 @@ func (a *action) refresh() {
 		}
 		a.board.Set(st)
 	}
+	a.notes.keep(a.releasing, a.held)
 }
 
 // statusOf a mitigation that is held: active once one neighbour has all of it.

@@ -101,6 +101,18 @@ func (w *watcher) want(id string, state sdk.MitigationState, cause string) sdk.M
 	return w.get(id)
 }
 
+// never fails where a state was reported.
+func (w *watcher) never(state sdk.MitigationState) {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, st := range w.all {
+		if st.State == state {
+			w.t.Fatalf("mitigation %s was reported as %+v", st.ID, st)
+		}
+	}
+}
+
 // inNamespace runs a test in a network namespace of its own, whose loopback
 // interface has all of 10.77.0.0/16 and some addresses of fd77::/64.
 func inNamespace(t *testing.T, programs ...string) bool {
