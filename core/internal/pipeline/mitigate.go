@@ -255,19 +255,29 @@ func rulesOf(g *config.HostGroup, profiles bool) mitigate.Rules {
 	return out
 }
 
-// remove releases what actions hold that are gone from the configuration, before
-// their plugins are stopped.
+// remove releases what actions hold that are gone from the configuration, or are
+// to notify only from now on, before their plugins are stopped.
 func (m *mitigation) remove(ctx context.Context, stale []part, now *set) {
 	if m == nil {
 		return
 	}
 	var all sync.WaitGroup
 	for _, p := range stale {
-		if name := blockName(p.block); p.block.Kind == host.KindAction && p.holds() && now.actions[name] == nil {
-			all.Go(func() { m.Remove(ctx, name, "the action is no longer configured") })
+		if leaves(p, now) {
+			all.Go(func() { m.Remove(ctx, blockName(p.block), "the action is no longer configured") })
 		}
 	}
 	all.Wait()
+}
+
+// leaves tells of a replaced part whether it holds what nothing of its name in
+// the new set will.
+func leaves(p part, now *set) bool {
+	if p.block.Kind != host.KindAction || !p.holds() {
+		return false
+	}
+	next := now.actions[blockName(p.block)]
+	return next == nil || !next.holds()
 }
 
 // abandon ends what an earlier daemon left of actions that are no longer
