@@ -249,10 +249,8 @@ func (d *Daemon) stop(end context.CancelFunc) {
 	}
 	end()
 	<-d.sys.loop.stopped
-	ctx, cancel = context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	d.sys.mitigation.withdraw(ctx, stages[0])
-	stopAll(ctx, stages[0])
+	d.sys.mitigation.withdraw(stages[0])
+	stopInTime(stages[0])
 	d.sys.log.Info("stopped")
 }
 

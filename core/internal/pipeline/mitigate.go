@@ -31,6 +31,8 @@ type mitigation struct {
 	stop context.CancelFunc
 	over chan struct{} // closed when it has ended
 
+	patience time.Duration // with actions that are to take everything back
+
 	mu        sync.Mutex
 	cfg       *config.Config
 	targets   map[string][]string       // by action in use: its profiles; nil: it has none
@@ -42,7 +44,7 @@ type mitigation struct {
 
 func newMitigation(d *Daemon) *mitigation {
 	cfg := d.opt.Config
-	m := &mitigation{d: d, cfg: cfg, protected: map[string][]netip.Prefix{}, heard: map[string]bool{}, over: make(chan struct{})}
+	m := &mitigation{d: d, cfg: cfg, protected: map[string][]netip.Prefix{}, heard: map[string]bool{}, over: make(chan struct{}), patience: stopTime}
 	m.Manager = mitigate.New(mitigate.Options{
 		Log: d.sys.log, Journal: filepath.Join(cfg.Daemon.StateDir, journalName), Boot: mitigate.BootID(),
 		Guard: m.guard(), Changed: m.changed,
@@ -255,23 +257,22 @@ func rulesOf(g *config.HostGroup, profiles bool) mitigate.Rules {
 	return out
 }
 
-// remove releases what actions hold that are gone from the configuration, or are
-// to notify only from now on, before their plugins are stopped.
-func (m *mitigation) remove(ctx context.Context, stale []part, now *set) {
+// remove releases what actions hold that leave, before their plugins are stopped.
+func (m *mitigation) remove(leaving []part) {
 	if m == nil {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), m.patience)
+	defer cancel()
 	var all sync.WaitGroup
-	for _, p := range stale {
-		if leaves(p, now) {
-			all.Go(func() { m.Remove(ctx, blockName(p.block), "the action is no longer configured") })
-		}
+	for _, p := range leaving {
+		all.Go(func() { m.Remove(ctx, blockName(p.block), "the action is no longer configured") })
 	}
 	all.Wait()
 }
 
 // leaves tells of a replaced part whether it holds what nothing of its name in
-// the new set will.
+// the new set will: the action is gone, or is to notify only from now on.
 func leaves(p part, now *set) bool {
 	if p.block.Kind != host.KindAction || !p.holds() {
 		return false
@@ -299,7 +300,9 @@ func (m *mitigation) abandon() {
 }
 
 // withdraw takes back what those actions hold whose on_stop says so.
-func (m *mitigation) withdraw(ctx context.Context, parts []part) {
+func (m *mitigation) withdraw(parts []part) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.patience)
+	defer cancel()
 	var all sync.WaitGroup
 	for _, p := range parts {
 		if p.block.Kind != host.KindAction || !p.holds() || p.block.Process.OnStop != config.OnStopWithdraw {

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
+	"github.com/fastnetmon-go/fastnetmon/sdk/host"
 )
 
 // planTime bounds how long a capture may take to accept a plan; one that does
@@ -68,22 +69,12 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) ([]string, hcl.
 	d.recorder.SetWindow(cfg.Daemon.Baseline)
 	d.pushPlan(ctx, next)
 	d.setEvidence(cfg.Evidence)
-	d.replace(stale)
 	// The configuration is in force: what is refused now keeps nothing else
 	// from starting.
-	for i, stage := range fresh {
-		if i == len(fresh)-1 {
-			// New filters run, old ones still do: captures that go on change over.
-			d.rewire(ctx, next)
-		}
-		for _, late := range d.startStage(ctx, stage) {
-			late.Severity = hcl.DiagWarning
-			diags = append(diags, late)
-		}
+	for _, late := range d.exchange(ctx, next, fresh, stale) {
+		late.Severity = hcl.DiagWarning
+		diags = append(diags, late)
 	}
-	last, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	stopAll(last, stale[1])
 	d.sys.log.Info("configuration reloaded", "revision", cfg.Revision, "changes", len(changes))
 	return changes, diags, nil
 }
@@ -133,28 +124,69 @@ func (d *Daemon) Config() (cfg *config.Config) {
 	return cfg
 }
 
-// replace ends the captures, actions and exports that the new set does not
-// have, upstream first. What takes their place may need what they hold, such as a
-// port. Filters go last, when no capture needs them any more.
-func (d *Daemon) replace(stale [3][]part) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
-	defer cancel()
-	stopAll(ctx, stale[2])
+// exchange puts what is new in a set in the place of what the set does not have:
+// upstream ends first, downstream starts first. It returns why parts were refused.
+//
+// What takes a part's place may need what that held, such as a port. Actions that
+// are gone may take long to take back what they hold, as where a neighbour is
+// down: new actions wait for that, and nothing else does.
+func (d *Daemon) exchange(ctx context.Context, next *set, fresh, stale [3][]part) (refused hcl.Diagnostics) {
+	stopInTime(stale[2])
 	d.sys.loop.do(func() {
 		d.past = mergeRows(append(d.past, d.sys.loop.ledger(d.retired)...))
 		d.retired = nil
 	})
-	d.sys.mitigation.remove(ctx, stale[0], d.set)
-	for _, p := range stale[0] {
+	leaving, replaced := divide(stale[0], func(p part) bool { return leaves(p, next) })
+	late, first := divide(fresh[0], func(p part) bool { return len(leaving) > 0 && p.block.Kind == host.KindAction })
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		d.sys.mitigation.remove(leaving)
+		end(leaving)
+	}()
+	end(replaced)
+	refused = append(refused, d.startStage(ctx, first)...)
+	refused = append(refused, d.startStage(ctx, fresh[1])...)
+	// New filters run, old ones still do: captures that go on change over.
+	d.rewire(ctx, next)
+	refused = append(refused, d.startStage(ctx, fresh[2])...)
+	stopInTime(stale[1]) // no capture needs them any more
+	<-left
+	return append(refused, d.startStage(ctx, late)...)
+}
+
+// divide lists the parts of which something is so, and the others.
+func divide(parts []part, so func(part) bool) (yes, no []part) {
+	for _, p := range parts {
+		if so(p) {
+			yes = append(yes, p)
+		} else {
+			no = append(no, p)
+		}
+	}
+	return yes, no
+}
+
+// end stops actions and exports that were replaced, once they have been told what
+// waits for them.
+func end(parts []part) {
+	for _, p := range parts {
 		p.finish()
 	}
-	for _, p := range stale[0] {
+	for _, p := range parts {
 		select {
 		case <-p.served:
 		case <-time.After(lastEvents):
 		}
 	}
-	stopAll(ctx, stale[0])
+	stopInTime(parts)
+}
+
+// stopInTime stops parts together, and waits for as long as they may take.
+func stopInTime(parts []part) {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	stopAll(ctx, parts)
 }
 
 // lastEvents bounds how long a replaced action or export is given for the
