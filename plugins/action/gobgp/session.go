@@ -45,7 +45,9 @@ type session struct {
 	coming chan joined      // where gobgp's connection will be; nil: it has not been asked for one
 
 	mu     sync.Mutex
+	wanted map[routeKey]*route
 	routes map[routeKey]*route // that gobgp has
+	failed map[routeKey]string // why gobgp does not take or withdraw a route
 	state  string              // for people
 	since  time.Time
 	cause  string // why it is not established
@@ -227,30 +229,59 @@ func connectError(err error, password bool) error {
 	return err
 }
 
-// hold makes gobgp have these routes, new ones first.
+// hold makes gobgp have these routes.
 func (s *session) hold(routes map[routeKey]*route) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, k := range slices.SortedFunc(maps.Keys(routes), compareKeys) {
-		r, old := routes[k], s.routes[k]
+	s.wanted = routes
+	s.settle()
+}
+
+// again tries once more what gobgp has refused.
+func (s *session) again() {
+	s.mu.Lock()
+	again := len(s.failed) > 0
+	if again {
+		s.settle()
+	}
+	s.mu.Unlock()
+	if again {
+		s.changed()
+	}
+}
+
+// settle makes gobgp have what is wanted, new routes first. It is called with the
+// lock held.
+func (s *session) settle() {
+	before := s.failed
+	s.failed = map[routeKey]string{}
+	fail := func(r *route, cause string) {
+		s.failed[r.key] = cause
+		if before[r.key] != cause {
+			s.log.Error(cause, "route", r.text)
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(s.wanted), compareKeys) {
+		r, old := s.wanted[k], s.routes[k]
 		if !slices.Contains(s.peer.families, k.family) || old != nil && old.same(r) {
+			continue
+		}
+		if err := s.announce(r); err != nil {
+			fail(r, fmt.Sprintf("gobgp does not take the route: %v", err))
 			continue
 		}
 		delete(s.sent, k) // until the new one is out
 		s.routes[k] = r
-		if err := s.announce(r); err != nil {
-			s.log.Error("a route was not announced", "route", r.text, "error", err)
-			delete(s.routes, k)
-		}
 	}
 	for k, r := range s.routes {
-		if routes[k] != nil {
+		if s.wanted[k] != nil {
+			continue
+		}
+		if err := s.withdraw(r); err != nil {
+			fail(r, fmt.Sprintf("gobgp does not withdraw the route: %v", err))
 			continue
 		}
 		delete(s.routes, k)
-		if err := s.withdraw(r); err != nil {
-			s.log.Error("a route was not withdrawn", "route", r.text, "error", err)
-		}
 	}
 }
 
@@ -288,7 +319,9 @@ func (s *session) where(k routeKey) (sdk.PeerStatus, bool) {
 	st := sdk.PeerStatus{Peer: s.peer.Address, State: sdk.MitigationPending}
 	_, sent := s.sent[k]
 	_, kept := s.stale[k]
-	switch {
+	switch cause := s.failed[k]; {
+	case cause != "":
+		st.Cause = cause
 	case s.up && sent:
 		st.State = sdk.MitigationActive
 	case s.up && !s.theirs[k.family]:
@@ -307,6 +340,9 @@ func (s *session) where(k routeKey) (sdk.PeerStatus, bool) {
 func (s *session) left(k routeKey) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if cause := s.failed[k]; cause != "" {
+		return s.peer.Address + ": " + cause
+	}
 	if _, sent := s.sent[k]; sent {
 		return s.peer.Address + " has not been told yet"
 	}

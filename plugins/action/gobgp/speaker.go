@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	api "github.com/osrg/gobgp/v3/api"
@@ -129,7 +130,17 @@ func (s *speaker) hold(routes map[routeKey]*route) {
 		for _, x := range s.sessions {
 			s.work.Go(func() { x.run(s.life) })
 		}
+		s.work.Go(s.mend)
 	})
+}
+
+// mend tries again what went wrong, until close.
+func (s *speaker) mend() {
+	for pause(s.life, time.Second) {
+		for _, x := range s.sessions {
+			x.again()
+		}
+	}
 }
 
 func (s *speaker) where(r *route) []sdk.PeerStatus {
