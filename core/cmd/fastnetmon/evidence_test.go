@@ -212,7 +212,7 @@ func fiftySampled(t *testing.T, protocol, capture string) {
 	t.Logf("logged %s after the decision at the latest, with evidence %s later", longestDelay(t, l, started), evidence)
 	if protocol == "sflow" {
 		files, err := filepath.Glob(filepath.Join(dir, "state", "evidence", "*.pcap"))
-		if err != nil || len(files) != victims {
+		if err != nil || len(files) < victims {
 			t.Errorf("%d capture files: %v", len(files), err)
 		}
 		for _, path := range files {
