@@ -8,11 +8,11 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	servers "github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 )
 
 var update = flag.Bool("update", false, "write the dashboards anew")
@@ -51,16 +51,10 @@ func TestPrometheus(t *testing.T) {
 		_, _ = w.Write(metrics) // the scraper may have gone
 	}))
 	defer shown.Close()
-	dir, port := t.TempDir(), sdktest.FreePort(t)
-	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf("global: {scrape_interval: 200ms}\nscrape_configs:\n  - job_name: fastnetmon\n    static_configs:\n      - targets: [%q]\n", strings.TrimPrefix(shown.URL, "http://"))
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	sdktest.NewServer(t, sdktest.Answers(port), nil, "prometheus", "--config.file="+config, "--storage.tsdb.path="+dir+"/data", fmt.Sprintf("--web.listen-address=127.0.0.1:%d", port))
+	_, base := servers.NewPrometheus(t, strings.TrimPrefix(shown.URL, "http://"))
 	for _, p := range sdktest.Dashboard(t, "prometheus.json") {
 		sdktest.Until(t, p.Title+": "+p.Query, func() error {
-			resp, err := http.PostForm(fmt.Sprintf("http://127.0.0.1:%d/api/v1/query", port), url.Values{"query": {p.Query}})
+			resp, err := http.PostForm(base+"/api/v1/query", url.Values{"query": {p.Query}})
 			if err != nil {
 				return err
 			}

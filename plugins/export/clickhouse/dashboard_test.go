@@ -11,7 +11,7 @@ func (b *bed) dashboard() {
 	b.t.Helper()
 	for _, p := range sdktest.Dashboard(b.t, "../../../examples/dashboards/clickhouse.json", "$__timeFilter(time)", "time > now() - 3600") {
 		sdktest.Until(b.t, p.Title+": "+p.Query, func() error {
-			got, err := b.ask(p.Query)
+			got, err := b.Ask(p.Query)
 			if err == nil && len(got) == 0 {
 				err = fmt.Errorf("no data")
 			}

@@ -3,11 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,32 +11,13 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 )
-
-const serverConfig = `<yandex>
- <logger><level>warning</level><console>1</console></logger>
- <listen_host>127.0.0.1</listen_host>
- <http_port>%[2]d</http_port><tcp_port>%[3]d</tcp_port><interserver_http_port>%[4]d</interserver_http_port>
- <path>%[1]s/data/</path><tmp_path>%[1]s/tmp/</tmp_path><format_schema_path>%[1]s/fmt/</format_schema_path>
- <users_config>%[1]s/users.xml</users_config>
- <default_profile>default</default_profile><default_database>default</default_database>
- <mark_cache_size>104857600</mark_cache_size><uncompressed_cache_size>0</uncompressed_cache_size>
- <max_concurrent_queries>20</max_concurrent_queries>
- <timezone>UTC</timezone>
-</yandex>
-`
-
-const usersConfig = `<yandex><profiles><default><max_memory_usage>2000000000</max_memory_usage></default></profiles>
-<users><default><password>secret</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile><quota>default</quota></default></users>
-<quotas><default/></quotas></yandex>
-`
 
 // bed is a ClickHouse that a test reads back through its HTTP interface.
 type bed struct {
-	t      *testing.T
-	server *sdktest.Server
-	web    string
-	native int
+	*stores.ClickHouse
+	t *testing.T
 }
 
 func newBed(t *testing.T) *bed {
@@ -49,36 +25,7 @@ func newBed(t *testing.T) *bed {
 	if testing.Short() {
 		t.Skip("starts ClickHouse")
 	}
-	dir, web := t.TempDir(), sdktest.FreePort(t)
-	b := &bed{t: t, native: sdktest.FreePort(t), web: fmt.Sprintf("http://127.0.0.1:%d/?password=secret", web)}
-	for name, text := range map[string]string{"config.xml": fmt.Sprintf(serverConfig, dir, web, b.native, sdktest.FreePort(t)), "users.xml": usersConfig} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.server = sdktest.NewServer(t, func() error { _, err := b.ask("SELECT 1 AS one"); return err }, nil, "clickhouse-server", "--config-file="+filepath.Join(dir, "config.xml"))
-	return b
-}
-
-// ask runs a query and returns its rows.
-func (b *bed) ask(query string) (out []map[string]any, err error) {
-	resp, err := http.Get(b.web + "&query=" + url.QueryEscape(query+" FORMAT JSONEachRow"))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s, %w: %s", resp.Status, err, text)
-	}
-	for line := range strings.Lines(string(text)) {
-		row := map[string]any{}
-		if err := json.Unmarshal([]byte(line), &row); err != nil {
-			return nil, err
-		}
-		out = append(out, row)
-	}
-	return out, nil
+	return &bed{stores.NewClickHouse(t), t}
 }
 
 // check wants each table to have exactly these rows.
@@ -86,7 +33,7 @@ func (b *bed) check(all []*rows) {
 	b.t.Helper()
 	sdktest.Until(b.t, "every row is read back", func() error {
 		for _, r := range all {
-			got, err := b.ask("SELECT * FROM fastnetmon." + r.table.name)
+			got, err := b.Ask("SELECT * FROM fastnetmon." + r.table.name)
 			if err != nil {
 				return err
 			}
@@ -129,7 +76,7 @@ func (b *bed) check(all []*rows) {
 }
 
 func (b *bed) config(layout string) string {
-	return fmt.Sprintf("address = \"127.0.0.1:%d\"\npassword = \"secret\"\nlayout = %q\ndelivery {\n  backoff = \"50ms\"\n  max_backoff = \"200ms\"\n}", b.native, layout)
+	return fmt.Sprintf("address = \"127.0.0.1:%d\"\npassword = \"secret\"\nlayout = %q\ndelivery {\n  backoff = \"50ms\"\n  max_backoff = \"200ms\"\n}", b.Native, layout)
 }
 
 // What is written is what the server answers; events that happened while it was
@@ -137,7 +84,7 @@ func (b *bed) config(layout string) string {
 func TestLiveNative(t *testing.T) {
 	b := newBed(t)
 	d := &database{cfg: defaults()}
-	d.cfg.Address, d.cfg.Password = fmt.Sprintf("127.0.0.1:%d", b.native), "secret"
+	d.cfg.Address, d.cfg.Password = fmt.Sprintf("127.0.0.1:%d", b.Native), "secret"
 	if err := d.Connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +121,7 @@ func TestLiveNative(t *testing.T) {
 	send(0)
 	check()
 	b.dashboard()
-	b.server.Kill()
+	b.Kill()
 	for n := range 30 {
 		send(n + 1)
 	}
@@ -182,7 +129,7 @@ func TestLiveNative(t *testing.T) {
 		t.Fatal(err)
 	}
 	send(31)
-	b.server.Start()
+	b.Start()
 	check()
 	// What is written again is not there twice.
 	if err := d.Connect(t.Context()); err != nil {

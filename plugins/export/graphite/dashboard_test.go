@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
@@ -12,7 +11,7 @@ func (b *bed) dashboard() {
 	b.t.Helper()
 	for _, p := range sdktest.Dashboard(b.t, "../../../examples/dashboards/graphite.json") {
 		sdktest.Until(b.t, p.Title+": "+p.Query, func() error {
-			got, err := b.render(url.Values{"format": {"json"}, "from": {"-10min"}, "noCache": {"1"}, "target": {p.Query}})
+			got, err := b.Render(p.Query)
 			if err == nil && len(got) == 0 {
 				err = fmt.Errorf("no data")
 			}

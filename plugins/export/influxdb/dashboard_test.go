@@ -1,34 +1,24 @@
 package main
 
 import (
-	"encoding/json"
-	"fmt"
-	"net/url"
+	"errors"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 )
 
 // dashboard wants data from every query of the dashboard for InfluxDB.
-func dashboard(t *testing.T, base string) {
+func dashboard(t *testing.T, db *stores.InfluxDB) {
 	t.Helper()
 	for _, p := range sdktest.Dashboard(t, "../../../examples/dashboards/influxdb.json", "$timeFilter", "time > now() - 1h", "$__interval", "10s") {
 		sdktest.Until(t, p.Title+": "+p.Query, func() error {
-			text, err := get(t, base+"/query?"+url.Values{"db": {"fastnetmon"}, "q": {p.Query}}.Encode(), "admin")
+			series, err := db.Query(t.Context(), "fastnetmon", p.Query)
 			if err != nil {
 				return err
 			}
-			var answer struct {
-				Results []struct {
-					Error  string
-					Series []json.RawMessage
-				}
-			}
-			if err := json.Unmarshal([]byte(text), &answer); err != nil {
-				return err
-			}
-			if len(answer.Results) != 1 || answer.Results[0].Error != "" || len(answer.Results[0].Series) == 0 {
-				return fmt.Errorf("no data: %.300s", text)
+			if len(series) == 0 {
+				return errors.New("no data")
 			}
 			return nil
 		})

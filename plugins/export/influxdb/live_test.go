@@ -4,12 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,46 +14,8 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 )
-
-const influxConfig = `reporting-disabled = true
-bind-address = "127.0.0.1:%[2]d"
-[meta]
-  dir = "%[1]s/meta"
-[data]
-  dir = "%[1]s/data"
-  wal-dir = "%[1]s/wal"
-  query-log-enabled = false
-[http]
-  enabled = true
-  bind-address = "127.0.0.1:%[3]d"
-  auth-enabled = true
-  log-enabled = false
-[monitor]
-  store-enabled = false
-`
-
-// get asks a server and returns what it answers.
-func get(t testing.TB, url, user string) (string, error) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return "", err
-	}
-	if user != "" {
-		req.SetBasicAuth(user, "secret")
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s: %s", resp.Status, text)
-	}
-	return string(text), err
-}
 
 // name is what a point is told from others by.
 func (r *row) name() string {
@@ -72,7 +30,7 @@ func (r *row) name() string {
 }
 
 // influxPoints are all points of a database, by name, each field as text.
-func influxPoints(t testing.TB, base string, rows []row) (map[string]map[string]string, error) {
+func influxPoints(t testing.TB, db *stores.InfluxDB, rows []row) (map[string]map[string]string, error) {
 	tags := map[string]map[string]bool{}
 	for i := range rows {
 		m := tags[rows[i].measurement]
@@ -86,24 +44,11 @@ func influxPoints(t testing.TB, base string, rows []row) (map[string]map[string]
 	}
 	out := map[string]map[string]string{}
 	for _, m := range slices.Sorted(maps.Keys(tags)) {
-		text, err := get(t, base+"/query?"+url.Values{"db": {"fastnetmon"}, "epoch": {"ns"}, "q": {`SELECT * FROM "` + m + `"`}}.Encode(), "admin")
+		series, err := db.Query(t.Context(), "fastnetmon", `SELECT * FROM "`+m+`"`)
 		if err != nil {
 			return nil, err
 		}
-		var answer struct {
-			Results []struct {
-				Series []struct {
-					Columns []string
-					Values  [][]any
-				}
-			}
-		}
-		decoder := json.NewDecoder(strings.NewReader(text))
-		decoder.UseNumber()
-		if err := decoder.Decode(&answer); err != nil {
-			return nil, err
-		}
-		for _, s := range answer.Results[0].Series {
+		for _, s := range series {
 			for _, v := range s.Values {
 				r := row{measurement: m}
 				fields := map[string]string{}
@@ -164,19 +109,8 @@ func TestLiveInfluxDB(t *testing.T) {
 	}
 	for _, layout := range []string{delivery.LayoutFastNetMon, delivery.LayoutNative} {
 		t.Run(layout, func(t *testing.T) {
-			dir, port := t.TempDir(), sdktest.FreePort(t)
-			config := filepath.Join(dir, "influx.conf")
-			if err := os.WriteFile(config, fmt.Appendf(nil, influxConfig, dir, sdktest.FreePort(t), port), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			server := sdktest.NewServer(t, sdktest.Answers(port), nil, "influxd", "run", "-config", config)
-			base := fmt.Sprintf("http://127.0.0.1:%d", port)
-			resp, err := http.PostForm(base+"/query", url.Values{"q": {"CREATE USER admin WITH PASSWORD 'secret' WITH ALL PRIVILEGES"}})
-			if err != nil || resp.StatusCode != http.StatusOK {
-				t.Fatal(resp, err)
-			}
-			_ = resp.Body.Close()
-			h := sdktest.New(t, plugin(), fmt.Sprintf("url = %q\nuser = \"admin\"\npassword = \"secret\"\nlayout = %q\ndelivery {\n  backoff = \"50ms\"\n  max_backoff = \"200ms\"\n}", base, layout))
+			server := stores.NewInfluxDB(t)
+			h := sdktest.New(t, plugin(), fmt.Sprintf("url = %q\nuser = \"admin\"\npassword = \"secret\"\nlayout = %q\ndelivery {\n  backoff = \"50ms\"\n  max_backoff = \"200ms\"\n}", server.URL, layout))
 			h.StateDir = t.TempDir()
 			at := time.Now().Add(-time.Minute)
 			var rows []row
@@ -195,7 +129,7 @@ func TestLiveInfluxDB(t *testing.T) {
 			check := func() {
 				t.Helper()
 				sdktest.Until(t, "every point is read back", func() error {
-					got, err := influxPoints(t, base, rows)
+					got, err := influxPoints(t, server, rows)
 					if err != nil {
 						return err
 					}
@@ -209,7 +143,7 @@ func TestLiveInfluxDB(t *testing.T) {
 			}
 			check()
 			if layout == delivery.LayoutNative {
-				dashboard(t, base)
+				dashboard(t, server)
 			}
 			server.Kill()
 			export(at.Add(time.Second), 10)
@@ -237,9 +171,7 @@ func TestLiveVersion2(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts VictoriaMetrics")
 	}
-	port := sdktest.FreePort(t)
-	sdktest.NewServer(t, sdktest.Answers(port), nil, "victoria-metrics", "-storageDataPath="+t.TempDir(), fmt.Sprintf("-httpListenAddr=127.0.0.1:%d", port), "-retentionPeriod=100y")
-	base := fmt.Sprintf("http://127.0.0.1:%d", port)
+	_, base := stores.NewVictoriaMetrics(t)
 	h := sdktest.New(t, plugin(), fmt.Sprintf("url = %q\nversion = 2\norg = \"o\"\nbucket = \"b\"\ntoken = \"t\"", base))
 	s := sdktest.Snapshot(time.Now().Add(-time.Minute).Truncate(time.Millisecond), 10)
 	if err := h.Export(s); err != nil {
@@ -258,10 +190,10 @@ func TestLiveVersion2(t *testing.T) {
 		}
 	}
 	sdktest.Until(t, "every value is read back", func() error {
-		if _, err := get(t, base+"/internal/force_flush", ""); err != nil {
+		if _, err := stores.Get(t.Context(), base+"/internal/force_flush", ""); err != nil {
 			return err
 		}
-		text, err := get(t, base+"/api/v1/export?"+url.Values{"match[]": {`{db="b"}`, `{__name__=~".+"}`}}.Encode(), "")
+		text, err := stores.Get(t.Context(), base+"/api/v1/export?"+url.Values{"match[]": {`{db="b"}`, `{__name__=~".+"}`}}.Encode(), "")
 		if err != nil {
 			return err
 		}

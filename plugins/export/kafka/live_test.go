@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -25,12 +25,7 @@ func newBroker(t testing.TB, args ...string) (*sdktest.Server, string) {
 	if testing.Short() {
 		t.Skip("starts a broker")
 	}
-	program, err := filepath.Abs("../../../.cache/tools/kafka-fake")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := sdktest.FreePort(t)
-	return sdktest.NewServer(t, sdktest.Answers(port), nil, program, append(args, "-port", fmt.Sprint(port))...), fmt.Sprintf("127.0.0.1:%d", port)
+	return stores.NewKafka(t, args...)
 }
 
 // consume reads a topic from its beginning until there are n messages.

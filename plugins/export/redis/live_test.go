@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,86 +15,38 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/delivery"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/stores"
 )
 
-// bed is a Redis that a test reads back through redis-cli.
-type bed struct {
-	t      *testing.T
-	server *sdktest.Server
-	dir    string
-	cli    []string
-}
-
-func newBed(t *testing.T, args, cli []string) *bed {
+// newBed starts a Redis that a test reads back through redis-cli.
+func newBed(t *testing.T, args, cli []string) *stores.Redis {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts Redis")
 	}
-	b := &bed{t: t, dir: t.TempDir(), cli: cli}
-	args = append(args, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir", b.dir)
-	b.server = sdktest.NewServer(t, func() error {
-		out, err := b.ask("PING")
-		if err == nil && strings.TrimSpace(out) != "PONG" {
-			err = errors.New(out)
-		}
-		return err
-	}, nil, "redis-server", args...)
-	return b
+	return stores.NewRedis(t, args, cli)
 }
 
-func (b *bed) ask(command ...string) (string, error) {
-	var stderr bytes.Buffer
-	cmd := exec.Command("redis-cli", append(append(slices.Clone(b.cli), "--no-auth-warning"), command...)...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("%w: %s", err, stderr.Bytes())
-	}
-	return string(out), err
-}
-
-// hash reads a hash.
-func (b *bed) hash(key string) (map[string]string, error) {
-	text, err := b.ask("--json", "HGETALL", key)
-	out := map[string]string{}
-	if err == nil {
-		err = json.Unmarshal([]byte(text), &out)
-	}
-	return out, err
-}
-
-// stream is the event ids, by attack id and number, of the stream.
-func (b *bed) stream() (out []string, err error) {
-	text, err := b.ask("--json", "XRANGE", "fastnetmon:events", "-", "+")
-	if err != nil {
-		return nil, err
-	}
-	var messages [][]any
-	if err := json.Unmarshal([]byte(text), &messages); err != nil {
-		return nil, err
-	}
+// stream is the keys of the stream's events.
+func stream(b *stores.Redis) (out []string, err error) {
+	messages, err := b.Stream("fastnetmon:events")
 	for _, m := range messages {
-		f := map[string]string{}
-		list := m[1].([]any)
-		for i := 0; i < len(list); i += 2 {
-			f[list[i].(string)] = list[i+1].(string)
-		}
 		var e struct {
 			Mitigation *struct {
 				ID, State string
 				Time      time.Time
 			}
 		}
-		if err := json.Unmarshal([]byte(f["json"]), &e); err != nil {
+		if err := json.Unmarshal([]byte(m["json"]), &e); err != nil {
 			return nil, err
 		}
-		name := f["id"] + "-" + f["seq"]
+		name := m["id"] + "-" + m["seq"]
 		if m := e.Mitigation; m != nil {
 			name = m.ID + "-" + m.State + "-" + strconv.FormatInt(m.Time.UnixNano(), 10)
 		}
 		out = append(out, name)
 	}
-	return out, nil
+	return out, err
 }
 
 // What is written is what redis-cli reads, over a unix socket with a password;
@@ -133,7 +83,7 @@ func TestLive(t *testing.T) {
 	}
 	sdktest.Until(t, "every key is read back", func() error {
 		for key, fields := range want {
-			got, err := b.hash(key)
+			got, err := b.Hash(key)
 			if err != nil {
 				return err
 			}
@@ -143,18 +93,18 @@ func TestLive(t *testing.T) {
 		}
 		return nil
 	})
-	if n, err := b.ask("ZCARD", "fastnetmon:top:incoming"); err != nil || strings.TrimSpace(n) != "500" {
+	if n, err := b.Ask("ZCARD", "fastnetmon:top:incoming"); err != nil || strings.TrimSpace(n) != "500" {
 		t.Errorf("%s, %v", n, err)
 	}
 	for key, id := range map[string]string{"attacks": s.Attacks[0].ID, "mitigations": s.Mitigations[0].ID} {
-		if got, err := b.ask("SMEMBERS", "fastnetmon:"+key); err != nil || strings.TrimSpace(got) != id {
+		if got, err := b.Ask("SMEMBERS", "fastnetmon:"+key); err != nil || strings.TrimSpace(got) != id {
 			t.Errorf("%s are %s, %v", key, got, err)
 		}
 	}
-	if f, err := b.hash("fastnetmon:input:pcap.file"); err != nil || f["received"] != "1000" || f["dropped_truncated"] != "7" {
+	if f, err := b.Hash("fastnetmon:input:pcap.file"); err != nil || f["received"] != "1000" || f["dropped_truncated"] != "7" {
 		t.Errorf("%v, %v", f, err)
 	}
-	if ttl, err := b.ask("TTL", "fastnetmon:total:ipv4:incoming"); err != nil || strings.TrimSpace(ttl) == "-1" {
+	if ttl, err := b.Ask("TTL", "fastnetmon:total:ipv4:incoming"); err != nil || strings.TrimSpace(ttl) == "-1" {
 		t.Errorf("rates are kept for ever: %s, %v", ttl, err)
 	}
 
@@ -174,7 +124,7 @@ func TestLive(t *testing.T) {
 	check := func() {
 		t.Helper()
 		sdktest.Until(t, "every event is there once and in order", func() error {
-			got, err := b.stream()
+			got, err := stream(b)
 			if err == nil && !slices.Equal(got, ids) {
 				err = fmt.Errorf("%d events, want %d", len(got), len(ids))
 			}
@@ -183,18 +133,18 @@ func TestLive(t *testing.T) {
 	}
 	send(0, 20)
 	check()
-	b.server.Kill()
+	b.Kill()
 	send(20, 60)
 	if err := h.Drain(); err != nil { // and the plugin begins anew
 		t.Fatal(err)
 	}
 	send(60, 61)
-	b.server.Start()
+	b.Start()
 	check()
 	for key, last := range map[string]sdk.Event{
 		"attack:" + fmt.Sprintf("%016x", 41): sdktest.Attack(s.Time, 40)[2], "mitigation:m-" + fmt.Sprintf("%016x", 41): sdktest.Mitigated(s.Time, 40)[2],
 	} {
-		text, err := b.ask("GET", "fastnetmon:"+key)
+		text, err := b.Ask("GET", "fastnetmon:"+key)
 		if want, _ := json.Marshal(last); err != nil || strings.TrimSpace(text) != string(want) {
 			t.Errorf("%s: %s, %v\nwant\n%s", key, text, err, want)
 		}
@@ -212,7 +162,7 @@ func TestLiveCommunity(t *testing.T) {
 		t.Fatal(err)
 	}
 	sdktest.Until(t, "the document is there", func() error {
-		text, err := b.ask("GET", "fnm_10.1.0.5_information")
+		text, err := b.Ask("GET", "fnm_10.1.0.5_information")
 		var d struct {
 			IP, Action string
 			Details    map[string]any `json:"attack_details"`
@@ -225,7 +175,7 @@ func TestLiveCommunity(t *testing.T) {
 		}
 		return err
 	})
-	if keys, err := b.ask("KEYS", "*"); err != nil || strings.TrimSpace(keys) != "fnm_10.1.0.5_information" {
+	if keys, err := b.Ask("KEYS", "*"); err != nil || strings.TrimSpace(keys) != "fnm_10.1.0.5_information" {
 		t.Errorf("%s, %v", keys, err)
 	}
 }
