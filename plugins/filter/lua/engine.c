@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <lualib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,7 +183,27 @@ int fnm_engine(fnm_state *s, const char *common, size_t common_len, const char *
 	return lua_pcall(s->L, 2, 0, 0) ? failed(s) : 0;
 }
 
-int fnm_script(fnm_state *s, const char *name, const char *text, size_t len) {
+// ended has a script fail whose time is over: at each instruction from then on,
+// so that a pcall of its own does not keep it alive.
+static void ended(lua_State *L, lua_Debug *ar) {
+	(void)ar;
+	lua_getfield(L, LUA_REGISTRYINDEX, "fnm_state");
+	fnm_state *s = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	if (!fnmEnded(s->handle)) return;
+	lua_sethook(L, ended, LUA_MASKCOUNT, 1);
+	luaL_error(L, "it was interrupted");
+}
+
+static int bound(lua_State *L) {
+	lua_setfield(L, LUA_REGISTRYINDEX, "fnm_state");
+	luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); // compiled code looks at no hook
+	lua_sethook(L, ended, LUA_MASKCOUNT, 100000);
+	return 0;
+}
+
+int fnm_script(fnm_state *s, const char *name, const char *text, size_t len, int bounded) {
+	if (bounded && lua_cpcall(s->L, bound, s)) return failed(s);
 	if (luaL_loadbuffer(s->L, text, len, name) || lua_pcall(s->L, 0, 0, 0)) return failed(s);
 	lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->start);
 	return lua_pcall(s->L, 0, 0, 0) ? failed(s) : 0;

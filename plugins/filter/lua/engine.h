@@ -14,7 +14,8 @@ fnm_state *fnm_open(uintptr_t handle, size_t limit);
 void fnm_close(fnm_state *s);
 // The functions return 0, or 1 with fnm_error saying what went wrong.
 int fnm_engine(fnm_state *s, const char *common, size_t common_len, const char *own, size_t own_len);
-int fnm_script(fnm_state *s, const char *name, const char *text, size_t len);
+// A bounded script ends with an error once fnmEnded says so.
+int fnm_script(fnm_state *s, const char *name, const char *text, size_t len, int bounded);
 int fnm_run(fnm_state *s, void *records, int n, int first);
 const char *fnm_error(fnm_state *s);
 int fnm_at(fnm_state *s);

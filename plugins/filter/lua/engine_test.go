@@ -173,7 +173,9 @@ func TestOriginalHooks(t *testing.T) {
 func TestScriptMistakes(t *testing.T) {
 	each(t, func(t *testing.T, engine string) {
 		for script, say := range map[string]string{
-			"function filter(r)\nreturn r.src_port ==\nend":            "3",
+			"function filter(r)\nreturn r.src_port ==\nend":            "script.lua:3: ",
+			"function filter(r)\n\nlocal x":                            "script.lua:3: ",
+			"function filter(r)\nbreak\nend":                           "script.lua:2: ",
 			"\n\nerror('no list')":                                     "script.lua:3: no list",
 			"local x = 1":                                              "none of the functions filter, process_netflow and process_sflow",
 			"local os = require('os')":                                 "require knows ffi, bit and json, not os",

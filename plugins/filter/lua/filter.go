@@ -24,8 +24,12 @@ type filter struct {
 	log    hclog.Logger
 	script atomic.Pointer[script]
 	held   atomic.Pointer[string] // why the script in force is not the file's
+	limit  time.Duration          // of a script's loading
 	errors errorLog
 	prints errorLog
+
+	refused    *script // the one that was tried last and not taken
+	refusedFor error
 
 	mu     sync.Mutex
 	judges map[*judge]*strikes
@@ -38,7 +42,7 @@ func newFilter(c config, env sdk.Env) (*filter, error) {
 	if ds := c.check(); ds.HasErrors() {
 		return nil, ds
 	}
-	f := &filter{config: c, mode: env.Mode, log: env.Logger, judges: map[*judge]*strikes{}}
+	f := &filter{config: c, mode: env.Mode, log: env.Logger, limit: loadTime, judges: map[*judge]*strikes{}}
 	f.errors.log = func(message string, times uint64) {
 		f.log.Error("the script failed", "error", message, "times", times)
 	}
@@ -49,10 +53,10 @@ func newFilter(c config, env sdk.Env) (*filter, error) {
 }
 
 // Validate loads the script once.
-func (f *filter) Validate(context.Context) error {
+func (f *filter) Validate(ctx context.Context) error {
 	s, err := readScript(f.Script)
 	if err == nil {
-		err = s.try(&f.config)
+		err = s.try(ctx, &f.config, f.limit)
 	}
 	if err != nil {
 		return diag.Errorf(diag.Path{}.Attr("script"), "Script refused", "%v.", err)
@@ -100,30 +104,48 @@ func (f *filter) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			before = f.poll(before)
+			before = f.poll(ctx, before)
 		}
 	}
 }
 
 // poll looks at the file, which was before at the last look.
-func (f *filter) poll(before string) string {
+func (f *filter) poll(ctx context.Context, before string) string {
 	s, err := readScript(f.Script)
 	if err != nil {
 		f.hold(err)
 		return ""
 	}
-	if s.text == before && s.text != f.script.Load().text {
-		if err := s.try(&f.config); err != nil {
-			f.hold(err)
-			return s.text
-		}
-		f.script.Store(s)
-		f.log.Info("the script has changed", "script", f.Script)
-	}
-	if s.text == f.script.Load().text {
+	switch {
+	case s.text == f.script.Load().text:
 		f.held.Store(new(string))
+	case s.text != before:
+	case s.is(f.refused):
+		f.hold(f.refusedFor)
+	default:
+		f.change(ctx, s)
 	}
 	return s.text
+}
+
+// change puts a script in force, unless its trial says what is against it: it
+// is tried once only.
+func (f *filter) change(ctx context.Context, s *script) {
+	err := s.try(ctx, &f.config, f.limit)
+	switch {
+	case err == nil:
+		f.script.Store(s)
+		f.held.Store(new(string))
+		f.log.Info("the script has changed", "script", f.Script)
+		return
+	case ctx.Err() != nil: // the filter ends
+		return
+	case errors.Is(err, errRunsOn):
+		f.log.Error("a script that was tried does not end: the process gives up", "script", f.Script)
+		exit()
+	}
+	f.refused, f.refusedFor = s, err
+	f.hold(err)
 }
 
 // hold keeps the script that is in force.

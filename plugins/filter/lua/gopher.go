@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
+	"github.com/yuin/gopher-lua/parse"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/prefix"
 	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
@@ -28,7 +30,7 @@ type gopher struct {
 // unsafeNames are globals that reach out of a script.
 var unsafeNames = []string{"io", "os", "debug", "package", "module", "dofile", "loadfile", "load", "loadstring", "getfenv", "setfenv", "newproxy", "collectgarbage", "channel", "_printregs"}
 
-func newGopher(s *script, h *host, limit uint64) (engine, error) {
+func newGopher(ctx context.Context, s *script, h *host, limit uint64) (engine, error) {
 	e := &gopher{host: h, limit: limit, state: lua.NewState(lua.Options{SkipOpenLibs: true, RegistryMaxSize: 1 << 18, CallStackSize: 200})}
 	for _, open := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath, lua.OpenCoroutine} {
 		e.state.Push(e.state.NewFunction(open))
@@ -46,6 +48,9 @@ func newGopher(s *script, h *host, limit uint64) (engine, error) {
 	for _, name := range unsafeNames {
 		e.state.SetGlobal(name, lua.LNil)
 	}
+	if ctx.Done() != nil {
+		e.state.SetContext(ctx)
+	}
 	if _, err = e.chunk(s.name, s.text); err == nil {
 		e.judge, err = e.call(hooks)
 	}
@@ -60,9 +65,28 @@ func newGopher(s *script, h *host, limit uint64) (engine, error) {
 func (e *gopher) chunk(name, text string, args ...lua.LValue) (lua.LValue, error) {
 	f, err := e.state.Load(strings.NewReader(text), name)
 	if err != nil {
-		return nil, plainError(err)
+		return nil, syntaxError(name, text, err)
 	}
 	return e.call(f, args...)
+}
+
+// syntaxError says where a text is not Lua as LuaJIT does: file, line, mistake.
+func syntaxError(name, text string, err error) error {
+	var api *lua.ApiError
+	if !errors.As(err, &api) {
+		return err
+	}
+	var parsed *parse.Error
+	var compiled *lua.CompileError
+	switch {
+	case errors.As(api.Cause, &parsed) && parsed.Pos.Line == parse.EOF:
+		return fmt.Errorf("%s:%d: %s at the end", name, 1+strings.Count(text, "\n"), parsed.Message)
+	case errors.As(api.Cause, &parsed):
+		return fmt.Errorf("%s:%d: %s near '%s'", name, parsed.Pos.Line, parsed.Message, parsed.Token)
+	case errors.As(api.Cause, &compiled):
+		return fmt.Errorf("%s:%d: %s", name, compiled.Line, compiled.Message)
+	}
+	return plainError(err)
 }
 
 func (e *gopher) call(f lua.LValue, args ...lua.LValue) (lua.LValue, error) {

@@ -32,7 +32,7 @@ func (j *judge) load() error {
 		return nil
 	}
 	j.script = s
-	e, err := s.open(&j.f.config, j.host)
+	e, err := s.open(context.Background(), &j.f.config, j.host)
 	if err != nil {
 		return err
 	}

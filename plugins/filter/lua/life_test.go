@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -45,7 +47,7 @@ func TestReload(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 {
-				seen = f.poll(seen)
+				seen = f.poll(t.Context(), seen)
 			}
 		}
 		want := func(what, verdict string, held string) {
@@ -69,10 +71,88 @@ func TestReload(t *testing.T) {
 		if err := os.Remove(f.Script); err != nil {
 			t.Fatal(err)
 		}
-		seen = f.poll(seen)
+		seen = f.poll(t.Context(), seen)
 		want("gone", ".x.x.", "no such file")
 		change("function filter(r) return false end")
 		want("mended", "xxxxx", "")
+	})
+}
+
+// A script that never ends is tried once, whatever it catches, and nothing of
+// the trial runs on; the one before it stays in force.
+func TestEndlessChange(t *testing.T) {
+	for name, text := range map[string]string{
+		"loop":      "while true do end",
+		"caught":    "while true do pcall(function() while true do end end) end",
+		"coroutine": "local step = coroutine.wrap(function() while true do end end) step()",
+	} {
+		each(t, func(t *testing.T, engine string) {
+			f, j := mustTest(t, engine, "function filter(r) return r.src_port ~= 53 end")
+			f.limit = 100 * time.Millisecond
+			exit = func() { t.Errorf("%s: the process ends", name) }
+			t.Cleanup(func() { exit = func() { os.Exit(1) } })
+			if err := os.WriteFile(f.Script, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before := runtime.NumGoroutine()
+			seen := ""
+			for range 5 {
+				seen = f.poll(t.Context(), seen)
+			}
+			sdktest.Until(t, "the trial ends", func() error {
+				if n := runtime.NumGoroutine(); n > before {
+					return fmt.Errorf("%s: %d goroutines, before the trial %d", name, n, before)
+				}
+				return nil
+			})
+			if err := f.Health(t.Context()); err == nil || !strings.Contains(err.Error(), "has not come to its end") {
+				t.Errorf("%s: health %v", name, err)
+			}
+			batch := records()
+			if err := j.Judge(batch); err != nil || verdicts(batch) != "x...." {
+				t.Errorf("%s: %s: %v", name, verdicts(batch), err)
+			}
+		})
+	}
+}
+
+// A script that was refused is tried again when its file has been touched, not
+// before.
+func TestRefusedOnce(t *testing.T) {
+	each(t, func(t *testing.T, engine string) {
+		f, j := mustTest(t, engine, "function filter(r) end")
+		list := filepath.Join(filepath.Dir(f.Script), "list")
+		write := func(path, text string) {
+			t.Helper()
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		seen := ""
+		judged := func() string {
+			for range 3 {
+				seen = f.poll(t.Context(), seen)
+			}
+			batch := records()
+			if err := j.Judge(batch); err != nil {
+				t.Fatal(err)
+			}
+			return verdicts(batch)
+		}
+		write(f.Script, fmt.Sprintf("local p = prefixes{file = %q} function filter(r) return false end", list))
+		if got := judged(); got != "....." || f.Health(t.Context()) == nil {
+			t.Errorf("without its list: %s", got)
+		}
+		write(list, "192.0.2.0/24\n")
+		if got := judged(); got != "....." || f.Health(t.Context()) == nil {
+			t.Errorf("it was tried again: %s", got)
+		}
+		if err := os.Chtimes(f.Script, time.Time{}, time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := judged(), f.Health(t.Context()); got != "xxxxx" || err != nil {
+			t.Errorf("touched: %s: %v", got, err)
+		}
 	})
 }
 

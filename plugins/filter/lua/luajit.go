@@ -11,6 +11,7 @@ package main
 import "C"
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"runtime/cgo"
@@ -31,12 +32,13 @@ type jit struct {
 	state  *C.fnm_state
 	handle cgo.Handle
 	limit  uint64
+	ctx    context.Context  // ends the script's loading
 	memory []unsafe.Pointer // of sets of prefixes
 }
 
 // newLuaJIT makes a state and runs a script in it.
-func newLuaJIT(s *script, h *host, limit uint64) (engine, error) {
-	e := &jit{host: h, limit: limit}
+func newLuaJIT(ctx context.Context, s *script, h *host, limit uint64) (engine, error) {
+	e := &jit{host: h, limit: limit, ctx: ctx}
 	e.handle = cgo.NewHandle(e)
 	e.state = C.fnm_open(C.uintptr_t(e.handle), C.size_t(limit))
 	if e.state == nil {
@@ -46,11 +48,15 @@ func newLuaJIT(s *script, h *host, limit uint64) (engine, error) {
 	name, text := C.CString("@"+s.name), C.CString(s.text)
 	defer C.free(unsafe.Pointer(name))
 	defer C.free(unsafe.Pointer(text))
+	bounded := C.int(0)
+	if ctx.Done() != nil {
+		bounded = 1
+	}
 	common, own := C.CString(commonLua), C.CString(luajitLua)
 	defer C.free(unsafe.Pointer(common))
 	defer C.free(unsafe.Pointer(own))
 	if C.fnm_engine(e.state, common, C.size_t(len(commonLua)), own, C.size_t(len(luajitLua))) != 0 ||
-		C.fnm_script(e.state, name, text, C.size_t(len(s.text))) != 0 {
+		C.fnm_script(e.state, name, text, C.size_t(len(s.text)), bounded) != 0 {
 		err := errors.New(C.GoString(C.fnm_error(e.state)))
 		e.close()
 		return nil, err
@@ -81,6 +87,14 @@ func (e *jit) close() {
 
 // of is the state that a call from C is about.
 func of(handle C.uintptr_t) *jit { return cgo.Handle(handle).Value().(*jit) }
+
+//export fnmEnded
+func fnmEnded(handle C.uintptr_t) C.int {
+	if of(handle).ctx.Err() != nil {
+		return 1
+	}
+	return 0
+}
 
 //export fnmPrint
 func fnmPrint(handle C.uintptr_t, text *C.char, n C.size_t) {
