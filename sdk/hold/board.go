@@ -1,6 +1,6 @@
 // Package hold is what mitigators have in common: a board with the status of
-// each mitigation, from which Watch reports, and a file for what must be known
-// after a restart.
+// each mitigation, from which Watch reports, the set of what is asked for and
+// taken back, and a file for what must be known after a restart.
 package hold
 
 import (

@@ -27,23 +27,17 @@ type action struct {
 	done chan struct{}
 	wake chan struct{} // holds a token when something has changed
 
-	mu        sync.Mutex
-	synced    bool             // the core has said what it wants
-	held      map[string]*held // by the mitigation's ID
-	releasing map[string]*held // asked for no more, and perhaps still in ExaBGP
-	told      map[string]told  // by route key: what ExaBGP may have of us
-	fault     string           // why it cannot be reached; "" it can
-	refused   map[string]bool  // commands that ExaBGP does not take
-	view      *view            // what it has; nil: it is not asked
-	unsaved   error
+	mu      sync.Mutex
+	asked   *hold.Set[string, *route]
+	told    map[string]told // by route key: what ExaBGP may have of us
+	fault   string          // why it cannot be reached; "" it can
+	refused map[string]bool // commands that ExaBGP does not take
+	view    *view           // what it has; nil: it is not asked
+	unsaved error
 }
 
 // held is a mitigation and what it comes to.
-type held struct {
-	m      sdk.Mitigation
-	routes []*route
-	err    error // why there are none
-}
+type held = hold.Held[*route]
 
 // told is a route that was handed to ExaBGP.
 type told struct {
@@ -64,7 +58,7 @@ func newAction(c config, env sdk.Env) (*action, error) {
 	}
 	return &action{
 		set: set, log: env.Logger, file: hold.NewFile(env.StateDir, "announced.json"), wake: make(chan struct{}, 1),
-		held: map[string]*held{}, releasing: map[string]*held{}, told: map[string]told{}, refused: map[string]bool{},
+		asked: hold.NewSet[string, *route](), told: map[string]told{}, refused: map[string]bool{},
 	}, nil
 }
 
@@ -77,11 +71,7 @@ func (a *action) Start(context.Context) error {
 	}
 	maps.Copy(a.told, k.Routes)
 	for id, keys := range k.IDs {
-		h := &held{m: sdk.Mitigation{ID: id}}
-		for _, key := range keys {
-			h.routes = append(h.routes, &route{key: key})
-		}
-		a.releasing[id] = h // unless it is wanted: the first Sync says
+		a.asked.Releasing[id] = keys // unless it is wanted: the first Sync says
 		a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationSent, Cause: "ExaBGP was told before the plugin was started again"})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -148,23 +138,23 @@ func (a *action) Override(name string, values map[string][]string) error {
 
 // plan finds out what a mitigation comes to.
 func (a *action) plan(m sdk.Mitigation) *held {
-	h := &held{m: m}
+	h := &held{Mitigation: m}
 	p, err := a.set.profile(m.Profile)
 	if err == nil {
-		h.routes, err = p.plan(&h.m)
+		h.Routes, err = p.plan(&h.Mitigation)
 	}
-	h.err = err
+	h.Err = err
 	return h
 }
 
 // Preview tells what a mitigation would come to.
 func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
 	h := a.plan(m)
-	if h.err != nil {
-		return nil, h.err
+	if h.Err != nil {
+		return nil, h.Err
 	}
 	var out []sdk.Announcement
-	for _, r := range h.routes {
+	for _, r := range h.Routes {
 		out = append(out, r.announcement())
 	}
 	return out, nil
@@ -174,17 +164,7 @@ func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcemen
 func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := make(map[string]*held, len(desired))
-	for _, m := range desired {
-		next[m.ID] = a.plan(m)
-		delete(a.releasing, m.ID)
-	}
-	for id, h := range a.held {
-		if next[id] == nil {
-			a.releasing[id] = h
-		}
-	}
-	a.held, a.synced = next, true
+	a.asked.Sync(desired, a.plan)
 	clear(a.refused) // each Sync is another try
 	a.publish()
 	select {
@@ -194,23 +174,10 @@ func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	return nil
 }
 
-// desired lays mitigations together: where several come to the same route it is
-// one route, with the attributes of the one that was requested first, until the
-// last of them goes. The widest prefixes come first, as in the original.
+// desired is all that is to be announced. The widest prefixes come first, as in the
+// original.
 func (a *action) desired() []*route {
-	order := slices.SortedFunc(maps.Values(a.held), func(x, y *held) int {
-		return cmp.Or(x.m.Requested.Compare(y.m.Requested), cmp.Compare(x.m.ID, y.m.ID))
-	})
-	var out []*route
-	seen := map[string]bool{}
-	for _, h := range order {
-		for _, r := range h.routes {
-			if !seen[r.key] {
-				seen[r.key] = true
-				out = append(out, r)
-			}
-		}
-	}
+	out := a.asked.Routes()
 	slices.SortStableFunc(out, func(x, y *route) int { return cmp.Compare(x.prefix.Bits(), y.prefix.Bits()) })
 	return out
 }
@@ -218,12 +185,10 @@ func (a *action) desired() []*route {
 // save writes down what ExaBGP may have. It is called with the lock held.
 func (a *action) save() {
 	k := kept{Routes: a.told, IDs: map[string][]string{}}
-	for _, all := range []map[string]*held{a.releasing, a.held} {
-		for id, h := range all {
-			for _, r := range h.routes {
-				if _, there := a.told[r.key]; there {
-					k.IDs[id] = append(k.IDs[id], r.key)
-				}
+	for id, keys := range a.asked.Known() {
+		for _, key := range keys {
+			if _, there := a.told[key]; there {
+				k.IDs[id] = append(k.IDs[id], key)
 			}
 		}
 	}

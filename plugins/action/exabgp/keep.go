@@ -53,7 +53,7 @@ type keeper struct {
 // step does what is due now.
 func (k *keeper) step(now time.Time) {
 	k.mu.Lock()
-	synced := k.synced
+	synced := k.asked.Synced
 	k.mu.Unlock()
 	if !synced {
 		return
@@ -222,7 +222,7 @@ func (p *peer) has(r *route, want map[string]int) bool {
 // publish tells how all mitigations stand. It is called with the lock held.
 func (a *action) publish() {
 	want := a.counts()
-	for id, h := range a.held {
+	for id, h := range a.asked.Held {
 		s := a.status(h, want)
 		s.ID = id
 		a.board.Set(s)
@@ -231,21 +231,21 @@ func (a *action) publish() {
 	for _, r := range a.desired() {
 		wanted[r.key] = true
 	}
-	for id, h := range a.releasing {
-		if !a.synced {
+	for id, keys := range a.asked.Releasing {
+		if !a.asked.Synced {
 			continue
 		}
-		left := slices.ContainsFunc(h.routes, func(r *route) bool {
-			_, there := a.told[r.key]
-			return there && !wanted[r.key]
+		left := slices.ContainsFunc(keys, func(key string) bool {
+			_, there := a.told[key]
+			return there && !wanted[key]
 		})
 		switch {
 		case !left:
-			delete(a.releasing, id)
+			delete(a.asked.Releasing, id)
 			a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationReleased})
 		case a.fault != "":
 			a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationPending, Cause: "cannot be withdrawn: " + a.fault})
-		case slices.ContainsFunc(h.routes, func(r *route) bool { return a.refused[a.told[r.key].Withdraw] }):
+		case slices.ContainsFunc(keys, func(key string) bool { return a.refused[a.told[key].Withdraw] }):
 			a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationFailed, Cause: "cannot be withdrawn: " + errRefused.Error()})
 		default:
 			a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationPending, Cause: "is being withdrawn"})
@@ -259,12 +259,12 @@ func (a *action) status(h *held, want map[string]int) sdk.MitigationStatus {
 		return sdk.MitigationStatus{State: sdk.MitigationPending, Cause: cause}
 	}
 	switch {
-	case h.err != nil:
-		return pending(h.err.Error())
+	case h.Err != nil:
+		return pending(h.Err.Error())
 	case a.fault != "":
 		return pending(a.fault)
 	}
-	for _, r := range h.routes {
+	for _, r := range h.Routes {
 		if a.refused[r.announce] {
 			return sdk.MitigationStatus{State: sdk.MitigationFailed, Cause: errRefused.Error() + ": " + r.announce}
 		}
@@ -283,13 +283,13 @@ func (a *action) status(h *held, want map[string]int) sdk.MitigationStatus {
 
 // status is what the neighbours have of a mitigation.
 func (v *view) status(h *held, want map[string]int) sdk.MitigationStatus {
-	s := sdk.MitigationStatus{State: sdk.MitigationPending, Cause: "no neighbour of ExaBGP's speaks " + h.routes[0].family}
+	s := sdk.MitigationStatus{State: sdk.MitigationPending, Cause: "no neighbour of ExaBGP's speaks " + h.Routes[0].family}
 	for _, p := range v.peers {
-		if !slices.ContainsFunc(h.routes, func(r *route) bool { return p.local[r.family] }) {
+		if !slices.ContainsFunc(h.Routes, func(r *route) bool { return p.local[r.family] }) {
 			continue
 		}
 		at := sdk.PeerStatus{Peer: p.address, State: sdk.MitigationActive}
-		for _, r := range h.routes {
+		for _, r := range h.Routes {
 			if !p.has(r, want) {
 				at.State = sdk.MitigationPending
 				at.Cause = map[bool]string{false: "the session is down", true: "has not got it"}[p.established]

@@ -199,6 +199,9 @@ func (r *route) check() error {
 	return nil
 }
 
+// Key is what tells the route from others.
+func (r *route) Key() string { return r.key }
+
 // announcement is what people and guards are told of a route.
 func (r *route) announcement() sdk.Announcement {
 	return sdk.Announcement{

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,20 +30,14 @@ type action struct {
 	stop  context.CancelFunc
 	work  sync.WaitGroup
 
-	mu        sync.Mutex
-	synced    bool // the core has said what it wants
-	held      map[string]*held
-	releasing map[string]*held // asked for no more, and perhaps still with somebody
-	routes    map[routeKey]*route
-	notes     notes
+	mu     sync.Mutex
+	asked  *hold.Set[routeKey, *route]
+	routes map[routeKey]*route
+	notes  notes
 }
 
 // held is a mitigation and what it comes to.
-type held struct {
-	m      sdk.Mitigation
-	routes []*route
-	err    error // why there are none
-}
+type held = hold.Held[*route]
 
 // backend makes neighbours have routes.
 type backend interface {
@@ -72,7 +65,7 @@ func newAction(c config, env sdk.Env) (*action, error) {
 	}
 	a := &action{
 		set: set, warned: ds, log: env.Logger,
-		held: map[string]*held{}, releasing: map[string]*held{}, routes: map[routeKey]*route{}, kick: make(chan struct{}, 1),
+		asked: hold.NewSet[routeKey, *route](), routes: map[routeKey]*route{}, kick: make(chan struct{}, 1),
 		notes: notes{file: hold.NewFile(env.StateDir, "mitigations.json")},
 	}
 	a.life, a.stop = context.WithCancel(context.Background())
@@ -107,12 +100,10 @@ func (a *action) recall() map[routeKey]bool {
 	}
 	keys := map[routeKey]bool{}
 	for id, list := range known {
-		h := &held{m: sdk.Mitigation{ID: id}}
 		for _, k := range list {
-			h.routes = append(h.routes, &route{key: k})
 			keys[k] = true
 		}
-		a.releasing[id] = h
+		a.asked.Releasing[id] = list
 		a.board.Set(sdk.MitigationStatus{ID: id, State: sdk.MitigationPending, Cause: "was announced before the plugin was started again"})
 	}
 	return keys
@@ -188,11 +179,11 @@ func (a *action) Override(name string, values map[string][]string) error {
 // Preview tells what a mitigation would come to.
 func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcement, error) {
 	h := a.plan(m)
-	if h.err != nil {
-		return nil, h.err
+	if h.Err != nil {
+		return nil, h.Err
 	}
 	var out []sdk.Announcement
-	for _, r := range h.routes {
+	for _, r := range h.Routes {
 		out = append(out, sdk.Announcement{Prefix: r.prefix, Text: r.text, FlowSpec: r.flowSpec, Discard: r.discard, Matches: r.matches})
 	}
 	return out, nil
@@ -200,18 +191,18 @@ func (a *action) Preview(_ context.Context, m sdk.Mitigation) ([]sdk.Announcemen
 
 // plan finds out what a mitigation comes to, and that somebody can be told.
 func (a *action) plan(m sdk.Mitigation) *held {
-	h := &held{m: m}
+	h := &held{Mitigation: m}
 	p, err := a.set.profiles.Find("gobgp", m.Profile)
 	if err != nil {
-		h.err = err
+		h.Err = err
 		return h
 	}
-	if h.routes, h.err = (profile{p}).plan(&h.m); h.err != nil {
+	if h.Routes, h.Err = (profile{p}).plan(&h.Mitigation); h.Err != nil {
 		return h
 	}
-	for _, r := range h.routes {
+	for _, r := range h.Routes {
 		if len(a.told.where(r)) == 0 {
-			h.routes, h.err = nil, fmt.Errorf("no neighbour is configured for %s", familyName(r.key.family))
+			h.Routes, h.Err = nil, fmt.Errorf("no neighbour is configured for %s", familyName(r.key.family))
 			return h
 		}
 	}
@@ -222,41 +213,18 @@ func (a *action) plan(m sdk.Mitigation) *held {
 func (a *action) Sync(_ context.Context, desired []sdk.Mitigation) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := make(map[string]*held, len(desired))
-	for _, m := range desired {
-		next[m.ID] = a.plan(m)
-	}
-	for id, h := range a.held {
-		if next[id] == nil {
-			a.releasing[id] = h
-		}
-	}
-	for id := range next {
-		delete(a.releasing, id)
-	}
-	a.held, a.synced = next, true
-	a.routes = merge(next)
-	a.notes.keep(a.releasing, a.held) // before anybody is told
+	a.asked.Sync(desired, a.plan)
+	a.routes = byKey(a.asked.Routes())
+	a.notes.keep(a.asked.Known()) // before anybody is told
 	a.told.hold(a.routes)
 	a.changed()
 	return nil
 }
 
-// merge lays mitigations together: where several come to the same route it is
-// one route, with the attributes of the one that was requested first, until the
-// last of them goes. So a second attack on a host changes nothing for the
-// neighbours.
-func merge(all map[string]*held) map[routeKey]*route {
-	order := slices.SortedFunc(maps.Values(all), func(x, y *held) int {
-		return cmp.Or(x.m.Requested.Compare(y.m.Requested), cmp.Compare(x.m.ID, y.m.ID))
-	})
-	out := map[routeKey]*route{}
-	for _, h := range order {
-		for _, r := range h.routes {
-			if out[r.key] == nil {
-				out[r.key] = r
-			}
-		}
+func byKey(routes []*route) map[routeKey]*route {
+	out := make(map[routeKey]*route, len(routes))
+	for _, r := range routes {
+		out[r.key] = r
 	}
 	return out
 }

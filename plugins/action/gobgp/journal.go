@@ -71,15 +71,7 @@ func (n *notes) recall() (map[string][]routeKey, error) {
 }
 
 // keep remembers these, where that is anything new.
-func (n *notes) keep(all ...map[string]*held) {
-	next := map[string][]routeKey{}
-	for _, some := range all {
-		for id, h := range some {
-			for _, r := range h.routes {
-				next[id] = append(next[id], r.key)
-			}
-		}
-	}
+func (n *notes) keep(next map[string][]routeKey) {
 	if n.err == nil && maps.EqualFunc(next, n.last, slices.Equal) {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 	"github.com/fastnetmon-go/fastnetmon/sdk/diag"
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
+	"github.com/fastnetmon-go/fastnetmon/sdk/hold"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
@@ -167,13 +168,13 @@ func TestMerge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all[id] = &held{m: *m, routes: routes}
+		all[id] = &held{Mitigation: *m, Routes: routes}
 	}
 	add("b", "203.0.113.5/32", time.Second, "65001:2")
 	add("a", "203.0.113.6/32", 2*time.Second, "65001:3")
 	add("c", "203.0.113.7/32", 0, "65001:1")
 	for _, want := range []string{"65001:1", "65001:2", "65001:3"} {
-		got := merge(all)
+		got := byKey((&hold.Set[routeKey, *route]{Held: all}).Routes())
 		if len(got) != 1 {
 			t.Fatalf("%d routes", len(got))
 		}
@@ -181,7 +182,7 @@ func TestMerge(t *testing.T) {
 			if !strings.HasSuffix(r.text, want) {
 				t.Errorf("%s, want %s", r.text, want)
 			}
-			maps.DeleteFunc(all, func(_ string, h *held) bool { return h.routes[0].text == r.text })
+			maps.DeleteFunc(all, func(_ string, h *held) bool { return h.Routes[0].text == r.text })
 		}
 	}
 }

@@ -33,6 +33,9 @@ type route struct {
 	action   bgp.ExtendedCommunityInterface // of a flow-spec rule; nil accepts
 }
 
+// Key is what tells the route from others.
+func (r *route) Key() routeKey { return r.key }
+
 func keyOf(nlri bgp.AddrPrefixInterface) (routeKey, error) {
 	b, err := nlri.Serialize()
 	if err != nil {

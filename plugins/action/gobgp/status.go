@@ -32,32 +32,32 @@ func (a *action) follow() {
 func (a *action) refresh() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.synced {
+	if !a.asked.Synced {
 		return
 	}
-	for _, h := range a.held {
+	for _, h := range a.asked.Held {
 		a.board.Set(a.statusOf(h))
 	}
-	for id, h := range a.releasing {
-		st, gone := a.leaving(h)
+	for id, keys := range a.asked.Releasing {
+		st, gone := a.leaving(id, keys)
 		if gone {
-			delete(a.releasing, id)
+			delete(a.asked.Releasing, id)
 			st = sdk.MitigationStatus{ID: id, State: sdk.MitigationReleased}
 		}
 		a.board.Set(st)
 	}
-	a.notes.keep(a.releasing, a.held)
+	a.notes.keep(a.asked.Known())
 }
 
 // statusOf a mitigation that is held: active once one neighbour has all of it.
 func (a *action) statusOf(h *held) sdk.MitigationStatus {
-	st := sdk.MitigationStatus{ID: h.m.ID, State: sdk.MitigationPending}
-	if h.err != nil {
-		st.State, st.Cause = sdk.MitigationFailed, h.err.Error()
+	st := sdk.MitigationStatus{ID: h.Mitigation.ID, State: sdk.MitigationPending}
+	if h.Err != nil {
+		st.State, st.Cause = sdk.MitigationFailed, h.Err.Error()
 		return st
 	}
 	index := map[string]int{}
-	for _, r := range h.routes {
+	for _, r := range h.Routes {
 		for _, p := range a.told.where(r) {
 			i, ok := index[p.Peer]
 			switch {
@@ -82,13 +82,13 @@ func (a *action) statusOf(h *held) sdk.MitigationStatus {
 }
 
 // leaving is the status of a mitigation that is asked for no more.
-func (a *action) leaving(h *held) (st sdk.MitigationStatus, gone bool) {
-	for _, r := range h.routes {
-		if a.routes[r.key] != nil {
+func (a *action) leaving(id string, keys []routeKey) (st sdk.MitigationStatus, gone bool) {
+	for _, k := range keys {
+		if a.routes[k] != nil {
 			continue // another mitigation holds it
 		}
-		if cause := a.told.left(r.key); cause != "" {
-			return sdk.MitigationStatus{ID: h.m.ID, State: sdk.MitigationActive, Cause: "withdrawn, but " + cause}, false
+		if cause := a.told.left(k); cause != "" {
+			return sdk.MitigationStatus{ID: id, State: sdk.MitigationActive, Cause: "withdrawn, but " + cause}, false
 		}
 	}
 	return st, true
