@@ -94,7 +94,7 @@ func (c *capture) attach(ctx context.Context, proc *plugin.Process) error {
 func (c *capture) attachRings(ctx, wait context.Context, proc *plugin.Process) error {
 	request := host.AttachRequest{Replay: c.replay, Token: c.sys.token()}
 	var files []*os.File
-	for worker := range c.setup.Workers {
+	for worker := range c.setup().Workers {
 		r, err := c.createDelta(c.ringName(worker), deltaCapacity, c.generation)
 		if errors.Is(err, ring.ErrUnsupported) {
 			return c.attachStreams(ctx, wait, proc)
@@ -145,7 +145,7 @@ func (c *capture) attachStreams(ctx, wait context.Context, proc *plugin.Process)
 	if err := proc.Host().AttachRings(ctx, host.AttachRequest{Replay: c.replay, Token: c.sys.token()}); err != nil {
 		return err
 	}
-	for worker := range c.setup.Workers {
+	for worker := range c.setup().Workers {
 		s := newStreamSource(wait, c.sys.loop.wake)
 		c.addInput(worker, s, s.end)
 		c.streams.Go(func() {
@@ -163,7 +163,7 @@ func (c *capture) ringName(worker int) string {
 }
 
 func (c *capture) addInput(worker int, s source, done func()) *input {
-	in := &input{source: s, capture: c, worker: worker, causes: c.setup.Causes, close: done, seen: make(chan struct{}, 1)}
+	in := &input{source: s, capture: c, worker: worker, causes: c.setup().Causes, close: done, seen: make(chan struct{}, 1)}
 	c.inputs = append(c.inputs, in)
 	return in
 }

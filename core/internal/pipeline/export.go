@@ -53,7 +53,7 @@ func newExport(sys *system, p *prepared, snapshot snapshotFunc) *export {
 
 func (e *export) configure(ctx context.Context, proc *plugin.Process) error {
 	err := e.prepared.configure(ctx, proc)
-	e.spurns.Store(e.setup.NoRecords)
+	e.spurns.Store(e.setup().NoRecords)
 	return err
 }
 

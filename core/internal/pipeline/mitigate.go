@@ -133,7 +133,7 @@ func (m *mitigation) up(a *action, proc *plugin.Process) {
 	}
 	block := blockName(a.block)
 	m.mu.Lock()
-	if protects := a.setup.Protected; !m.heard[block] || !slices.Equal(m.protected[block], protects) {
+	if protects := a.setup().Protected; !m.heard[block] || !slices.Equal(m.protected[block], protects) {
 		m.protected[block], m.heard[block] = protects, true
 		m.Reconfigure(m.guard(), m.judge, m.awaited())
 	}

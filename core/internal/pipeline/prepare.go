@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/hcl/v2"
@@ -45,9 +46,18 @@ type prepared struct {
 	found plugin.Found
 	about *host.Description
 
-	// Set by configure at each launch; read once the instance has come up.
-	diags hcl.Diagnostics // why the block was refused
-	setup host.ConfigureResult
+	// Set by configure at each launch.
+	diags  hcl.Diagnostics // why the block was refused; read once it has failed
+	answer atomic.Pointer[host.ConfigureResult]
+}
+
+// setup is what the plugin has answered to its configuration, at its newest
+// launch; nothing before the first.
+func (p *prepared) setup() host.ConfigureResult {
+	if r := p.answer.Load(); r != nil {
+		return *r
+	}
+	return host.ConfigureResult{}
 }
 
 // prepare finds the program of every block, asks what it is and checks the
@@ -185,7 +195,8 @@ func (p *prepared) tell(ctx context.Context, h *host.Plugin, stateDir string, va
 		Value: p.block.Value, Instance: p.block.Instance, Mode: "run", ValidateOnly: validateOnly, StateDir: stateDir,
 		Overrides: overrides,
 	})
-	p.diags, p.setup = p.cfg.PluginDiagnostics(p.block, said), result
+	p.diags = p.cfg.PluginDiagnostics(p.block, said)
+	p.answer.Store(&result)
 	for i, why := range result.OverrideErrors {
 		if why != "" {
 			p.diags = append(p.diags, groups[i].CheckOverride(refs[i], why))
@@ -198,7 +209,7 @@ func (p *prepared) tell(ctx context.Context, h *host.Plugin, stateDir string, va
 // countsFlows refuses limits in flows beside a capture that cannot tell how
 // many there are.
 func (p *prepared) countsFlows(cfg *config.Config) hcl.Diagnostics {
-	if !p.setup.SplitsFlows {
+	if !p.setup().SplitsFlows {
 		return nil
 	}
 	for _, g := range cfg.Groups {

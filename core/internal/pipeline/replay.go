@@ -138,7 +138,7 @@ func (c *capture) configureReplay(ctx context.Context, proc *plugin.Process) err
 		c.refused = &InputError{errors.New(strings.Join(texts, "; "))}
 		return plugin.Refused(c.refused)
 	}
-	c.setup = result
+	c.answer.Store(&result)
 	return nil
 }
 
@@ -195,8 +195,8 @@ func (r *replay) missing() error {
 	if n := r.d.sys.quarantines.Load(); n > 0 {
 		return fmt.Errorf("%d rings of the capture could not be believed; its log tells why", n)
 	}
-	if n := len(r.capture.played); n != r.capture.setup.Workers {
-		return fmt.Errorf("%d of the capture's %d workers gave something", n, r.capture.setup.Workers)
+	if n := len(r.capture.played); n != r.capture.setup().Workers {
+		return fmt.Errorf("%d of the capture's %d workers gave something", n, r.capture.setup().Workers)
 	}
 	var packets uint64
 	for _, in := range r.capture.played {

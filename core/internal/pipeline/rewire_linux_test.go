@@ -3,8 +3,10 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -73,6 +75,35 @@ func TestFiltersChangeWithoutRestart(t *testing.T) {
 			t.Errorf("filter %s was started %d times", f.block.Instance, n)
 		}
 	}
+}
+
+// A reload may ask what a capture's plugin has said while it is started again.
+func TestAskedWhileStartedAgain(t *testing.T) {
+	s := newStubs(t, true)
+	s.run()
+	c := s.capture("a", false, "WORKERS", "1", "PACKETS", "10", "STAY", "1")
+	over := make(chan struct{})
+	var asking sync.WaitGroup
+	asked := 0
+	asking.Go(func() {
+		for {
+			select {
+			case <-over:
+				return
+			default:
+				asked += c.setup().Workers + len(c.countsFlows(c.cfg))
+				runtime.Gosched()
+			}
+		}
+	})
+	c.inst.Start()
+	for round := range 3 {
+		s.await("it runs", func() bool { st := c.inst.Status(); return st.State == plugin.Running && st.Launches > round })
+		c.process.Load().Kill()
+	}
+	close(over)
+	asking.Wait()
+	t.Log("asked for so many workers:", asked)
 }
 
 // A filter in a row of three is killed and stopped under load: what is counted

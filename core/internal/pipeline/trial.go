@@ -95,7 +95,7 @@ func (t *Trial) configure(ctx context.Context, known []*prepared, dir string) (d
 			diags = append(diags, bad...)
 			continue
 		}
-		protects[blockName(p.block)] = p.setup.Protected
+		protects[blockName(p.block)] = p.setup().Protected
 	}
 	if diags.HasErrors() {
 		return diags
@@ -109,7 +109,7 @@ func (t *Trial) configure(ctx context.Context, known []*prepared, dir string) (d
 	if err != nil {
 		return hcl.Diagnostics{{Severity: hcl.DiagError, Summary: "Plugin failed", Detail: sentence(err), Subject: p.block.Range.Ptr()}}
 	}
-	protects[blockName(p.block)] = p.setup.Protected
+	protects[blockName(p.block)] = p.setup().Protected
 	t.guard = guardOf(t.cfg, protects)
 	return p.diags
 }

@@ -63,7 +63,7 @@ func (c *capture) makeRecords(w *wiring) (rings []*wired, request []host.Ring, e
 	for _, u := range stages {
 		failure = append(failure, u.onFailure(c.replay))
 	}
-	for worker := range c.setup.Workers {
+	for worker := range c.setup().Workers {
 		r, err := ring.CreateRecord(c.ringName(worker)+"-records", recordCapacity, len(stages), len(taps), c.generation)
 		if err != nil {
 			closeRecords(rings)
