@@ -93,9 +93,9 @@ func (l *loop) hand(s *standby, counts bool) {
 // standbys tells doctor who counts.
 func (x *examination) standbys(all []standby, now int64) {
 	for _, s := range all {
-		ago := time.Duration(now - s.since).Round(time.Second)
 		if s.counts {
-			x.say(s.of.title(), "standby", exporter.StateFault, "it has counted nothing since %s ago, and %s counts in its place", ago+standbyAfter, s.capture.title())
+			silent := time.Duration(now - s.heard).Round(time.Second)
+			x.say(s.of.title(), "standby", exporter.StateFault, "it has counted nothing for %s, and %s counts in its place", silent, s.capture.title())
 			x.say(s.capture.title(), "standby", exporter.StateOK, "it counts, because %s is silent", s.of.title())
 		} else {
 			x.say(s.capture.title(), "standby", exporter.StateOK, "it stands by: %s counts", s.of.title())

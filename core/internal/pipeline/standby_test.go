@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/core/internal/config"
 	"github.com/fastnetmon-go/fastnetmon/core/internal/engine"
@@ -97,6 +98,18 @@ func TestStandby(t *testing.T) {
 	expect("silent for 2.9 s", 58, false, false)
 	counts(3)
 	expect("silent for more than 3 s", 20, false, true)
+	silent := &examination{}
+	silent.standbys([]standby{*pair}, pair.heard+int64(90*time.Second))
+	if len(silent.checks) != 2 || !strings.Contains(silent.checks[0].Detail, "counted nothing for 1m30s, and") {
+		t.Errorf("%+v", silent.checks)
+	}
+	silent = &examination{} // a reload, or a pause of this program, may hand over late
+	late := *pair
+	late.since = late.heard + int64(time.Minute)
+	silent.standbys([]standby{late}, late.heard+int64(90*time.Second))
+	if len(silent.checks) != 2 || !strings.Contains(silent.checks[0].Detail, "counted nothing for 1m30s, and") {
+		t.Errorf("handed over late: %+v", silent.checks)
+	}
 	primary.tells = true
 	expect("while it tells of what it counted before", 20, false, true)
 	primary.tells = false
