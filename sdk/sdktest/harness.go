@@ -400,6 +400,16 @@ func (h *Harness) Health() host.Health {
 	return got
 }
 
+// Figure is one of those that the plugin tells of itself, 0 where it is not there.
+func (h *Harness) Figure(name string) float64 {
+	for _, m := range h.Health().Metrics {
+		if m.Name == name {
+			return m.Value
+		}
+	}
+	return 0
+}
+
 // testWriter sends log lines to the test's log while the harness is open.
 type testWriter struct {
 	mu sync.Mutex

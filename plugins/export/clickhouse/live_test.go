@@ -131,6 +131,14 @@ func TestLiveNative(t *testing.T) {
 	send(31)
 	b.Start()
 	check()
+	stores.Paused(t, b.Server, func() {
+		send(32)
+		if n := h.Figure("waiting:of=events"); n < 6 {
+			t.Errorf("a stopped server has answered: %v events wait", n)
+		}
+	})
+	send(33)
+	check()
 	// What is written again is not there twice.
 	if err := d.Connect(t.Context()); err != nil {
 		t.Fatal(err)

@@ -93,17 +93,24 @@ func TestLive(t *testing.T) {
 		if err := h.Export(s); err != nil {
 			t.Fatal(err)
 		}
-		var events []sdk.Event
-		for n := range 20 {
-			events = append(append(events, sdktest.Attack(s.Time, n)...), sdktest.Mitigated(s.Time, n)...)
+		send := func(from, to int) {
+			t.Helper()
+			var events []sdk.Event
+			for n := from; n < to; n++ {
+				events = append(append(events, sdktest.Attack(s.Time, n)...), sdktest.Mitigated(s.Time, n)...)
+			}
+			if err := h.Events(events); err != nil {
+				t.Fatal(err)
+			}
+			for i := range events {
+				points = append(points, eventPoints("fastnetmon", &events[i])...)
+			}
 		}
-		if err := h.Events(events); err != nil {
-			t.Fatal(err)
-		}
-		for i := range events {
-			points = append(points, eventPoints("fastnetmon", &events[i])...)
-		}
+		send(0, 20)
 		b.Start()
+		b.want(points)
+		stores.Paused(t, b.Server, func() { send(20, 30) }) // it acknowledges nothing
+		send(30, 35)
 		b.want(points)
 	})
 }

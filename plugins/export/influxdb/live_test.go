@@ -147,19 +147,34 @@ func TestLiveInfluxDB(t *testing.T) {
 			}
 			server.Kill()
 			export(at.Add(time.Second), 10)
-			var events []sdk.Event
-			for n := range 50 {
-				events = append(append(events, sdktest.Attack(at.Add(2*time.Second), n)...), sdktest.Mitigated(at.Add(2*time.Second), n)...)
-			}
-			if err := h.Events(events); err != nil {
-				t.Fatal(err)
-			}
-			if layout == delivery.LayoutNative {
-				for i := range events {
-					rows = append(rows, eventRow(&events[i]))
+			send := func(from, to int) {
+				t.Helper()
+				var events []sdk.Event
+				for n := from; n < to; n++ {
+					events = append(append(events, sdktest.Attack(at.Add(2*time.Second), n)...), sdktest.Mitigated(at.Add(2*time.Second), n)...)
+				}
+				if err := h.Events(events); err != nil {
+					t.Fatal(err)
+				}
+				if layout == delivery.LayoutNative {
+					for i := range events {
+						rows = append(rows, eventRow(&events[i]))
+					}
 				}
 			}
+			send(0, 50)
 			server.Start()
+			check()
+			if layout == delivery.LayoutFastNetMon {
+				return // it has no events
+			}
+			stores.Paused(t, server.Server, func() {
+				send(50, 60)
+				if n := h.Figure("waiting:of=events"); n < 10*6 {
+					t.Errorf("a stopped server has answered: %v events wait", n)
+				}
+			})
+			send(60, 65)
 			check()
 		})
 	}

@@ -49,16 +49,6 @@ func consume(t *testing.T, broker, topic string, n int, more ...kgo.Opt) (out []
 	return out
 }
 
-// figure is one of what the plugin says of itself.
-func figure(h *sdktest.Harness, name string) float64 {
-	for _, m := range h.Health().Metrics {
-		if m.Name == name {
-			return m.Value
-		}
-	}
-	return 0
-}
-
 // distinct reads a topic of events until there are n different ones, and returns
 // the first of each.
 func distinct(t *testing.T, broker, topic string, n int) (out []*kgo.Record) {
@@ -130,24 +120,24 @@ func TestLive(t *testing.T) {
 	if err := server.Process().Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	tried := figure(h, "retried_total:of=events")
+	tried := h.Figure("retried_total:of=events")
 	send(30, 40)
 	s.Time = s.Time.Add(-time.Hour) // an event that has waited for long is no worse
 	send(40, 45)
 	sdktest.Until(t, "a write fails", func() error {
-		if figure(h, "retried_total:of=events") == tried {
+		if h.Figure("retried_total:of=events") == tried {
 			return fmt.Errorf("none has")
 		}
 		return nil
 	})
-	if figure(h, "waiting:of=events") == 0 {
+	if h.Figure("waiting:of=events") == 0 {
 		t.Error("a stopped broker has acknowledged events")
 	}
 	if err := server.Process().Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	sdktest.Until(t, "all is delivered", func() error {
-		if w := figure(h, "waiting:of=events"); w != 0 {
+		if w := h.Figure("waiting:of=events"); w != 0 {
 			return fmt.Errorf("%v wait", w)
 		}
 		return nil
@@ -312,7 +302,7 @@ func TestLiveSecured(t *testing.T) {
 			t.Fatal(err)
 		}
 		sdktest.Until(t, "it fails", func() error {
-			if figure(h, "retried_total:of=events") == 0 {
+			if h.Figure("retried_total:of=events") == 0 {
 				return fmt.Errorf("nothing was tried again")
 			}
 			return nil

@@ -141,6 +141,14 @@ func TestLive(t *testing.T) {
 	send(60, 61)
 	b.Start()
 	check()
+	stores.Paused(t, b.Server, func() {
+		send(61, 70)
+		if n := h.Figure("waiting:of=events"); n < 9*6 {
+			t.Errorf("a stopped server has answered: %v events wait", n)
+		}
+	})
+	send(70, 75)
+	check()
 	for key, last := range map[string]sdk.Event{
 		"attack:" + fmt.Sprintf("%016x", 41): sdktest.Attack(s.Time, 40)[2], "mitigation:m-" + fmt.Sprintf("%016x", 41): sdktest.Mitigated(s.Time, 40)[2],
 	} {
