@@ -235,47 +235,6 @@ func (m *Machine) hold(e *entry, why string, hard bool) {
 	m.set(e, sdk.MitigationHeld, why)
 }
 
-// Set is what a plugin is to hold, and the version of that.
-func (m *Machine) Set(block string) (set []sdk.Mitigation, version uint64) {
-	room := maxDump
-	list := m.of(block)
-	for i := len(list) - 1; i >= 0; i-- { // dumps of the newest go along
-		if e := list[i]; e.Desired {
-			e.Synced = true
-			x := e.mitigation(&e.Event)
-			x.Event.Evidence = dumped(x.Event.Evidence, &room)
-			set = append(set, x)
-		}
-	}
-	slices.Reverse(set)
-	return set, m.plugin(block).version
-}
-
-// maxDump bounds the packets in one set, in octets; each takes sampleSize and
-// what it holds.
-const (
-	maxDump    = 1 << 20
-	sampleSize = 64
-)
-
-// dumped is evidence whose dump still has room.
-func dumped(e *sdk.EvidenceReport, room *int) *sdk.EvidenceReport {
-	if e == nil {
-		return nil
-	}
-	size := 0
-	for i := range e.Dump {
-		size += sampleSize + len(e.Dump[i].Data) + len(e.Dump[i].Record)
-	}
-	if size <= *room {
-		*room -= size
-		return e
-	}
-	out := *e
-	out.Dump = nil
-	return &out
-}
-
 // Behind tells whether a plugin runs and has not taken its newest set.
 func (m *Machine) Behind(block string) bool {
 	p := m.plugin(block)
