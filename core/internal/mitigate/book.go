@@ -22,7 +22,7 @@ import (
 type book struct {
 	path string
 	log  hclog.Logger
-	all  func() map[string][]byte // everything that is open
+	all  func() (open, rest map[string][]byte) // everything but what is over
 	wake chan struct{}
 	over chan struct{} // closed when nothing more is written
 
@@ -61,7 +61,7 @@ const (
 	gatherTime = 20 * time.Millisecond
 )
 
-func newBook(path string, log hclog.Logger, all func() map[string][]byte) *book {
+func newBook(path string, log hclog.Logger, all func() (open, rest map[string][]byte)) *book {
 	b := &book{path: path, log: log, all: all, wake: make(chan struct{}, 1), over: make(chan struct{})}
 	if path == "" {
 		close(b.over)
@@ -139,7 +139,7 @@ func (b *book) load() (left legacy, err error) {
 		}
 		left.entries = append(left.entries, e)
 	}
-	_ = json.Unmarshal(rest["clock"], &left.last)      // without it all times are as if just written
+	_ = json.Unmarshal(rest["clock"], &left.last)      // without it times are taken for ours
 	_ = json.Unmarshal(rest["recur"], &left.recur)     // without it nothing is a recurrence
 	_ = json.Unmarshal(rest["refused"], &left.refused) // without it nothing is refused
 	_ = json.Unmarshal(rest["begun"], &left.begun)     // without it none has begun
@@ -266,7 +266,8 @@ func (b *book) flush() {
 		err = errNotOpen
 	} else {
 		if whole {
-			p.Open, p.Whole = b.all(), true
+			p.Open, p.Rest = b.all()
+			p.Whole = true
 		}
 		err = j.Write(&p.JournalChange)
 	}

@@ -183,12 +183,15 @@ func (m *Manager) restore() {
 	if err != nil {
 		return
 	}
-	shift := time.Duration(0)
-	if left.last.Boot != m.opt.Boot { // the machine was started again: what time it was off is not known
+	shift, known := time.Duration(0), left.last != tick{}
+	if known && left.last.Boot != m.opt.Boot { // the machine was started again: what time it was off is not known
 		shift = m.machine.now.Boot - left.last.At
 	}
 	for _, e := range left.entries {
 		m.machine.restore(e, shift)
+		if !known {
+			m.machine.curb(e)
+		}
 	}
 	for _, r := range left.recur {
 		r.Until += shift

@@ -58,6 +58,15 @@ func decode(b []byte) (*entry, error) {
 	return &e, nil
 }
 
+// curb keeps what was restored by a clock that nobody knows from lasting longer than
+// if it had begun now.
+func (m *Machine) curb(e *entry) {
+	if !e.Manual {
+		e.HoldEnds = min(e.HoldEnds, m.now.Boot+m.holdTime(e))
+		e.MaxEnds = min(e.MaxEnds, m.now.Boot+e.Rules.Max)
+	}
+}
+
 // restore takes over what an earlier daemon left. Its clock is shift behind ours.
 // Its attacks are not known any more: they have a while to be found again.
 func (m *Machine) restore(e *entry, shift time.Duration) {

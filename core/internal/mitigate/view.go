@@ -74,11 +74,7 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	}
 	if len(past) > 0 || m.recurred {
 		m.recurred = false
-		var recur []storedRecurrence
-		for k, r := range x.recur {
-			recur = append(recur, storedRecurrence{k.Action, k.Target, k.Direction, r})
-		}
-		c.Rest["recur"] = encode(recur)
+		c.Rest["recur"] = x.recurrences()
 	}
 	if x.refusals {
 		x.refusals = false
@@ -86,7 +82,7 @@ func (m *Manager) pages() (c *store.JournalChange, past []sdk.MitigationReport, 
 	}
 	if x.begun {
 		x.begun = false
-		c.Rest["begun"] = encode(lastOf(x.tally.begun, maxEntries))
+		c.Rest["begun"] = x.beginnings()
 	}
 	c.Rest["clock"] = encode(tick{m.opt.Boot, now.Boot})
 	m.marked = max(now.Boot, 1)
@@ -106,18 +102,32 @@ func encode(v any) []byte {
 	return b
 }
 
-// everything is all that is open, for a journal that has missed something.
-func (m *Manager) everything() map[string][]byte {
+func (m *Machine) recurrences() []byte {
+	var recur []storedRecurrence
+	for k, r := range m.recur {
+		recur = append(recur, storedRecurrence{k.Action, k.Target, k.Direction, r})
+	}
+	return encode(recur)
+}
+
+func (m *Machine) beginnings() []byte { return encode(lastOf(m.tally.begun, maxEntries)) }
+
+// everything is all that is open, and all values by name, for a journal that has
+// missed something.
+func (m *Manager) everything() (open, rest map[string][]byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[string][]byte{}
-	for id, e := range m.machine.byID {
+	x := m.machine
+	open = map[string][]byte{}
+	for id, e := range x.byID {
 		if e.Target.IsValid() {
 			r := e.record()
-			out[id] = r.encode()
+			open[id] = r.encode()
 		}
 	}
-	return out
+	return open, map[string][]byte{
+		"clock": encode(tick{m.opt.Boot, m.opt.Clock().Boot}), "recur": x.recurrences(), "refused": encode(x.refused()), "begun": x.beginnings(),
+	}
 }
 
 // remember keeps the newest of what is over, for when the journal cannot be read.
