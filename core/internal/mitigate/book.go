@@ -201,7 +201,7 @@ func (b *book) writing() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
-	case b.next != nil && b.journal != nil:
+	case b.next != nil && (b.journal != nil || b.trouble == ""): // it is opened with its first page
 		b.nudge()
 		return b.next.done
 	case b.busy != nil:

@@ -112,3 +112,45 @@ func TestAJournalWithoutAClock(t *testing.T) {
 		})
 	}
 }
+
+// Who announces something waits for a journal that begins with it, and not for one
+// that cannot be opened.
+func TestTheFirstPageIsWaitedFor(t *testing.T) {
+	m := New(Options{Guard: wide(10, 10, 1)})
+	waits := func(path string) (*book, func() bool) {
+		b := stillBook(path, m)
+		b.write(&store.JournalChange{Open: map[string][]byte{"m1": []byte("{}")}}, false)
+		done := b.writing()
+		return b, func() bool {
+			select {
+			case <-done:
+				return false
+			default:
+				return true
+			}
+		}
+	}
+	path := filepath.Join(t.TempDir(), "journal.db")
+	b, waiting := waits(path)
+	if !waiting() {
+		t.Error("the first page is not waited for")
+	}
+	b.flush()
+	if _, err := os.Stat(path); err != nil || waiting() {
+		t.Errorf("written, yet it is waited for: %v", err)
+	}
+	b.close()
+
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b = stillBook(filepath.Join(file, "journal.db"), m) // its directory is a file
+	b.open()
+	b.write(&store.JournalChange{}, false)
+	select {
+	case <-b.writing():
+	default:
+		t.Error("a journal that cannot be opened is waited for")
+	}
+}
