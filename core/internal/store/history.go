@@ -174,7 +174,7 @@ func (h *History) run() {
 }
 
 // work opens the file where it is not, writes what waits, and removes what is
-// too old.
+// too old. What cannot be used is opened anew once.
 func (h *History) work() error {
 	db := h.db.Load()
 	if db == nil {
@@ -188,12 +188,13 @@ func (h *History) work() error {
 			return err
 		}
 	}
-	for {
+	for checked := false; ; {
 		n, err := h.flush(db)
 		if err == nil && (time.Since(h.retained) >= retainEvery || h.batches >= retainAfter) {
 			err = h.retain(db)
 		}
-		if errors.Is(err, ErrCorrupt) {
+		if errors.Is(err, ErrCorrupt) && !checked {
+			checked = true
 			h.opt.Log.Error("the attack history cannot be used: it is checked", "error", err)
 			if err = h.reopen(db); err == nil {
 				continue

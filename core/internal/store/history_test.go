@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/bbolt"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
@@ -377,5 +378,30 @@ func writeGolden(t *testing.T, from, to string) {
 	}
 	if err := os.WriteFile(to, b.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A file that is checked and found whole, and yet cannot be written, is a trouble, and
+// is tried again after a pause.
+func TestAHistoryThatOnlyLooksWhole(t *testing.T) {
+	path := historyPath(t)
+	db, err := Open(path, Options{Kind: historyKind}, historyMigrations...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Update(func(tx *bbolt.Tx) error { return tx.DeleteBucket(namesBucket) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := OpenHistory(HistoryOptions{Path: path, Retention: forever, Log: hclog.NewNullLogger(), Again: time.Hour})
+	defer h.Close()
+	h.Offer(attackEvent("a", sdk.AttackStarted, 1))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	h.Settle(ctx)
+	if got := h.Troubles(); len(got) != 1 || !strings.Contains(got[0], "1 attacks wait") || !strings.Contains(got[0], "damaged") {
+		t.Errorf("troubles: %q", got)
 	}
 }
