@@ -207,8 +207,11 @@ type encoder struct {
 
 func (x *encoder) encode(e *sdk.Event) ([]byte, error) {
 	text, err := json.Marshal((*record)(e))
-	if err != nil || len(text) > maxRecord {
-		return nil, fmt.Errorf("an event of %d octets cannot be kept: %w", len(text), err)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("it has no form in JSON: %w", err)
+	case len(text) > maxRecord:
+		return nil, fmt.Errorf("it takes %d octets, more than are kept of one attack, %d", len(text), maxRecord)
 	}
 	if len(text) < deflateFrom {
 		return append([]byte{plain}, text...), nil

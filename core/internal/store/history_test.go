@@ -295,8 +295,13 @@ func TestRetentionBySize(t *testing.T) {
 	}
 }
 
-// A number that is none cannot be kept; the rest can.
+// A number that is none cannot be kept, nor what is too large; the rest can.
 func TestWhatCannotBeKept(t *testing.T) {
+	large := attackEvent("large", sdk.AttackStarted, 1)
+	large.Label = strings.Repeat("x", maxRecord)
+	if _, err := new(encoder).encode(large); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("more than are kept of one attack, %d", maxRecord)) {
+		t.Errorf("too large: %v", err)
+	}
 	h := history(t, historyPath(t), forever)
 	bad := attackEvent("bad", sdk.AttackStarted, 1)
 	bad.PeakPPS = math.NaN()
