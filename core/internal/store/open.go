@@ -30,8 +30,6 @@ type Options struct {
 	ReadOnly bool
 	// Wait is how long another process's lock is waited for; 0: 200 ms.
 	Wait time.Duration
-	// Verify reads all of the file first, also of a large one.
-	Verify bool
 }
 
 const (
@@ -70,7 +68,7 @@ type DB struct {
 // and, only with ReadOnly, ErrCorrupt, ErrOlder and fs.ErrNotExist.
 func Open(path string, opt Options, migrations ...Migration) (*DB, error) {
 	db := &DB{path: path, opt: opt, migrations: migrations}
-	if err := db.open(opt.Verify); err != nil {
+	if err := db.open(false); err != nil {
 		return nil, wrap(path, err)
 	}
 	return db, nil

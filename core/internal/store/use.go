@@ -8,9 +8,6 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// Path is where the file lies.
-func (db *DB) Path() string { return db.path }
-
 // SetAside is the name that the last damaged file has now, "" if there was
 // none.
 func (db *DB) SetAside() string {
