@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/capfile"
+	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	packet "github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
@@ -196,5 +199,74 @@ func TestFiltersOfFlows(t *testing.T) {
 				t.Errorf("%d packets pass two filters that exclude each other", none.Packets)
 			}
 		})
+	}
+}
+
+// hooks are the original's two, written from its contract: both drop answers of
+// name servers.
+const hooks = `
+local ffi = require("ffi")
+ffi.cdef("typedef struct NF5_FLOW NF5_FLOW_t; typedef struct SFSample SFSample;")
+function process_netflow(agent, flow)
+  assert(agent:find("^%d+%.%d+%.%d+%.%d+$"), agent)
+  local f = ffi.cast(ffi.typeof("NF5_FLOW_t*"), flow)
+  return not (f.protocol == 17 and f.src_port == 53)
+end
+function process_sflow(agent, sample)
+  assert(agent:find("^%d+%.%d+%.%d+%.%d+$"), agent)
+  local s = ffi.cast("SFSample*", sample)
+  return not (s.dcd_ipProtocol == 17 and s.dcd_sport == 53)
+end
+`
+
+// The original's hooks, behind the captures of NetFlow and sFlow, drop what an
+// expression drops, on both engines.
+func TestOriginalHooksOfFlows(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	engines := map[string]string{"gopher-lua": ""}
+	switch missing := exec.Command("pkg-config", "--exists", "luajit").Run(); {
+	case os.Getenv("CGO_ENABLED") == "0":
+	case missing == nil:
+		if err := buildPrograms(dir, "luajit", []string{"plugins/filter/lua"}); err != nil {
+			t.Fatal(err)
+		}
+		engines["luajit"] = fmt.Sprintf("process {\npath = %q\n}", filepath.Join(dir, "lua"))
+	case os.Getenv("CI") == "true":
+		sdktest.Absent(t, "pkg-config finds no luajit")
+	}
+	script := write(t, "hooks.lua", hooks)
+	for _, protocol := range []string{"netflow5", "netflow9", "sflow"} {
+		file := filepath.Join(dir, protocol+".pcap")
+		mustRun(t, "traffic", "--send", protocol, "--active", "1s", "--sampling", "10", "--out", file, "--duration", "3s", "--hosts", "20", "--ipv6", "0.5")
+		through := strings.TrimRight(protocol, "59")
+		networks := []string{"203.0.113.0/24", "2001:db8::/64"}
+		all := finished(t, "--config", filtered(t, nil, networks...), "--flows", through, file)
+		want := finished(t, "--config", filtered(t, []string{"bpf.dns"}, networks...), "--flows", through, file)
+		if want.Packets == 0 || want.Packets == all.Packets {
+			t.Errorf("%s: the expression keeps %d of %d packets", protocol, want.Packets, all.Packets)
+		}
+		for engine, process := range engines {
+			config := write(t, "hooks.hcl", fmt.Sprintf(`
+network "ours" {
+  prefixes = ["%s"]
+}
+hostgroup "default" {
+  networks = [network.ours]
+}
+filter "lua" "hooks" {
+  script = %q
+  engine = %q
+  %s
+}
+pipeline "main" {
+  filters = [filter.lua.hooks]
+}
+`, strings.Join(networks, `", "`), script, engine, process))
+			got := finished(t, "--config", config, "--flows", through, file)
+			if got.Packets != want.Packets || got.Bytes != want.Bytes || got.Families["ipv6"] != want.Families["ipv6"] {
+				t.Errorf("%s on %s: %d packets and %d octets, want %d and %d", protocol, engine, got.Packets, got.Bytes, want.Packets, want.Bytes)
+			}
+		}
 	}
 }
