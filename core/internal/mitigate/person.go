@@ -22,7 +22,7 @@ func (m *Machine) Ban(b *Ban) (id string, err error) {
 		}
 		e.Manual, e.Until, e.By, e.Reason = true, until, b.By, b.Reason
 		if len(b.Attributes) > 0 {
-			e.Rules.Attributes = b.Attributes
+			e.Rules.Attributes = instead(e.Rules.Attributes, b.Attributes)
 			e.review()
 		}
 		if e.MaxEnds > 0 {
@@ -36,11 +36,7 @@ func (m *Machine) Ban(b *Ban) (id string, err error) {
 	}
 	rules := b.Rules
 	if len(b.Attributes) > 0 {
-		rules.Attributes = maps.Clone(rules.Attributes)
-		if rules.Attributes == nil {
-			rules.Attributes = map[string][]string{}
-		}
-		maps.Copy(rules.Attributes, b.Attributes)
+		rules.Attributes = instead(rules.Attributes, b.Attributes)
 	}
 	e := &entry{
 		ID: m.newID(), Action: b.Action, Target: b.Target, Direction: b.Direction, Event: b.Event, Subnet: b.Subnet, Rules: rules,
@@ -48,6 +44,14 @@ func (m *Machine) Ban(b *Ban) (id string, err error) {
 	}
 	m.begin(e)
 	return e.ID, nil
+}
+
+// instead gives attributes with some that stand instead of those of the same name.
+func instead(of, some map[string][]string) map[string][]string {
+	out := map[string][]string{}
+	maps.Copy(out, of)
+	maps.Copy(out, some)
+	return out
 }
 
 // Unban releases what a person names, whoever asked for it. Attacks that go on

@@ -173,3 +173,36 @@ func TestALateWordOfARemovedAction(t *testing.T) {
 		t.Errorf("both are connection %d", again)
 	}
 }
+
+// What a person sets stands beside what the hostgroup has set, of a mitigation that is
+// there as of a new one.
+func TestABanSetsBesideTheHostGroup(t *testing.T) {
+	for name, there := range map[string]bool{"new": false, "there": true} {
+		t.Run(name, func(t *testing.T) {
+			s := newStage(t, wide(10, 100, 1))
+			rules := s.rules(ReleaseAuto)
+			rules.Attributes = map[string][]string{"next_hop": {"192.0.2.1"}, "med": {"5"}}
+			if there {
+				s.m.Attack(&Attack{
+					Event: sdk.Event{ID: "a", Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming"},
+					Wants: []Want{{Action: Action{block, "p"}, Rules: rules}},
+				})
+				s.turn()
+			}
+			if _, err := s.m.Ban(&Ban{
+				Action: Action{block, "p"}, Target: netip.MustParsePrefix("10.0.0.1/32"), Direction: "incoming", For: time.Hour, Rules: rules,
+				Attributes: map[string][]string{"med": {"10"}},
+			}); err != nil {
+				t.Fatal(err)
+			}
+			s.turn()
+			set, _ := s.m.Set(block)
+			if len(set) != 1 || fmt.Sprint(set[0].Attributes) != "map[med:[10] next_hop:[192.0.2.1]]" {
+				t.Errorf("%+v", set)
+			}
+			if fmt.Sprint(rules.Attributes["med"]) != "[5]" {
+				t.Error("the hostgroup's own are changed")
+			}
+		})
+	}
+}
