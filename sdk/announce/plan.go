@@ -9,6 +9,10 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/flowspec"
 )
 
+// ErrWaits says that there is nothing to announce before the attack has a label:
+// it is no failure.
+var ErrWaits = errors.New("waits for a label")
+
 // Plan is what a mitigation comes to: a route to Prefix, or with Rules, which
 // FlowSpec profiles always have, one flow-spec rule for each of them with Prefix
 // as its destination.
@@ -106,7 +110,7 @@ func (p *Profile) rules(m *sdk.Mitigation, prefix netip.Prefix) ([]*flowspec.Rul
 		return rules, nil
 	}
 	if p.Action.Then == Discard {
-		return nil, fmt.Errorf("waits for a label: neither the label %q nor the counter %q says which of the traffic to %s to drop", m.Event.Label, m.Event.Counter, prefix)
+		return nil, fmt.Errorf("%w: neither the label %q nor the counter %q says which of the traffic to %s to drop", ErrWaits, m.Event.Label, m.Event.Counter, prefix)
 	}
 	return []*flowspec.Rule{{}}, nil // all traffic to the target may be limited, led elsewhere or marked
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -153,6 +154,19 @@ func TestPlan(t *testing.T) {
 }
 
 const ourAS = 65001
+
+// Nobody is called because an attack has no label yet; what cannot be announced at
+// all is a failure.
+func TestWaitingIsNoFailure(t *testing.T) {
+	m := hostOf("203.0.113.5/32", "203.0.113.0/24", "", "total")
+	_, waits := profileOf(t, announce.Block{Prefix: announce.PrefixHost, Then: announce.Discard}).plan(m)
+	for err, want := range map[error]sdk.MitigationState{waits: sdk.MitigationPending, errors.New("no such profile"): sdk.MitigationFailed} {
+		st := new(action).statusOf(&held{Mitigation: *m, Err: err})
+		if st.State != want || st.Cause != err.Error() {
+			t.Errorf("%v: %+v", err, st)
+		}
+	}
+}
 
 // Two mitigations that come to one route are one route, as the first of them
 // has it, whatever order they come in; the second one's is there when the first

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk"
+	"github.com/fastnetmon-go/fastnetmon/sdk/announce"
 )
 
 // Watch reports every mitigation's status, and again whenever it changes.
@@ -53,7 +55,9 @@ func (a *action) refresh() {
 func (a *action) statusOf(h *held) sdk.MitigationStatus {
 	st := sdk.MitigationStatus{ID: h.Mitigation.ID, State: sdk.MitigationPending}
 	if h.Err != nil {
-		st.State, st.Cause = sdk.MitigationFailed, h.Err.Error()
+		if st.Cause = h.Err.Error(); !errors.Is(h.Err, announce.ErrWaits) {
+			st.State = sdk.MitigationFailed
+		}
 		return st
 	}
 	index := map[string]int{}
