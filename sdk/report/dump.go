@@ -84,7 +84,8 @@ func Flows(e *sdk.Event) []byte {
 			continue
 		}
 		direction, protocol := 1, 0
-		if e.Target.Contains(r.DstAddr()) {
+		// On several prefixes the samples are of the attack's direction.
+		if e.Target.Contains(r.DstAddr()) || !e.Target.IsValid() && e.Direction != "outgoing" {
 			direction = 0
 		}
 		if r.Protocol == traffic.ProtoUDP {

@@ -108,6 +108,21 @@ func TestDump(t *testing.T) {
 	}
 }
 
+// What is on several prefixes has no target to tell the directions by.
+func TestFlowsWithoutTarget(t *testing.T) {
+	e := attack()
+	e.Target = netip.Prefix{}
+	r := record("10.1.0.1:53", "10.10.10.221:1025", traffic.ProtoUDP, 0, 1, 60, 1)
+	e.Evidence = &sdk.EvidenceReport{Dump: []sdk.Sample{{Record: traffic.Bytes([]traffic.Record{r})}}}
+	if text := string(Flows(e)); !strings.HasPrefix(text, "Incoming\n\nUDP flows: 1\n10.10.10.221:1025 < 10.1.0.1:53 ") {
+		t.Errorf("an incoming attack:\n%s", text)
+	}
+	e.Direction = "outgoing"
+	if text := string(Flows(e)); !strings.HasPrefix(text, "Outgoing\n\nUDP flows: 1\n10.1.0.1:53 > 10.10.10.221:1025 ") {
+		t.Errorf("an outgoing attack:\n%s", text)
+	}
+}
+
 // A long list of flows is cropped where the original crops it.
 func TestFlowsCropped(t *testing.T) {
 	e := attack()

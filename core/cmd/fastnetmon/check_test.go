@@ -162,7 +162,7 @@ func TestTrafficIsTheSameForTheSameSeed(t *testing.T) {
 // The demo is the first thing that anybody runs.
 func TestDemo(t *testing.T) {
 	r := mustRun(t, "demo")
-	for _, want := range []string{"attack.started", "attack.ended", "203.0.113.7", "Attack type: syn_flood", "called with: 203.0.113.7 incoming"} {
+	for _, want := range []string{"attack.started", "attack.ended", "203.0.113.7", "Attack type: syn_flood", "called with: 203.0.113.7 incoming", "sources     entropy", "TCP SYN"} {
 		if !strings.Contains(r.stdout, want) {
 			t.Errorf("the demo does not show %q", want)
 		}

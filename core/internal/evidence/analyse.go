@@ -3,8 +3,10 @@ package evidence
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -241,8 +243,8 @@ func (t *tally) entropy() float64 {
 		return 0
 	}
 	h := 0.0
-	for _, e := range t.ballot.targets[1].top(sketchSize, netip.Addr.Compare) { // in order: sums of floats depend on it
-		p := float64(e.samples) / n
+	for _, samples := range slices.Sorted(maps.Values(t.ballot.sources)) { // in order: sums of floats depend on it
+		p := float64(samples) / n
 		h -= p * math.Log2(p)
 	}
 	return min(1, h/math.Log2(n))
@@ -259,7 +261,7 @@ func (t *tally) spoofed(label string) string {
 		return "likely"
 	case strings.HasSuffix(label, "_reflection"), t.entropy() < 0.6:
 		return "unlikely"
-	case strings.HasSuffix(label, "_flood") && float64(len(t.ballot.targets[1].cells)) > 0.95*float64(n):
+	case strings.HasSuffix(label, "_flood") && float64(len(t.ballot.sources)) > 0.95*float64(n):
 		return "likely"
 	}
 	return "unknown"

@@ -45,15 +45,17 @@ func (x *collection) sample(ctx context.Context, s Source, e *sdk.Event, area *A
 	}
 	whole := req.Limit == x.c.opt.Packets && area.Mine == nil
 	for again := false; ; again = true {
-		n := 0
+		n, stopped := 0, false // by us: it has not failed
 		err := s.Sample(ctx, req, func(got sdk.Sample) error {
 			n++
 			if again && got.Before || !area.Takes(&got, e.Direction) {
 				return nil
 			}
-			return x.add(got)
+			err := x.add(got)
+			stopped = err != nil
+			return err
 		})
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && !stopped {
 			x.c.warn("a capture gives no samples of an attack", s.Name, err)
 			x.problem(fmt.Sprintf("capture %s: %v", s.Name, err))
 		}

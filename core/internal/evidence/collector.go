@@ -363,7 +363,11 @@ func (x *collection) write(e *sdk.Event, f *Finding, samples []sdk.Sample) {
 	}
 	fail := func(err error) {
 		x.c.warn("evidence cannot be written", x.c.opt.Files.Dir, err)
-		f.Report.Problems = append(f.Report.Problems, printable(err.Error()))
+		text := printable(err.Error())
+		x.problem(text) // later reports tell of it too
+		if !slices.Contains(f.Report.Problems, text) {
+			f.Report.Problems = append(f.Report.Problems, text)
+		}
 	}
 	name := Name(e)
 	content, extension, err := CaptureFile(samples)

@@ -149,8 +149,50 @@ func TestCollectWithoutDisk(t *testing.T) {
 	c.Start(e)
 	<-out.some
 	f := out.found[e.ID][0]
-	if f.Label != "ntp_reflection" || f.Report.PCAP != "" || f.Report.Report != "" || len(f.Report.Problems) != 2 {
+	if f.Label != "ntp_reflection" || f.Report.PCAP != "" || f.Report.Report != "" || len(f.Report.Problems) != 1 {
 		t.Errorf("%s %+v", f.Label, f.Report)
+	}
+	if f, ok := c.End(e); !ok || len(f.Report.Problems) != 1 {
+		t.Errorf("at the attack's end it is not said why there are no files: %v, %q", ok, f.Report.Problems)
+	}
+}
+
+// Several captures that see one attack stop when there is enough: none of them
+// has failed.
+func TestEnoughIsNoFailure(t *testing.T) {
+	out := newTold()
+	c := NewCollector(Options{
+		Packets: 100, Deliver: out.deliver, Log: hclog.NewNullLogger(),
+		Sources: func() []Source { return []Source{{"a", floods}, {"b", floods}} },
+	})
+	defer c.Close()
+	for i := range 50 {
+		c.Start(victimEvent(i))
+	}
+	for range 50 {
+		id := <-out.some
+		out.mu.Lock()
+		if r := out.found[id][0].Report; len(r.Problems) > 0 {
+			t.Errorf("%s: problems %q", id, r.Problems)
+		}
+		out.mu.Unlock()
+	}
+}
+
+// However many sources there are, they are told apart.
+func TestManySources(t *testing.T) {
+	e := victimEvent(1)
+	e.Counter, e.Direction = "tcp_syn", "incoming"
+	in := &Input{Event: *e}
+	for i := range 5000 {
+		r := traffic.Record{
+			Src: netip.AddrFrom4([4]byte{9, 9, byte(i >> 8), byte(i)}).As16(), Dst: e.Target.Addr().As16(), Packets: 1, Bytes: 60, Sampling: 1,
+			SrcPort: uint16(i), DstPort: 80, Protocol: traffic.ProtoTCP, TCPFlags: traffic.FlagSYN,
+		}
+		in.Samples = append(in.Samples, sdk.Sample{Time: e.Time, Record: bytes.Clone(traffic.Bytes([]traffic.Record{r}))})
+	}
+	if r := Analyse(in).Report; r.SourceEntropy < 0.999 || r.Spoofed != "likely" {
+		t.Errorf("entropy %v, forged %s", r.SourceEntropy, r.Spoofed)
 	}
 }
 

@@ -1,9 +1,9 @@
 package evidence
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 
 	"github.com/oschwald/maxminddb-golang/v2"
 )
@@ -18,30 +18,23 @@ type Place struct {
 	Organization string
 }
 
-// OpenGeo opens databases: of countries or cities, of AS numbers, or both. Of
+// OpenGeo reads databases into memory: of countries or cities, of AS numbers, or both. Of
 // several that know the same the first one is asked.
 func OpenGeo(paths []string) (*Geo, error) {
 	g := &Geo{}
 	for _, path := range paths {
-		r, err := maxminddb.Open(path)
+		// Not mapped: a file that is cut short under a mapping ends the process.
+		content, err := os.ReadFile(path)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), g.Close())
+			return nil, err
+		}
+		r, err := maxminddb.OpenBytes(content)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
 		}
 		g.files = append(g.files, r)
 	}
 	return g, nil
-}
-
-// Close closes the files.
-func (g *Geo) Close() error {
-	if g == nil {
-		return nil
-	}
-	var errs []error
-	for _, r := range g.files {
-		errs = append(errs, r.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // record is what we read of a database's record, of whatever edition it is.

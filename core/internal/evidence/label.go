@@ -61,12 +61,14 @@ type ballot struct {
 	later    weight   // later fragments, which have no ports
 	all      weight
 	targets  [2]*sketch[netip.Addr] // destinations and sources
+	sources  map[netip.Addr]uint64  // samples of each; no more than there are samples
 }
 
 func newBallot() *ballot {
 	return &ballot{
 		vectors: make([]weight, len(vectors)), ordinary: make([]weight, len(ordinary)),
 		targets: [2]*sketch[netip.Addr]{newSketch[netip.Addr](), newSketch[netip.Addr]()},
+		sources: map[netip.Addr]uint64{},
 	}
 }
 
@@ -75,6 +77,7 @@ func (b *ballot) add(r *traffic.Record, payload []byte) {
 	b.all.add(r)
 	b.targets[0].add(r.DstAddr(), r.Packets, r.Bytes)
 	b.targets[1].add(r.SrcAddr(), r.Packets, r.Bytes)
+	b.sources[r.SrcAddr()]++
 	if r.Marks&traffic.MarkLater != 0 {
 		b.later.add(r)
 		return

@@ -1,6 +1,8 @@
 package evidence
 
 import (
+	"encoding/binary"
+
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
@@ -14,12 +16,20 @@ func udpPayload(s *sdk.Sample, r *traffic.Record) []byte {
 	if r.Protocol != traffic.ProtoUDP || len(s.Data) == 0 {
 		return nil
 	}
-	p := gopacket.NewPacket(s.Data, layerOf(s.Link), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	data, decoder := s.Data, layerOf(s.Link)
+	if traffic.LinkType(s.Link) == traffic.LinkSLL2 && len(data) >= sll2Header { // the library does not know it
+		data, decoder = data[sll2Header:], layers.EthernetType(binary.BigEndian.Uint16(data))
+	}
+	p := gopacket.NewPacket(data, decoder, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	if u, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP); ok {
 		return u.Payload
 	}
 	return nil
 }
+
+// sll2Header is the length of LINKTYPE_LINUX_SLL2's header, which begins with the
+// protocol, an EtherType.
+const sll2Header = 20
 
 func layerOf(link int) gopacket.Decoder {
 	switch traffic.LinkType(link) {

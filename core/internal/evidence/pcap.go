@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"encoding/binary"
 	"slices"
 
 	"github.com/google/gopacket"
@@ -41,9 +42,11 @@ func CaptureFile(samples []sdk.Sample) (file []byte, extension string, err error
 
 func writePcap(b *bytes.Buffer, samples []sdk.Sample, link int) error {
 	w := pcapgo.NewWriter(b)
-	if err := w.WriteFileHeader(sdk.MaxFrame, layers.LinkType(uint8(link))); err != nil {
+	if err := w.WriteFileHeader(sdk.MaxFrame, layers.LinkTypeNull); err != nil {
 		return err
 	}
+	// The library's link types have eight bits, which is less than there are.
+	binary.LittleEndian.PutUint32(b.Bytes()[20:], uint32(link))
 	for i := range samples {
 		if s := &samples[i]; len(s.Data) > 0 {
 			if err := w.WritePacket(captureInfo(s, 0), s.Data); err != nil {
@@ -55,17 +58,27 @@ func writePcap(b *bytes.Buffer, samples []sdk.Sample, link int) error {
 }
 
 func writePcapNG(b *bytes.Buffer, samples []sdk.Sample, links []int) error {
-	face := func(link int) pcapgo.NgInterface {
-		return pcapgo.NgInterface{LinkType: layers.LinkType(uint8(link)), SnapLength: sdk.MaxFrame, TimestampResolution: 9}
-	}
-	w, err := pcapgo.NewNgWriterInterface(b, face(links[0]), pcapgo.NgWriterOptions{})
+	face := pcapgo.NgInterface{LinkType: layers.LinkTypeNull, SnapLength: sdk.MaxFrame, TimestampResolution: 9}
+	w, err := pcapgo.NewNgWriterInterface(b, face, pcapgo.NgWriterOptions{})
 	if err != nil {
 		return err
 	}
-	for _, link := range links[1:] {
-		if _, err := w.AddInterface(face(link)); err != nil {
+	at := 0
+	for i, link := range links {
+		if i > 0 {
+			if _, err := w.AddInterface(face); err != nil {
+				return err
+			}
+		}
+		if err := w.Flush(); err != nil {
 			return err
 		}
+		if i == 0 {
+			at = int(binary.LittleEndian.Uint32(b.Bytes()[4:])) // behind the section's header
+		}
+		// As in writePcap; it stands behind the block's type and length.
+		binary.LittleEndian.PutUint16(b.Bytes()[at+8:], uint16(link))
+		at = b.Len()
 	}
 	for i := range samples {
 		if s := &samples[i]; len(s.Data) > 0 {

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest/gen"
+	"github.com/fastnetmon-go/fastnetmon/sdk/traffic"
 )
 
 // tshark reads a file: a line with time and length of each packet, and one with
@@ -73,7 +75,53 @@ func TestCaptureFile(t *testing.T) {
 			}
 		}
 	}
+	// Link types that need more than eight bits, and their place in pcapng.
+	one := samples[2:3]
+	for _, frames := range [][]sdk.Sample{{cooked(&one[0])}, {one[0], cooked(&one[0])}, {cooked(&one[0]), one[0]}} {
+		content, extension, err := CaptureFile(frames)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "a"+extension)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Fields(sdktest.Tool(t, "tshark", "-r", path, "-T", "fields", "-e", "frame.protocols"))
+		for i, f := range frames {
+			if want := map[int]string{1: "eth:", int(traffic.LinkSLL2): "sll:"}[f.Link]; len(got) != len(frames) || !strings.HasPrefix(got[i], want) {
+				t.Errorf("tshark says %q of link types %d, %d", got, frames[0].Link, frames[len(frames)-1].Link)
+			}
+		}
+	}
 	if content, _, err := CaptureFile(nil); content != nil || err != nil {
 		t.Errorf("a file of nothing: %v, %v", content, err)
+	}
+}
+
+// cooked is an Ethernet frame as "any" interface has it, LINKTYPE_LINUX_SLL2.
+func cooked(s *sdk.Sample) sdk.Sample {
+	out := *s
+	head := make([]byte, 20)
+	copy(head, s.Data[12:14]) // EtherType
+	head[7], head[9], head[11] = 2, 1, 6
+	out.Data, out.Link, out.WireLen = append(head, s.Data[14:]...), int(traffic.LinkSLL2), s.WireLen+6
+	return out
+}
+
+// What a datagram carries is found behind every link type.
+func TestPayloadBehindSLL2(t *testing.T) {
+	s := &gen.Scenario{Seed: 1, Duration: time.Second, Networks: networks, Benign: gen.Benign{PPS: 60, IPv6: 0.5}}
+	seen := 0
+	if err := s.Packets(func(p *gen.Packet) bool {
+		x := sample(&p.Record, p.Frame, time.Unix(0, p.Time))
+		y := cooked(&x)
+		want, got := udpPayload(&x, &p.Record), udpPayload(&y, &p.Record)
+		if !bytes.Equal(want, got) {
+			t.Fatalf("%x, behind Ethernet %x", got, want)
+		}
+		seen += min(1, len(want))
+		return true
+	}); err != nil || seen == 0 {
+		t.Fatal(err, seen)
 	}
 }

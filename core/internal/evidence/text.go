@@ -53,7 +53,11 @@ func Summary(b *strings.Builder, e *sdk.Event) {
 		r.Samples, r.Frames, r.Flows, r.Packets, r.Last.Sub(r.First).Round(time.Millisecond))
 	fmt.Fprintf(b, "  sources     entropy %.2f, forged addresses: %s\n", r.SourceEntropy, r.Spoofed)
 	for _, f := range r.Findings {
-		fmt.Fprintf(b, "  finding     %s, confidence %s: %s\n", printable(f.Label), percent(f.Confidence), printable(f.Detail))
+		label := printable(f.Label)
+		if label != "" {
+			label += ", "
+		}
+		fmt.Fprintf(b, "  finding     %sconfidence %s: %s\n", label, percent(f.Confidence), printable(f.Detail))
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(b, "  problem     %s\n", p)

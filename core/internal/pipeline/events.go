@@ -155,6 +155,8 @@ func (d *Daemon) logEvent(e *sdk.Event) {
 	c := e.Crossed[len(e.Crossed)-1]
 	text := "attack started"
 	switch {
+	case e.Lifted && e.Mode == "monitor":
+		text = "attack goes on, and would be enforced from now on"
 	case e.Lifted:
 		text = "attack goes on, and is enforced from now on"
 	case e.Type == sdk.AttackUpdated:

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -17,15 +18,32 @@ import (
 // goroutine owns it, but for the collector.
 type witness struct {
 	cfg       config.Evidence
+	databases []version // of cfg.GeoIP, when they were read
 	collector *evidence.Collector
-	geo       *evidence.Geo
 	known     map[string]evidence.Finding // by attack
+}
+
+// version tells one version of a file from another.
+type version struct {
+	size    int64
+	changed time.Time
+}
+
+func versions(paths []string) (out []version) {
+	for _, path := range paths {
+		var s version
+		if info, err := os.Stat(path); err == nil {
+			s = version{info.Size(), info.ModTime()}
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // newWitness starts collecting as a configuration says. Where a database cannot
 // be read any more there are no countries; the rest goes on.
 func (d *Daemon) newWitness(cfg config.Evidence) *witness {
-	w := &witness{cfg: cfg, known: map[string]evidence.Finding{}}
+	w := &witness{cfg: cfg, databases: versions(cfg.GeoIP), known: map[string]evidence.Finding{}}
 	if cfg.Packets == 0 {
 		return w
 	}
@@ -33,7 +51,6 @@ func (d *Daemon) newWitness(cfg config.Evidence) *witness {
 	if err != nil {
 		d.sys.log.Warn("evidence names no countries and no AS", "error", err)
 	}
-	w.geo = geo
 	w.collector = evidence.NewCollector(evidence.Options{
 		Packets: cfg.Packets, Geo: geo, Log: d.sys.log,
 		Files:   &evidence.Files{Dir: cfg.Directory, Keep: cfg.Keep, Max: cfg.MaxSize},
@@ -51,22 +68,22 @@ func (w *witness) close() {
 		return
 	}
 	w.collector.Close()
-	_ = w.geo.Close() // it was only read
 }
 
-// setEvidence follows a change of the evidence block: what is being collected
-// goes on no further.
+// setEvidence follows a change of the evidence block, or of a database that it
+// names: what is being collected goes on no further.
 func (d *Daemon) setEvidence(cfg config.Evidence) {
 	var old *witness
+	d.sys.loop.do(func() { old = d.witness })
+	if old != nil && sameEvidence(old.cfg, cfg) && slices.Equal(old.databases, versions(cfg.GeoIP)) {
+		return
+	}
+	next := d.newWitness(cfg) // reads files, for which detection does not wait
 	d.sys.loop.do(func() {
-		if old = d.witness; old != nil && sameEvidence(old.cfg, cfg) {
-			old = nil
-			return
-		}
-		d.witness = d.newWitness(cfg)
 		if old != nil {
-			maps.Copy(d.witness.known, old.known)
+			maps.Copy(next.known, old.known)
 		}
+		d.witness = next
 	})
 	if old != nil {
 		old.close()

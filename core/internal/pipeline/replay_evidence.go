@@ -128,7 +128,6 @@ func (r *replay) witness(ctx context.Context) ([]sdk.Event, error) {
 	if err != nil {
 		r.d.sys.log.Warn("evidence names no countries and no AS", "error", err)
 	}
-	defer geo.Close()
 	by := map[string][]sdk.Event{}
 	for _, e := range r.held {
 		by[e.ID] = append(by[e.ID], e)

@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -143,7 +144,11 @@ func (x *inspector) take(v *view, parser *traffic.Parser, s *sdk.Sample) {
 // decode finds the IP packet of a frame, and what its UDP datagram carries. A
 // frame that makes no sense gives nothing: the decoder recovers from panics.
 func decode(s *sdk.Sample) (ip, payload []byte) {
-	p := gopacket.NewPacket(s.Data, layers.LinkType(uint8(s.Link)), gopacket.DecodeOptions{Lazy: true, NoCopy: true})
+	data, decoder := s.Data, gopacket.Decoder(layers.LinkType(uint8(s.Link)))
+	if traffic.LinkType(s.Link) == traffic.LinkSLL2 && len(data) >= sll2Header { // the library does not know it
+		data, decoder = data[sll2Header:], layers.EthernetType(binary.BigEndian.Uint16(data))
+	}
+	p := gopacket.NewPacket(data, decoder, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
 	network := p.NetworkLayer()
 	if network == nil {
 		return nil, nil
@@ -155,6 +160,10 @@ func decode(s *sdk.Sample) (ip, payload []byte) {
 	}
 	return ip, behind(transport6(ip))
 }
+
+// sll2Header is the length of LINKTYPE_LINUX_SLL2's header, which begins with the
+// protocol, an EtherType.
+const sll2Header = 20
 
 // behind is what stands behind a UDP header, also in a first fragment.
 func behind(udp []byte) []byte { return udp[min(8, len(udp)):] }
