@@ -86,7 +86,9 @@ func (m *Machine) Attack(a *Attack) {
 			}
 			delete(m.attacks, id)
 			m.refusals = m.refusals || len(c.refused) > 0
+			return
 		}
+		m.forgive(a)
 		return
 	}
 	if c == nil {

@@ -400,3 +400,21 @@ func TestAPluginThatFails(t *testing.T) {
 	s.m.Report(block, s.conn, sdk.MitigationStatus{ID: "m1", State: sdk.MitigationActive})
 	s.want("10.0.0.1/32", sdk.MitigationRequested, "a word of a process that is gone")
 }
+
+// What was refused under an earlier daemon is so for one attack, also where that
+// is over before it is heard of.
+func TestRefusedForOneAttack(t *testing.T) {
+	s := newStage(t, wide(10, 100, 1))
+	k := keyOf(Action{block, "p"}, &Attack{Event: sdk.Event{Target: netip.MustParsePrefix("10.1.2.3/32"), Direction: "incoming"}})
+	s.m.earlier[k] = s.now.Boot + time.Hour
+	s.ended("a", "10.1.2.4/32")
+	if s.attack("b", "10.1.2.3/32", ""); s.m.byKey[k] != nil {
+		t.Error("it was refused for this attack")
+	}
+	s.ended("b", "10.1.2.3/32")
+	s.m.earlier[k] = s.now.Boot + time.Hour
+	s.ended("c", "10.1.2.3/32")
+	if s.attack("d", "10.1.2.3/32", ""); s.m.byKey[k] == nil {
+		t.Error("it was refused for the attack before")
+	}
+}

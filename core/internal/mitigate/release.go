@@ -130,6 +130,19 @@ func (m *Machine) refusedBefore(k key, c *calling) bool {
 	return c.refused[k]
 }
 
+// forgive forgets what was refused under an earlier daemon for an attack of which
+// nothing is heard but that it is over.
+func (m *Machine) forgive(a *Attack) {
+	for _, part := range a.parts() {
+		for k := range m.earlier {
+			if k.Target == part.Event.Target && k.Direction == part.Event.Direction {
+				delete(m.earlier, k)
+				m.refusals = true
+			}
+		}
+	}
+}
+
 // refused lists what is not to be done while the attacks last that would have it.
 func (m *Machine) refused() (out []key) {
 	for _, c := range m.attacks {
