@@ -1,15 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
@@ -18,18 +14,7 @@ import (
 // wrong is shown; once there is room again the history has them, and keeps
 // them.
 func TestAFullDiskLive(t *testing.T) {
-	if os.Getuid() != 0 {
-		sdktest.Absent(t, "root, who may mount a small disk,")
-	}
-	disk, dir, port := t.TempDir(), t.TempDir(), freeUDP(t)
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=4m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(disk, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	disk, dir, port := sdktest.SmallDisk(t, "4m"), t.TempDir(), freeUDP(t)
 	block := fmt.Sprintf("capture \"sflow\" \"in\" {\n  listen = [\"127.0.0.1:%d\"]\n}", port)
 	text := strings.Replace(fmt.Sprintf(evidenceConfig, dir, 200, block, "sflow"), dir+"/state", disk, 1)
 	config := write(t, "full.hcl", text)
@@ -55,7 +40,7 @@ func TestAFullDiskLive(t *testing.T) {
 	}
 	sdktest.Until(t, "history of the first attacks", func() error { return known(10) })
 	ballast := filepath.Join(disk, "ballast")
-	fillDisk(t, ballast)
+	sdktest.FillDisk(t, ballast)
 	attack(100)
 	sdktest.Until(t, "trouble with the history", func() error { return troubled(t, config, true) })
 	if shown := mustRun(t, "attacks", "--config", config).stdout; !strings.Contains(shown, "203.0.113.100") {
@@ -88,21 +73,4 @@ func troubled(t *testing.T, config string, want bool) error {
 		return fmt.Errorf("doctor says %t:\n%s", got, doctor)
 	}
 	return nil
-}
-
-// fillDisk writes a file until nothing more fits.
-func fillDisk(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for {
-		if _, err := f.Write(make([]byte, 4096)); errors.Is(err, syscall.ENOSPC) {
-			return
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
 }

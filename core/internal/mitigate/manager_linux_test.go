@@ -1,51 +1,15 @@
 package mitigate
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
-
-// smallDisk mounts one of so many octets, which CI may.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		sdktest.Absent(t, "this is not root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-func fill(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for {
-		if _, err := f.Write(make([]byte, 4096)); errors.Is(err, syscall.ENOSPC) {
-			return
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // A disk that fills up, or may not be written any more, stops nothing, and what
 // was missed is written once it can be.
@@ -54,7 +18,7 @@ func TestTheDisk(t *testing.T) {
 		spoil, mend func(t *testing.T, dir string)
 	}{
 		"full": {
-			func(t *testing.T, dir string) { fill(t, filepath.Join(dir, "ballast")) },
+			func(t *testing.T, dir string) { sdktest.FillDisk(t, filepath.Join(dir, "ballast")) },
 			func(t *testing.T, dir string) {
 				if err := os.Remove(filepath.Join(dir, "ballast")); err != nil {
 					t.Fatal(err)
@@ -75,7 +39,7 @@ func TestTheDisk(t *testing.T) {
 			if name == "too small" {
 				size = "8k"
 			}
-			dir := smallDisk(t, size)
+			dir := sdktest.SmallDisk(t, size)
 			path := filepath.Join(dir, "journal.db")
 			d := newDesk(t, path, nil, "b1")
 			p := &fakePlugin{}
@@ -97,7 +61,7 @@ func TestTheDisk(t *testing.T) {
 		})
 	}
 	t.Run("read-only", func(t *testing.T) {
-		dir := smallDisk(t, "8m")
+		dir := sdktest.SmallDisk(t, "8m")
 		path := filepath.Join(dir, "journal.db")
 		d := newDesk(t, path, nil, "b1")
 		p := &fakePlugin{}

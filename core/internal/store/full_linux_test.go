@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,41 +15,10 @@ import (
 	"github.com/fastnetmon-go/fastnetmon/sdk/sdktest"
 )
 
-// needRoot skips what only root can arrange; CI is root.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		sdktest.Absent(t, "this is not root")
-	}
-}
-
 func TestAFullDisk(t *testing.T) {
-	needRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=512k"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := sdktest.SmallDisk(t, "512k")
 	path, ballast := filepath.Join(dir, "x.db"), filepath.Join(dir, "ballast")
-	fill := func() {
-		f, err := os.Create(ballast)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		for {
-			if _, err := f.Write(make([]byte, 4096)); err != nil {
-				if !errors.Is(err, syscall.ENOSPC) {
-					t.Fatal(err)
-				}
-				return
-			}
-		}
-	}
+	fill := func() { sdktest.FillDisk(t, ballast) }
 	fill()
 	for range 3 {
 		if _, err := Open(path, Options{Kind: "test"}, makeThings); !errors.Is(err, ErrFull) {
@@ -85,16 +53,7 @@ func TestAFullDisk(t *testing.T) {
 
 // A process without rights is told which it lacks.
 func TestADirectoryThatMayNotBeWritten(t *testing.T) {
-	needRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	dir := sdktest.SmallDisk(t, "1m")
 	path := filepath.Join(dir, "x.db")
 	db := open(t, path, Options{}, makeThings)
 	put(t, db, 1)
@@ -119,18 +78,9 @@ func TestADirectoryThatMayNotBeWritten(t *testing.T) {
 // On a full disk attacks wait, it is told, and once there is room they are
 // written.
 func TestAHistoryOnAFullDisk(t *testing.T) {
-	needRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
-		t.Fatal(err)
-	}
+	dir := sdktest.SmallDisk(t, "256k")
 	h := history(t, filepath.Join(dir, HistoryFile), forever)
-	t.Cleanup(func() {
-		h.Close()
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(h.Close)
 	m := &made{r: rand.New(rand.NewPCG(1, 1)), gap: time.Minute, long: true}
 	for range 1000 {
 		e := m.next()
